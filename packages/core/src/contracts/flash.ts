@@ -1,0 +1,38 @@
+import type { CallOptions } from './runtime.ts';
+import type { ByteSource, TransferProgress } from './shell.ts';
+
+/**
+ * How the flashed bytes were verified: read back from the medium, by the source's signature, by
+ * the transport's own check, or not at all.
+ */
+export type FlashProof = 'readback' | 'source' | 'transport' | 'none';
+
+/** Bytes to flash and where to. */
+export interface FlashImage {
+  readonly bytes: ByteSource;
+  /** Partition, slot or device as the station names it. */
+  readonly slot: string;
+}
+
+/** Options of {@link FlashStation.flash}. */
+export interface FlashOptions extends CallOptions {
+  readonly onProgress?: (progress: TransferProgress) => void;
+}
+
+/** What a flash did and what is proven of it. */
+export interface FlashReceipt {
+  readonly slot: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly verified: FlashProof;
+}
+
+/** Writes firmware to one board. */
+export interface FlashStation extends AsyncDisposable {
+  /**
+   * Writes an image and verifies it as far as the method can. An abort stops writing: the slot is
+   * then in an unknown state and must be flashed again.
+   * @throws `flash-failed`, `checksum-mismatch`, `connection-lost`, `aborted`, `deadline-exceeded`.
+   */
+  flash(image: FlashImage, options?: FlashOptions): Promise<FlashReceipt>;
+}

@@ -1,0 +1,13 @@
+export * from './errors.ts';
+export type * from './contracts/runtime.ts';
+export type * from './contracts/shell.ts';
+export type * from './contracts/console.ts';
+export type * from './contracts/hypervisor.ts';
+export type * from './contracts/artifact-storage.ts';
+export type * from './contracts/power.ts';
+export type * from './contracts/flash.ts';
+export * from './model/architecture.ts';
+export { Secret } from './model/secret.ts';
+export { limits } from './limits.ts';
+export { abortedError, throwIfAborted, withDeadline, sleep } from './async.ts';
+export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';

@@ -1,0 +1,74 @@
+/**
+ * Every default and every bound of the SDK, in one place. Units are part of the name. A bound is
+ * what keeps one noisy job, board or peer from taking the process down with it.
+ */
+export const limits = {
+  /** Connecting to a target, everything included. */
+  connectTimeoutMs: 20_000,
+  /** A short command on a target. */
+  execTimeoutMs: 60_000,
+  /** Standard output and error of a short command together. */
+  execMaxOutputBytes: 8 * 1024 * 1024,
+  /** From TERM to KILL when a process must end. */
+  killGraceMs: 5_000,
+  /** A transfer that moves no byte for this long has failed. */
+  transferStallMs: 30_000,
+  /** Least time between two progress reports of one transfer. */
+  progressIntervalMs: 100,
+  /** A call to a hypervisor. Cold capabilities of libvirt can take 8 s. */
+  hypervisorCallTimeoutMs: 30_000,
+
+  /** How long a claim on a work item lasts without a heartbeat. */
+  leaseMs: 15_000,
+  /** Between two heartbeats: three chances within a lease. */
+  heartbeatMs: 5_000,
+  /** How often a process looks for work that another process queued. */
+  workPollMs: 500,
+  /** Work items one process runs at the same time; waiting parents don't count. */
+  workConcurrency: 16,
+  /** Attempts of a work item whose process died, before it is given up. */
+  workMaxTakeovers: 10,
+
+  /** One piece of a stored log. */
+  logChunkBytes: 64 * 1024,
+  /** A log piece is stored at the latest this long after its first byte came in. */
+  logFlushMs: 50,
+  /** One log; what comes after is dropped and said so at its end. */
+  logMaxBytes: 1024 * 1024 * 1024,
+  /** Records one page of a listing holds at most. */
+  pageSize: 100,
+
+  /** One poll of a detached command waits this long on the target for news. */
+  detachedPollMs: 5_000,
+  /** Reconnects in a row without a byte of progress before a target is given up. */
+  reconnectAttempts: 5,
+  /** First pause before a reconnect; doubles each time. */
+  reconnectBackoffMs: 500,
+
+  /** A build, from its start on the server. */
+  buildTimeoutMs: 4 * 60 * 60 * 1000,
+  /** Lines of a failed build's log that are named in its error. */
+  errorLines: 20,
+  /** Outputs of one build. */
+  maxArtifactsPerBuild: 1_000,
+
+  /** A boot, from start to the success pattern. */
+  bootTimeoutMs: 180_000,
+  /** A VM that says nothing at all for this long never speaks. */
+  bootSilenceMs: 60_000,
+  /** All tests of one run. */
+  testTimeoutMs: 60 * 60 * 1000,
+  /** Longest line that console matching looks at; longer ones are matched in their first part only. */
+  consoleLineBytes: 4 * 1024,
+  /** Test results of one run. */
+  maxTestResults: 100_000,
+  /** Depth of nested subtests. */
+  maxTestDepth: 16,
+
+  /** A reservation nobody renews ends after this. */
+  reservationMs: 15_000,
+  /** A deployment made outside a pipeline is kept this long unless released or extended. */
+  deploymentKeepMs: 60 * 60 * 1000,
+  /** Candidates that selection scores for one request. */
+  selectionCandidates: 64,
+} as const;
