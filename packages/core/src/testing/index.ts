@@ -1,1 +1,3 @@
-export {};
+export { fakeClock, type FakeClock, type PendingTimer } from './clock.ts';
+export { seededRandom } from './random.ts';
+export { shellContract, type ShellContractFixture, type ShellContractOptions } from './shell-contract.ts';
