@@ -5,7 +5,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['bringup-source'] } },
   test: {
     include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude: ['**/node_modules/**', 'test/lab/**'],
+    exclude: ['**/node_modules/**', '**/test/lab/**'],
     testTimeout: 30_000,
   },
 });
