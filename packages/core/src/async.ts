@@ -31,7 +31,8 @@ export async function withDeadline<T>(
   };
   const onAbort = (): void => stop(abortedError(what, options.signal));
   options.signal?.addEventListener('abort', onAbort, { once: true });
-  using _timer =
+  // Node 22 has no `using` declarations.
+  const timer =
     options.timeoutMs === undefined
       ? undefined
       : clock.timer(options.timeoutMs, () =>
@@ -45,6 +46,7 @@ export async function withDeadline<T>(
   try {
     return await Promise.race([operation(controller.signal), cut]);
   } finally {
+    timer?.[Symbol.dispose]();
     options.signal?.removeEventListener('abort', onAbort);
   }
 }

@@ -17,6 +17,14 @@ export const limits = {
   progressIntervalMs: 100,
   /** A call to a hypervisor. Cold capabilities of libvirt can take 8 s. */
   hypervisorCallTimeoutMs: 30_000,
+  /** A hypervisor's daemon that says nothing for this long is pinged. */
+  hypervisorKeepaliveIntervalMs: 5_000,
+  /** Pings in a row without an answer before that connection counts as lost. */
+  hypervisorKeepaliveMisses: 3,
+  /** Saying goodbye to a hypervisor's daemon, or letting go of a console. */
+  hypervisorCloseTimeoutMs: 2_000,
+  /** A guest that proves KVM by running must end within this time. */
+  kvmProofTimeoutMs: 5_000,
 
   /** How long a claim on a work item lasts without a heartbeat. */
   leaseMs: 15_000,
@@ -71,4 +79,18 @@ export const limits = {
   deploymentKeepMs: 60 * 60 * 1000,
   /** Candidates that selection scores for one request. */
   selectionCandidates: 64,
+
+  /** How long a statement waits for a lock that another process holds on the SQLite database. */
+  sqliteLockTimeoutMs: 5_000,
+  /** SQL statements that stay prepared. */
+  sqliteStatements: 256,
+
+  /** A call to the artifact storage that moves no bytes: look up, delete, free space. */
+  storageCallTimeoutMs: 30_000,
+  /** Storing or reading one artifact, whatever paces it. */
+  artifactTransferTimeoutMs: 4 * 60 * 60 * 1000,
+  /** What hashing and writing an artifact take turns with; two such blocks are held for each put. */
+  artifactBlockBytes: 1024 * 1024,
+  /** An unfinished artifact whose writer can't be asked is removed after this. */
+  artifactLeftoverMs: 24 * 60 * 60 * 1000,
 } as const;

@@ -1,0 +1,138 @@
+import {
+  CompiledQuery,
+  IdentifierNode,
+  RawNode,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  createQueryId,
+  type DatabaseConnection,
+  type DatabaseIntrospector,
+  type Dialect,
+  type Driver,
+  type Kysely,
+  type QueryCompiler,
+  type TransactionSettings,
+} from 'kysely';
+import { sleep } from '../async.ts';
+import type { Clock } from '../contracts/runtime.ts';
+import { limits } from '../limits.ts';
+import { systemClock } from '../runtime.ts';
+import { SqliteConnection, type SqliteConnectionOptions, type SqliteHandle } from './sqlite-connection.ts';
+
+/** What {@link sqliteDialect} takes. */
+export interface SqliteDialectOptions {
+  /** An open database: `DatabaseSync`, or one of better-sqlite3 or libsql. The dialect closes it. */
+  readonly database: SqliteHandle;
+  /** Names the database in errors. Default: `:memory:`. */
+  readonly path?: string;
+  /** How long a statement waits for another connection's lock, in ms. Default `limits.sqliteLockTimeoutMs`. */
+  readonly lockTimeoutMs?: number;
+  /**
+   * The time that waiting for a lock takes. Default: the machine's, even in a lab with simulated
+   * time, for the lock's holder may be another process, which knows nothing of it.
+   */
+  readonly clock?: Clock;
+}
+
+/**
+ * Kysely on a synchronous SQLite database with one connection.
+ *
+ * Transactions begin with `BEGIN IMMEDIATE`: they wait for the write lock at their start, where
+ * waiting is harmless, instead of failing in their middle; `read only` ones take no lock. The
+ * connection is handed out first come, first served.
+ */
+export function sqliteDialect(options: SqliteDialectOptions): Dialect {
+  const resolved: SqliteConnectionOptions = {
+    handle: options.database,
+    path: options.path ?? ':memory:',
+    lockTimeoutMs: options.lockTimeoutMs ?? limits.sqliteLockTimeoutMs,
+    clock: options.clock ?? systemClock,
+  };
+  return {
+    createDriver: () => new SqliteDriver(resolved),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+    createAdapter: () => new OneConnectionAdapter(),
+    createIntrospector: (db: Kysely<unknown>): DatabaseIntrospector => new SqliteIntrospector(db),
+  };
+}
+
+class OneConnectionAdapter extends SqliteAdapter {
+  // The driver queues by itself, in order; Kysely's own queue wakes all who wait at each release.
+  override get supportsMultipleConnections(): boolean {
+    return true;
+  }
+
+  // SQLite's schema changes are transactional. Kysely then migrates inside a transaction, so that
+  // two processes that open a new database at once don't both create its tables.
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+}
+
+class SqliteDriver implements Driver {
+  readonly #options: SqliteConnectionOptions;
+  readonly #connection: SqliteConnection;
+  /** Settles when all who asked for the connection so far have given it back. */
+  #lastInLine: Promise<void> = Promise.resolve();
+  #release: (() => void) | undefined;
+
+  constructor(options: SqliteConnectionOptions) {
+    this.#options = options;
+    this.#connection = new SqliteConnection(options);
+  }
+
+  async init(): Promise<void> {}
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    const before = this.#lastInLine;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#lastInLine = promise;
+    await before;
+    this.#release = resolve;
+    return this.#connection;
+  }
+
+  async releaseConnection(): Promise<void> {
+    this.#release?.();
+  }
+
+  async beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw(settings.accessMode === 'read only' ? 'begin' : 'begin immediate'));
+  }
+
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('commit'));
+  }
+
+  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    if (this.#connection.inTransaction) await connection.executeQuery(CompiledQuery.raw('rollback'));
+  }
+
+  async savepoint(connection: DatabaseConnection, name: string, compile: QueryCompiler['compileQuery']): Promise<void> {
+    await connection.executeQuery(savepointCommand('savepoint', name, compile));
+  }
+
+  async rollbackToSavepoint(connection: DatabaseConnection, name: string, compile: QueryCompiler['compileQuery']): Promise<void> {
+    await connection.executeQuery(savepointCommand('rollback to', name, compile));
+  }
+
+  async releaseSavepoint(connection: DatabaseConnection, name: string, compile: QueryCompiler['compileQuery']): Promise<void> {
+    await connection.executeQuery(savepointCommand('release', name, compile));
+  }
+
+  /** Lets those in line finish, for as long as they might wait for a lock, then closes the database. */
+  async destroy(): Promise<void> {
+    const enough = new AbortController();
+    const { clock, lockTimeoutMs, handle } = this.#options;
+    const patience = sleep(clock, lockTimeoutMs, enough.signal).catch(() => undefined);
+    await Promise.race([this.#lastInLine, patience]);
+    enough.abort();
+    handle.close();
+  }
+}
+
+function savepointCommand(command: string, name: string, compile: QueryCompiler['compileQuery']): CompiledQuery {
+  const node = RawNode.createWithChildren([RawNode.createWithSql(`${command} `), IdentifierNode.create(name)]);
+  return compile(node, createQueryId());
+}
