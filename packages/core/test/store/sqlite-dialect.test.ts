@@ -1,9 +1,8 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import * as fc from 'fast-check';
 import { CompiledQuery, Kysely, sql, type Generated } from 'kysely';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -268,17 +267,30 @@ describe('several connections to one file', () => {
     const db = await connect();
     await sql`create table counter (value integer not null)`.execute(db);
     await db.insertInto('counter').values({ value: 0 }).execute();
-    const run = promisify(execFile);
-    await Promise.all([1, 2, 3].map(() => run(process.execPath, [...fixture('count-up.ts'), file, '50'])));
-    expect((await db.selectFrom('counter').select('value').executeTakeFirstOrThrow()).value).toBe(150);
+    expect(await runTogether('count-up.ts', 3, '200')).toEqual([0, 0, 0]);
+    expect((await db.selectFrom('counter').select('value').executeTakeFirstOrThrow()).value).toBe(600);
   });
 
   test('processes that migrate a new database at the same time all succeed', async () => {
-    const run = promisify(execFile);
-    await Promise.all([1, 2, 3].map(() => run(process.execPath, [...fixture('migrate-once.ts'), file])));
+    expect(await runTogether('migrate-once.ts', 4)).toEqual([0, 0, 0, 0]);
     const db = await connect();
     expect((await db.introspection.getTables()).filter((table) => /^t\d+$/.test(table.name))).toHaveLength(20);
   });
+
+  /** Starts the processes, lets them go once all are ready, and gives their exit codes. */
+  async function runTogether(name: string, processes: number, ...args: string[]): Promise<(number | null)[]> {
+    const children = Array.from({ length: processes }, () =>
+      spawn(process.execPath, [...fixture(name), file, ...args], { stdio: ['pipe', 'pipe', 'inherit'] }),
+    );
+    await Promise.all(children.map((child) => once(child.stdout, 'data')));
+    return await Promise.all(
+      children.map(async (child) => {
+        child.stdin.write('go\n');
+        const [exitCode] = (await once(child, 'exit')) as [number | null];
+        return exitCode;
+      }),
+    );
+  }
 
   /** Opens the file as a second connection while another one may hold its write lock. */
   async function openWithoutLock(clock: Clock): Promise<{ dialect: ReturnType<typeof sqliteDialect> }> {
