@@ -11,3 +11,5 @@ export { Secret } from './model/secret.ts';
 export { limits } from './limits.ts';
 export { abortedError, throwIfAborted, withDeadline, sleep } from './async.ts';
 export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';
+export { localShell, type LocalShellOptions } from './local/shell.ts';
+export { fileSource, type FileSource, type FileSourceOptions } from './local/file-source.ts';

@@ -11,6 +11,10 @@ export const limits = {
   execMaxOutputBytes: 8 * 1024 * 1024,
   /** From TERM to KILL when a process must end. */
   killGraceMs: 5_000,
+  /** Standard error that nobody reads is kept up to this; the oldest goes first. */
+  unreadStderrBytes: 256 * 1024,
+  /** One read of a file that is sent or received. */
+  fileChunkBytes: 256 * 1024,
   /** A transfer that moves no byte for this long has failed. */
   transferStallMs: 30_000,
   /** Least time between two progress reports of one transfer. */
@@ -93,4 +97,38 @@ export const limits = {
   artifactBlockBytes: 1024 * 1024,
   /** An unfinished artifact whose writer can't be asked is removed after this. */
   artifactLeftoverMs: 24 * 60 * 60 * 1000,
+
+  /** Between two signs of life asked of an SSH server that says nothing. */
+  sshKeepaliveIntervalMs: 5_000,
+  /** Signs of life in a row that may stay unanswered before an SSH connection counts as lost. */
+  sshKeepaliveCount: 3,
+  /** Commands at a time on one SSH connection; OpenSSH's MaxSessions is 10, one is kept for signals. */
+  sshChannelsPerConnection: 9,
+  /** SSH connections to one target at a time. */
+  sshConnectionsPerTarget: 4,
+  /** An SSH connection nobody uses is closed after this. */
+  sshIdleMs: 60_000,
+  /** Output of a spawned process that waits here for its reader; the rest waits on the target. */
+  processBufferBytes: 1024 * 1024,
+
+  /** A console that is quiet this long after a fatal signature has finished its report. */
+  bootReportQuietMs: 1_000,
+  /** A fatal report that goes on and on is closed after this long. */
+  bootReportMaxMs: 10_000,
+  /** Lines kept of one failure report. */
+  bootReportLines: 200,
+  /** Failure reports and warnings kept of one boot. */
+  bootReportsMax: 50,
+  /** Console text that waits to be looked at by an expect; older text is dropped. */
+  consoleWindowBytes: 256 * 1024,
+  /** A console that is quiet this long is taken to wait for input. */
+  consoleIdleMs: 1_000,
+  /** From opening a console to a shell that answers, login included. */
+  consoleShellTimeoutMs: 60_000,
+  /** Longest line typed into a console's shell: busybox drops what goes beyond 1024. */
+  consoleInputLineBytes: 1_000,
+  /** Diagnostic lines kept of one test; the last ones. */
+  testDiagnosticLines: 200,
+  /** Complaints about malformed test output kept of one run. */
+  testParseErrors: 100,
 } as const;

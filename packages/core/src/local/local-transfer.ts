@@ -1,0 +1,214 @@
+import { createHash } from 'node:crypto';
+import { constants, createReadStream } from 'node:fs';
+import { copyFile, type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Clock } from '../contracts/runtime.ts';
+import type { ByteSource, DownloadOptions, TransferReceipt, UploadOptions } from '../contracts/shell.ts';
+import { BringupError, isBringupError, toBringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { type Deadline, startDeadline } from './deadline.ts';
+import { isFileSource } from './file-source.ts';
+import { ProgressReporter } from './progress.ts';
+
+/** Permission bits of an uploaded file unless told otherwise. */
+export const defaultFileMode = 0o644;
+
+/**
+ * Stores a source under `path`: written beside it, flushed, read back, hashed and renamed. A source
+ * that is a file of the same file system shares its blocks where the file system can do that; what
+ * was stored is read back all the same.
+ * @throws `checksum-mismatch`, `disk-full`, `transfer-failed`, or why the deadline ended.
+ */
+export async function storeFile(
+  clock: Clock,
+  deadline: Deadline,
+  source: ByteSource,
+  path: string,
+  partName: string,
+  options: UploadOptions,
+): Promise<TransferReceipt> {
+  const part = join(dirname(path), partName);
+  const progress = new ProgressReporter(clock, source.sizeBytes, options.onProgress);
+  try {
+    const sent = (await shareBlocks(source, part)) ?? (await writePart(clock, deadline, source, part, progress));
+    await flush(part, options.mode ?? defaultFileMode);
+    const stored = await hashFile(part, deadline.signal);
+    checkReceipt(path, source, sent, stored);
+    deadline.signal.throwIfAborted();
+    await rename(part, path);
+    await flushFolder(dirname(path));
+    progress.finish();
+    return stored;
+  } catch (error) {
+    await rm(part, { force: true });
+    deadline.signal.throwIfAborted();
+    throw transferError(error, path);
+  }
+}
+
+/** The receipt of a source that shares its blocks with `part`; undefined where that can't be done. */
+async function shareBlocks(source: ByteSource, part: string): Promise<TransferReceipt | undefined> {
+  if (!isFileSource(source)) return undefined;
+  try {
+    await copyFile(source.localPath, part, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
+  } catch {
+    return undefined;
+  }
+  const known = source.sha256;
+  return known === undefined ? hashFile(source.localPath) : { sizeBytes: source.sizeBytes, sha256: known };
+}
+
+async function writePart(
+  clock: Clock,
+  deadline: Deadline,
+  source: ByteSource,
+  part: string,
+  progress: ProgressReporter,
+): Promise<TransferReceipt> {
+  await using file = await open(part, 'wx');
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const chunk of unstalled(clock, deadline, source.read())) {
+    sizeBytes += chunk.byteLength;
+    if (sizeBytes > source.sizeBytes) break;
+    hash.update(chunk);
+    await writeAll(file, chunk);
+    progress.add(chunk.byteLength);
+  }
+  return { sizeBytes, sha256: hash.digest('hex') };
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let at = 0; at < chunk.byteLength; ) at += (await file.write(chunk, at)).bytesWritten;
+}
+
+/**
+ * The chunks of a source, under the deadline, none of them later than the stall limit. The source is
+ * told to stop but not waited for: one that hangs would hold up the clean-up.
+ */
+export async function* unstalled(
+  clock: Clock,
+  deadline: Deadline,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const stalled = Promise.withResolvers<never>();
+      using _timer = clock.timer(limits.transferStallMs, () => stalled.reject(stallError()));
+      const { done, value } = await deadline.race(Promise.race([iterator.next(), stalled.promise]));
+      if (done === true) return;
+      yield value;
+    }
+  } finally {
+    void iterator.return?.().catch(() => {});
+  }
+}
+
+function stallError(): BringupError {
+  return new BringupError('transfer-failed', `The source gave no byte for ${limits.transferStallMs} ms.`, {
+    retryable: true,
+  });
+}
+
+async function flush(path: string, mode: number): Promise<void> {
+  await using file = await open(path, 'r+');
+  await file.chmod(mode);
+  await file.sync();
+}
+
+/** Makes a rename durable. */
+async function flushFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r');
+  await folder.sync();
+}
+
+async function hashFile(path: string, signal?: AbortSignal): Promise<TransferReceipt> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  const chunks = createReadStream(path, { highWaterMark: limits.fileChunkBytes, ...(signal === undefined ? {} : { signal }) });
+  for await (const chunk of chunks as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.byteLength;
+    hash.update(chunk);
+  }
+  return { sizeBytes, sha256: hash.digest('hex') };
+}
+
+/** @throws unless the source, what was sent and what was stored are the same bytes. */
+export function checkReceipt(path: string, source: ByteSource, sent: TransferReceipt, stored: TransferReceipt): void {
+  if (sent.sizeBytes !== source.sizeBytes) {
+    throw new BringupError(
+      'transfer-failed',
+      `The source for ${path} has ${source.sizeBytes} bytes, but gave ${sent.sizeBytes > source.sizeBytes ? 'more' : sent.sizeBytes}. Did it change meanwhile?`,
+      { details: { path, expectedBytes: source.sizeBytes } },
+    );
+  }
+  const expected = source.sha256 ?? sent.sha256;
+  for (const found of [sent.sha256, stored.sha256]) {
+    if (found !== expected) throw checksumError(path, expected, found);
+  }
+}
+
+/** The `checksum-mismatch` of a transfer. */
+export function checksumError(path: string, expected: string, found: string): BringupError {
+  return new BringupError('checksum-mismatch', `${path} should have SHA-256 ${expected}, but has ${found}. Transfer it again.`, {
+    retryable: true,
+    details: { path, expected, found },
+  });
+}
+
+/**
+ * The chunks of a local file. Nothing lies between the file and the reader, so what can go wrong is
+ * that the file changes meanwhile: that, or another hash than expected, throws instead of ending.
+ */
+export async function* readLocalFile(
+  clock: Clock,
+  path: string,
+  options: DownloadOptions,
+  life: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  using deadline = startDeadline(clock, `Download of ${path}`, options, life);
+  try {
+    await using file = await open(path, 'r');
+    const before = await file.stat({ bigint: true });
+    if (!before.isFile()) throw new BringupError('transfer-failed', `${path} is not a regular file.`, { details: { path } });
+    const progress = new ProgressReporter(clock, Number(before.size), options.onProgress);
+    const hash = options.sha256 === undefined ? undefined : createHash('sha256');
+    let readBytes = 0n;
+    for await (const chunk of unstalled(clock, deadline, file.createReadStream({ autoClose: false, highWaterMark: limits.fileChunkBytes }))) {
+      hash?.update(chunk);
+      readBytes += BigInt(chunk.byteLength);
+      progress.add(chunk.byteLength);
+      yield chunk;
+    }
+    const after = await file.stat({ bigint: true });
+    if (readBytes !== before.size || after.mtimeNs !== before.mtimeNs) {
+      throw new BringupError('checksum-mismatch', `${path} was changed while it was read. Download it again.`, {
+        retryable: true,
+        details: { path },
+      });
+    }
+    const found = hash?.digest('hex');
+    if (found !== undefined && found !== options.sha256) throw checksumError(path, options.sha256 ?? '', found);
+    progress.finish();
+  } catch (error) {
+    deadline.signal.throwIfAborted();
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new BringupError('not-found', `There is no file ${path}.`, { cause: error, details: { path } });
+    }
+    throw transferError(error, path);
+  }
+}
+
+function transferError(error: unknown, path: string): BringupError {
+  if (isBringupError(error)) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new BringupError('disk-full', `No space left for ${path}. Free some, or choose another place.`, {
+      cause: error,
+      details: { path },
+    });
+  }
+  const wrapped = toBringupError(error, 'transfer-failed');
+  return new BringupError('transfer-failed', `Transfer of ${path} failed: ${message}`, { cause: wrapped.cause, details: { path } });
+}
