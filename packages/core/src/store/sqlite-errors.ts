@@ -82,7 +82,7 @@ export function storeFailure(error: unknown, path: string): unknown {
   if (code === undefined || failure === undefined) return error;
   return new BringupError('store-failed', failure.message(path), {
     cause: error,
-    retryable: failure.reason === 'locked' || failure.reason === 'full',
+    retryable: failure.reason === 'locked',
     details: { path, reason: failure.reason, sqliteCode: code },
   });
 }

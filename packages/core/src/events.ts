@@ -1,0 +1,60 @@
+import type { StoredError } from './errors.ts';
+import type { ResourceKind } from './model/resource.ts';
+import type { WorkKind } from './model/work.ts';
+
+/** What every event about a work item carries. */
+export interface WorkEvent {
+  readonly id: string;
+  /** The work item that started this one, such as a build's pipeline. */
+  readonly parentId?: string;
+  /** What it is doing now, in the words of its kind, such as `transferring`. */
+  readonly phase?: string;
+  /** Why it failed or was cancelled. */
+  readonly error?: StoredError;
+}
+
+/** What can happen to a work item. */
+export type WorkVerb = 'queued' | 'started' | 'waiting' | 'phase' | 'succeeded' | 'failed' | 'cancelled';
+
+/**
+ * Everything that is told, by name. Names are `noun:verb`. All of these are stored: a listener that
+ * was away reads them again from its cursor.
+ */
+export interface EventMap extends Record<`${WorkKind}:${WorkVerb}`, WorkEvent> {
+  'resource:registered': { readonly id: string; readonly kind: ResourceKind; readonly name: string };
+  'resource:updated': { readonly id: string; readonly kind: ResourceKind; readonly name: string };
+  'resource:removed': { readonly id: string; readonly kind: ResourceKind; readonly name: string };
+  'reservation:granted': {
+    readonly id: string;
+    readonly resourceId: string;
+    readonly holder: string;
+    readonly fence: number;
+  };
+  'reservation:released': { readonly id: string; readonly resourceId: string; readonly holder: string };
+  'reservation:expired': { readonly id: string; readonly resourceId: string; readonly holder: string };
+  'artifact:stored': {
+    readonly id: string;
+    readonly producerId: string;
+    readonly filename: string;
+    readonly sha256: string;
+    readonly sizeBytes: number;
+  };
+  'artifact:corrupted': { readonly id: string; readonly sha256: string };
+}
+
+/** Name of an event. */
+export type EventName = keyof EventMap;
+
+/** An event as it is stored and delivered. */
+export type LabEvent<N extends EventName = EventName> = {
+  [K in N]: {
+    /** Position in the feed; pass the last one seen as the cursor to go on after it. */
+    readonly seq: number;
+    /** Milliseconds since the Unix epoch. */
+    readonly at: number;
+    readonly name: K;
+    /** Id of what it is about. */
+    readonly subject: string;
+    readonly data: EventMap[K];
+  };
+}[N];

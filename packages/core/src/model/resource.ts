@@ -1,0 +1,136 @@
+import type { Architecture } from './architecture.ts';
+
+/** The three kinds of resource: they compile, run VMs, or are hardware. */
+export const resourceKinds = ['build_server', 'host', 'board'] as const;
+
+/** A kind of resource. */
+export type ResourceKind = (typeof resourceKinds)[number];
+
+/** What is known of a server's or host's health; `maintenance` covers whatever is known otherwise. */
+export type ServerStatus = 'online' | 'offline' | 'degraded' | 'maintenance' | 'unknown';
+
+/** What is known of a board. */
+export type BoardStatus = 'available' | 'in_use' | 'flashing' | 'offline' | 'maintenance' | 'recovery' | 'unknown';
+
+/** How a resource is reached. */
+export interface Connection {
+  /** Name of the shell connector, such as `ssh` or `local`. Default: the first one the lab was given. */
+  readonly shell?: string;
+  readonly hostname: string;
+  /** Address to connect to. Default: `hostname`. */
+  readonly ipAddress?: string;
+  /** Default 22. */
+  readonly sshPort?: number;
+  /** Account on the target. Default: the account this process runs under. */
+  readonly sshUsername?: string;
+  /** Path of a private key on this machine. */
+  readonly sshKeyPath?: string;
+}
+
+/** A compiler found on a build server. */
+export interface Toolchain {
+  /** `gcc` or `clang`. */
+  readonly name: string;
+  readonly version: string;
+  readonly targetArchitecture: Architecture;
+  /** Absolute path of the compiler. */
+  readonly path: string;
+  readonly available: boolean;
+}
+
+/** What every resource has. Times are milliseconds since the Unix epoch. */
+export interface ResourceBase {
+  readonly id: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly maintenanceMode: boolean;
+  /** Share of the most used capacity that is reserved, 0…1. */
+  readonly currentUtilization: number;
+  readonly lastHealthCheck?: number;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+/** A machine that compiles. */
+export interface BuildServer extends ResourceBase, Connection {
+  readonly status: ServerStatus;
+  readonly supportedArchitectures: readonly Architecture[];
+  readonly toolchains: readonly Toolchain[];
+  readonly totalCpuCores: number;
+  readonly totalMemoryMb: number;
+  /** Free space of the workspace's file system when it was last looked at. */
+  readonly totalStorageGb: number;
+  readonly activeBuildCount: number;
+  readonly maxConcurrentBuilds: number;
+  /** Folder on the server that builds happen in. */
+  readonly workspace: string;
+}
+
+/** A machine that runs VMs. */
+export interface Host extends ResourceBase, Connection {
+  readonly status: ServerStatus;
+  /** Name of the hypervisor connector, such as `libvirt` or `local`. */
+  readonly hypervisor: string;
+  /** Architecture of the host itself. */
+  readonly architecture: Architecture;
+  /** Architectures its VMs can have. */
+  readonly vmArchitectures: readonly Architecture[];
+  readonly totalCpuCores: number;
+  readonly totalMemoryMb: number;
+  readonly totalStorageGb: number;
+  /** Whether a guest was seen to run under KVM. */
+  readonly kvmEnabled: boolean;
+  readonly nestedVirtEnabled: boolean;
+  readonly runningVmCount: number;
+  readonly maxVms: number;
+  /** Folder on the host that deployed files and VM state lie in. */
+  readonly workspace: string;
+}
+
+/** Real hardware. */
+export interface Board extends ResourceBase, Connection {
+  readonly name: string;
+  readonly status: BoardStatus;
+  readonly boardType: string;
+  readonly serialNumber?: string;
+  readonly architecture: Architecture;
+  readonly peripherals: readonly string[];
+}
+
+/** A resource of any kind. */
+export type Resource =
+  | ({ readonly kind: 'build_server' } & BuildServer)
+  | ({ readonly kind: 'host' } & Host)
+  | ({ readonly kind: 'board' } & Board);
+
+/** Register a build server. */
+export interface BuildServerRegistration extends Connection {
+  /** Architectures that must have a toolchain there. Default: all that are found. */
+  readonly supportedArchitectures?: readonly Architecture[];
+  /** Builds at the same time. Default 4. */
+  readonly maxConcurrentBuilds?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Absolute folder on the server. Default: `.bringup` in the account's home. */
+  readonly workspace?: string;
+}
+
+/** Register a QEMU host. */
+export interface HostRegistration extends Connection {
+  /** Name of the hypervisor connector. Default: the first one the lab was given. */
+  readonly hypervisor?: string;
+  /** VMs at the same time. Default 10. */
+  readonly maxVms?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Absolute folder on the host. Default: `.bringup` in the account's home. */
+  readonly workspace?: string;
+}
+
+/** Register a board that is reached by its shell. */
+export interface BoardRegistration extends Connection {
+  readonly name: string;
+  readonly boardType: string;
+  readonly serialNumber?: string;
+  /** What it claims to be; registration fails if the board says otherwise. Default: detected. */
+  readonly architecture?: Architecture;
+  readonly peripherals?: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,54 @@
+/** Results that the machine prints on its console by itself, as KUnit and kselftest do at boot. */
+export interface ConsoleTests {
+  readonly from: 'console';
+  /** Ends the run once the results are complete; else the console's end or the time-out does. */
+  readonly timeoutMs?: number;
+}
+
+/** Commands given to a shell on the console. Each prints KTAP or TAP, or just exits. */
+export interface ShellTests {
+  readonly from: 'console-shell';
+  readonly commands: readonly TestCommand[];
+  /** Account to log in as when the machine asks. Default `root`. */
+  readonly username?: string;
+  readonly timeoutMs?: number;
+}
+
+/** Commands run over the shell connector (SSH) on the booted target. */
+export interface RemoteTests {
+  readonly from: 'shell';
+  /** Where the target listens. */
+  readonly target: {
+    /** Name of the shell connector. Default: the first one the lab was given. */
+    readonly shell?: string;
+    readonly hostname: string;
+    readonly ipAddress?: string;
+    readonly sshPort?: number;
+    readonly sshUsername?: string;
+    readonly sshKeyPath?: string;
+  };
+  readonly commands: readonly TestCommand[];
+  readonly timeoutMs?: number;
+}
+
+/** One test command. */
+export interface TestCommand {
+  readonly name: string;
+  readonly argv: readonly string[];
+  /** How its results are read: its KTAP/TAP output, or its exit status alone. Default `auto`: TAP if it prints any. */
+  readonly results?: 'auto' | 'tap' | 'exit-status';
+}
+
+/** Where a test run's results come from. */
+export type TestConfig = ConsoleTests | ShellTests | RemoteTests;
+
+/** Counts over all tests that have no subtests. */
+export interface TestTotals {
+  readonly total: number;
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** State of a test run. */
+export type TestRunStatus = 'queued' | 'running' | 'completed' | 'failed' | 'cancelled';

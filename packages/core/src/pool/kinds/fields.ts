@@ -1,0 +1,51 @@
+import * as v from 'valibot';
+import { architectures } from '../../model/architecture.ts';
+
+/** Name of a machine or board. */
+export const nameField: v.GenericSchema<unknown, string> = v.pipe(
+  v.string('must be a string'),
+  v.regex(/^[A-Za-z0-9]([A-Za-z0-9._:-]{0,252}[A-Za-z0-9])?$/, 'must be a host name: letters, digits, . _ : and -'),
+);
+
+/** One of the known architectures. */
+export const architectureField: v.GenericSchema<unknown, (typeof architectures)[number]> = v.picklist(
+  architectures,
+  (issue) => `'${String(issue.input)}' is not an architecture; known are ${architectures.join(', ')}`,
+);
+
+/** A folder on the target. */
+export const absolutePathField: v.GenericSchema<unknown, string> = v.pipe(
+  v.string('must be a string'),
+  v.regex(/^\/[^\0]*$/, 'must be an absolute path'),
+  v.check((path) => !path.split('/').includes('..'), "must not contain '..'"),
+);
+
+/** A whole number of at least one. */
+export const countField: v.GenericSchema<unknown, number> = v.pipe(
+  v.number('must be a number'),
+  v.integer('must be a whole number'),
+  v.minValue(1, 'must be at least 1'),
+);
+
+/** Labels: short names and values, as they can stand in a selector. */
+export const labelsField: v.GenericSchema<unknown, Record<string, string>> = v.record(
+  v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'a label key has letters, digits and . _ / -')),
+  v.pipe(v.string('a label value must be a string'), v.maxLength(255, 'a label value has at most 255 characters')),
+);
+
+/** The fields that say how a resource is reached. */
+export const connectionFields = {
+  shell: v.exactOptional(v.string('must be the name of a connector')),
+  hostname: nameField,
+  ipAddress: v.exactOptional(v.pipe(v.string(), v.ip('must be an IP address'))),
+  sshPort: v.exactOptional(
+    v.pipe(
+      v.number('must be a number'),
+      v.integer('must be a whole number'),
+      v.minValue(1, 'must be a port, 1 to 65535'),
+      v.maxValue(65_535, 'must be a port, 1 to 65535'),
+    ),
+  ),
+  sshUsername: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
+  sshKeyPath: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
+} as const;

@@ -1,0 +1,218 @@
+import { sql, type Selectable } from 'kysely';
+import type { Architecture } from '../model/architecture.ts';
+import type { ResourceKind } from '../model/resource.ts';
+import type { ReservationRow } from '../store/schema.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
+import { limits } from '../limits.ts';
+import { wake } from '../work/queue.ts';
+import { BringupError } from '../errors.ts';
+
+/** A yes/no property that is asked for, and how a person would name it. */
+export interface RequiredTrait {
+  readonly trait: string;
+  /** Such as `label:rack` or `toolchain`. */
+  readonly requirement: string;
+  readonly wanted: string | boolean;
+}
+
+/** What is asked of one resource, whatever its kind. */
+export interface CapacityRequest {
+  readonly kind: ResourceKind;
+  readonly architecture: Architecture;
+  /** Each group must be met by at least one of its traits. */
+  readonly traits: readonly (readonly RequiredTrait[])[];
+  /** Taken off the resource until the release. */
+  readonly use: { readonly slots: number; readonly cpu: number; readonly memoryMb: number; readonly storageGb: number };
+  /** What the resource must have in all, whoever uses it. */
+  readonly minimum: { readonly cpu: number; readonly memoryMb: number; readonly storageGb: number };
+  /** This one or none. */
+  readonly only?: string;
+  /** This one if it fits. */
+  readonly preferred?: string;
+}
+
+/** A lease on capacity. Times are milliseconds since the Unix epoch. */
+export interface Reservation {
+  readonly id: string;
+  readonly resourceId: string;
+  readonly holder: string;
+  /** Grows with each reservation of the resource; the highest one is the valid one. */
+  readonly fence: number;
+  readonly expiresAt: number;
+}
+
+/** What waiting work is woken by when capacity of a kind may have become free. */
+export function capacityTopic(kind: ResourceKind): string {
+  return `capacity:${kind}`;
+}
+
+/**
+ * Takes capacity of one resource if, at this moment, it is online, not in maintenance and has
+ * enough of everything. All of it or nothing.
+ */
+export async function reserve(
+  tx: StoreTransaction,
+  request: CapacityRequest,
+  lease: { readonly id: string; readonly resourceId: string; readonly holder: string; readonly now: number },
+): Promise<Reservation | undefined> {
+  const { use, minimum } = request;
+  const taken = await tx.db
+    .updateTable('resources')
+    .set((eb) => ({
+      slots_used: eb('slots_used', '+', use.slots),
+      cpu_used: eb('cpu_used', '+', use.cpu),
+      memory_mb_used: eb('memory_mb_used', '+', use.memoryMb),
+      storage_gb_used: eb('storage_gb_used', '+', use.storageGb),
+      fence: eb('fence', '+', 1),
+    }))
+    .where('id', '=', lease.resourceId)
+    .where('kind', '=', request.kind)
+    .where('status', '=', 'online')
+    .where('maintenance', '=', 0)
+    .where(sql<boolean>`slots_total - slots_used >= ${use.slots}`)
+    .where(sql<boolean>`cpu_total - cpu_used >= ${use.cpu} and cpu_total >= ${minimum.cpu}`)
+    .where(
+      sql<boolean>`memory_mb_total - memory_mb_used >= ${use.memoryMb} and memory_mb_total >= ${minimum.memoryMb}`,
+    )
+    .where(
+      sql<boolean>`storage_gb_total - storage_gb_used >= ${use.storageGb} and storage_gb_total >= ${minimum.storageGb}`,
+    )
+    .returning('fence')
+    .executeTakeFirst();
+  if (taken === undefined) return undefined;
+  const expiresAt = lease.now + limits.reservationMs;
+  await tx.db
+    .insertInto('reservations')
+    .values({
+      id: lease.id,
+      resource_id: lease.resourceId,
+      holder: lease.holder,
+      state: 'active',
+      slots: use.slots,
+      cpu: use.cpu,
+      memory_mb: use.memoryMb,
+      storage_gb: use.storageGb,
+      fence: taken.fence,
+      expires_at: expiresAt,
+      created_at: lease.now,
+      ended_at: null,
+    })
+    .execute();
+  await refreshOffers(tx, lease.resourceId);
+  await tx.emit('reservation:granted', lease.id, {
+    id: lease.id,
+    resourceId: lease.resourceId,
+    holder: lease.holder,
+    fence: taken.fence,
+  });
+  return { id: lease.id, resourceId: lease.resourceId, holder: lease.holder, fence: taken.fence, expiresAt };
+}
+
+/** Brings what selection walks in line with the resource's row. */
+export async function refreshOffers({ db }: StoreTransaction, resourceId: string): Promise<void> {
+  // A resource without, say, any memory figure must not divide by zero: it counts as unloaded there.
+  const share = (used: string, total: string) =>
+    sql<number>`coalesce(1.0 * ${sql.ref(used)} / nullif(${sql.ref(total)}, 0), 0)`;
+  const row = await db
+    .updateTable('resources')
+    .set({
+      load: sql<number>`(select max(share) from (
+        select ${share('slots_used', 'slots_total')} as share
+        union all select ${share('cpu_used', 'cpu_total')}
+        union all select ${share('memory_mb_used', 'memory_mb_total')}
+        union all select ${share('storage_gb_used', 'storage_gb_total')}) as shares)`,
+    })
+    .where('id', '=', resourceId)
+    .returning(['load', 'status', 'maintenance', 'slots_used', 'slots_total'])
+    .executeTakeFirst();
+  if (row === undefined) return;
+  const open = row.status === 'online' && row.maintenance === 0 && row.slots_used < row.slots_total;
+  await db
+    .updateTable('offers')
+    .set({ open: open ? 1 : 0, load: row.load })
+    .where('resource_id', '=', resourceId)
+    .execute();
+}
+
+/** Gives capacity back. Harmless when it was given back before. */
+export async function release(
+  tx: StoreTransaction,
+  reservationId: string,
+  now: number,
+  state: 'released' | 'expired' = 'released',
+): Promise<void> {
+  const ended = await tx.db
+    .updateTable('reservations')
+    .set({ state, ended_at: now })
+    .where('id', '=', reservationId)
+    .where('state', '=', 'active')
+    .returningAll()
+    .executeTakeFirst();
+  if (ended === undefined) return;
+  const resource = await tx.db
+    .updateTable('resources')
+    .set((eb) => ({
+      slots_used: eb('slots_used', '-', ended.slots),
+      cpu_used: eb('cpu_used', '-', ended.cpu),
+      memory_mb_used: eb('memory_mb_used', '-', ended.memory_mb),
+      storage_gb_used: eb('storage_gb_used', '-', ended.storage_gb),
+    }))
+    .where('id', '=', ended.resource_id)
+    .returning('kind')
+    .executeTakeFirst();
+  await refreshOffers(tx, ended.resource_id);
+  await tx.emit(`reservation:${state}`, ended.id, {
+    id: ended.id,
+    resourceId: ended.resource_id,
+    holder: ended.holder,
+  });
+  if (resource !== undefined) await wake(tx, capacityTopic(resource.kind as ResourceKind));
+}
+
+/** Sets when a reservation ends unless it is renewed. @throws `lease-lost` when it has ended. */
+export async function extend({ db }: StoreTransaction, reservationId: string, expiresAt: number): Promise<void> {
+  const updated = await db
+    .updateTable('reservations')
+    .set({ expires_at: expiresAt })
+    .where('id', '=', reservationId)
+    .where('state', '=', 'active')
+    .executeTakeFirst();
+  if (updated.numUpdatedRows !== 1n) {
+    throw new BringupError('lease-lost', `reservation ${reservationId} has ended`, { details: { reservationId } });
+  }
+}
+
+/**
+ * Renews the reservations of work that is not finished, and gives those that have run out. As long
+ * as work goes on, or waits to be gone on with, what it holds is held; nobody else's promise keeps
+ * a resource.
+ */
+export async function renewHeld(store: Store, now: number): Promise<Selectable<ReservationRow>[]> {
+  const { db } = store;
+  const due = await db
+    .selectFrom('reservations')
+    .select('id')
+    .where('state', '=', 'active')
+    .where('expires_at', '<=', now + limits.reservationMs / 2)
+    .limit(1)
+    .executeTakeFirst();
+  if (due === undefined) return [];
+  return store.transaction(async (tx) => {
+    await tx.db
+      .updateTable('reservations')
+      .set({ expires_at: now + limits.reservationMs })
+      .where('state', '=', 'active')
+      .where('expires_at', '<=', now + limits.reservationMs / 2)
+      .where('holder', 'in', (eb) =>
+        eb.selectFrom('work_items').select('id').where('state', 'in', ['queued', 'running', 'waiting']),
+      )
+      .execute();
+    return tx.db
+      .selectFrom('reservations')
+      .selectAll()
+      .where('state', '=', 'active')
+      .where('expires_at', '<=', now)
+      .limit(limits.pageSize)
+      .execute();
+  });
+}

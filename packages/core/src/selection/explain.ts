@@ -1,0 +1,88 @@
+import type { Selectable } from 'kysely';
+import { limits } from '../limits.ts';
+import type { Rejection, UnmetRequirement } from '../model/requirements.ts';
+import type { CapacityRequest } from '../pool/reservations.ts';
+import type { ResourceRow } from '../store/schema.ts';
+import type { Store } from '../store/store.ts';
+
+/**
+ * Why resources of the kind don't fit right now, the closest first. Looks at no more than
+ * {@link limits.pageSize} of them: an explanation is for a person.
+ */
+export async function explain(store: Store, request: CapacityRequest): Promise<Rejection[]> {
+  const rows = await store.db
+    .selectFrom('resources')
+    .selectAll()
+    .where('kind', '=', request.kind)
+    .$if(request.only !== undefined, (query) => query.where('id', '=', request.only ?? ''))
+    .orderBy('load')
+    .limit(limits.pageSize)
+    .execute();
+  const ids = rows.map((row) => row.id);
+  const traits = await gather(
+    ids.length === 0 ? [] : await store.db.selectFrom('traits').selectAll().where('resource_id', 'in', ids).execute(),
+    (row) => row.trait,
+  );
+  const offers = await gather(
+    ids.length === 0 ? [] : await store.db.selectFrom('offers').selectAll().where('resource_id', 'in', ids).execute(),
+    (row) => row.architecture,
+  );
+  return rows
+    .map((row) => reject(row, request, traits.get(row.id) ?? new Set(), offers.get(row.id) ?? new Set()))
+    .filter((rejection) => rejection.reasons.length > 0)
+    .sort((a, b) => Number(b.temporary) - Number(a.temporary) || a.reasons.length - b.reasons.length);
+}
+
+async function gather<R extends { resource_id: string }>(
+  rows: readonly R[],
+  value: (row: R) => string,
+): Promise<Map<string, Set<string>>> {
+  const sets = new Map<string, Set<string>>();
+  for (const row of rows) sets.set(row.resource_id, (sets.get(row.resource_id) ?? new Set()).add(value(row)));
+  return sets;
+}
+
+function reject(
+  row: Selectable<ResourceRow>,
+  request: CapacityRequest,
+  traits: ReadonlySet<string>,
+  offered: ReadonlySet<string>,
+): Rejection {
+  const lasting: UnmetRequirement[] = [];
+  const passing: UnmetRequirement[] = [];
+  if (!offered.has(request.architecture)) {
+    lasting.push({
+      requirement: 'architecture',
+      wanted: request.architecture,
+      ...(offered.size > 0 && { best: [...offered].join(', ') }),
+      message: `it serves ${[...offered].join(', ') || 'no architecture'}, not ${request.architecture}`,
+    });
+  }
+  for (const group of request.traits) {
+    if (group.some(({ trait }) => traits.has(trait))) continue;
+    const first = group[0];
+    if (first === undefined) continue;
+    const wanted = group.map((option) => String(option.wanted)).join(' or ');
+    lasting.push({ requirement: first.requirement, wanted, message: `${first.requirement} is not ${wanted}` });
+  }
+  const amounts = [
+    ['cpuCores', request.use.cpu, request.minimum.cpu, row.cpu_total, row.cpu_used],
+    ['memoryMb', request.use.memoryMb, request.minimum.memoryMb, row.memory_mb_total, row.memory_mb_used],
+    ['storageGb', request.use.storageGb, request.minimum.storageGb, row.storage_gb_total, row.storage_gb_used],
+    ['slots', request.use.slots, 0, row.slots_total, row.slots_used],
+  ] as const;
+  for (const [requirement, use, minimum, total, used] of amounts) {
+    const wanted = Math.max(use, minimum);
+    if (total < wanted) {
+      lasting.push({ requirement, wanted, best: total, message: `it has ${total} ${requirement}, not ${wanted}` });
+    } else if (total - used < use) {
+      const best = total - used;
+      passing.push({ requirement, wanted: use, best, message: `${best} of ${total} ${requirement} are free, not ${use}` });
+    }
+  }
+  if (row.maintenance === 1) passing.push({ requirement: 'maintenance', wanted: false, message: 'it is in maintenance' });
+  if (row.status !== 'online') {
+    passing.push({ requirement: 'status', wanted: 'online', best: row.status, message: `it is ${row.status}` });
+  }
+  return { resourceId: row.id, name: row.name, reasons: [...lasting, ...passing], temporary: lasting.length === 0 };
+}

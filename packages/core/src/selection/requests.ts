@@ -1,0 +1,77 @@
+import type { BoardRequirements, BuildRequirements, RequirementsBase, VmRequirements } from '../model/requirements.ts';
+import { boardTypeTrait, peripheralTrait } from '../pool/kinds/board.ts';
+import { toolchainTrait } from '../pool/kinds/build-server.ts';
+import { labelTrait } from '../pool/kind.ts';
+import type { CapacityRequest, RequiredTrait } from '../pool/reservations.ts';
+
+/** A build takes one slot of a server that has a compiler for the architecture. */
+export function buildRequest(requirements: BuildRequirements): CapacityRequest {
+  const { targetArchitecture: architecture, requiredToolchain, serverId, preferredServerId } = requirements;
+  return {
+    kind: 'build_server',
+    architecture,
+    traits: [
+      ...labels(requirements),
+      ...(requiredToolchain === undefined
+        ? []
+        : [[trait(toolchainTrait(requiredToolchain, architecture), 'toolchain', requiredToolchain)]]),
+    ],
+    use: { slots: 1, cpu: 0, memoryMb: 0, storageGb: 0 },
+    minimum: {
+      cpu: requirements.minCpuCores ?? 1,
+      memoryMb: requirements.minMemoryMb ?? 2048,
+      storageGb: requirements.minStorageGb ?? 10,
+    },
+    ...(serverId !== undefined && { only: serverId }),
+    ...(preferredServerId !== undefined && { preferred: preferredServerId }),
+  };
+}
+
+/** A VM takes a slot, and its CPUs, memory and disk, of a host that can run its architecture. */
+export function vmRequest(requirements: VmRequirements): CapacityRequest {
+  const { architecture, hostId, preferredHostId } = requirements;
+  return {
+    kind: 'host',
+    architecture,
+    traits: [
+      ...labels(requirements),
+      ...(requirements.requireKvm === true ? [[trait('kvm', 'kvm', true)]] : []),
+      ...(requirements.requireNestedVirt === true ? [[trait('nested-virt', 'nestedVirt', true)]] : []),
+    ],
+    use: {
+      slots: 1,
+      cpu: requirements.minCpuCores ?? 1,
+      memoryMb: requirements.minMemoryMb ?? 256,
+      storageGb: requirements.minStorageGb ?? 0,
+    },
+    minimum: { cpu: 0, memoryMb: 0, storageGb: 0 },
+    ...(hostId !== undefined && { only: hostId }),
+    ...(preferredHostId !== undefined && { preferred: preferredHostId }),
+  };
+}
+
+/** A job takes a board whole. */
+export function boardRequest(requirements: BoardRequirements): CapacityRequest {
+  const { architecture, boardId, preferredBoardId, boardTypes = [], requiredPeripherals = [] } = requirements;
+  return {
+    kind: 'board',
+    architecture,
+    traits: [
+      ...labels(requirements),
+      ...(boardTypes.length === 0 ? [] : [boardTypes.map((type) => trait(boardTypeTrait(type), 'boardType', type))]),
+      ...requiredPeripherals.map((name) => [trait(peripheralTrait(name), `peripheral:${name}`, true)]),
+    ],
+    use: { slots: 1, cpu: 0, memoryMb: 0, storageGb: 0 },
+    minimum: { cpu: 0, memoryMb: 0, storageGb: 0 },
+    ...(boardId !== undefined && { only: boardId }),
+    ...(preferredBoardId !== undefined && { preferred: preferredBoardId }),
+  };
+}
+
+function labels({ requiredLabels = {} }: RequirementsBase): RequiredTrait[][] {
+  return Object.entries(requiredLabels).map(([key, value]) => [trait(labelTrait(key, value), `label:${key}`, value)]);
+}
+
+function trait(name: string, requirement: string, wanted: string | boolean): RequiredTrait {
+  return { trait: name, requirement, wanted };
+}

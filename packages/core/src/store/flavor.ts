@@ -1,0 +1,23 @@
+import type { ColumnDataType } from 'kysely';
+
+/**
+ * What differs between database engines, as data. Nothing else in the SDK asks which engine it
+ * runs on.
+ */
+export interface StoreFlavor {
+  readonly name: 'sqlite' | 'postgres';
+  /** Column type for bytes. */
+  readonly bytes: ColumnDataType;
+  /** Column type for counters and times. */
+  readonly int64: ColumnDataType;
+  /** Column type for fractions. */
+  readonly float64: ColumnDataType;
+}
+
+/** SQLite: integers are 64 bits wide whatever they are called. */
+export const sqliteFlavor: StoreFlavor = {
+  name: 'sqlite',
+  bytes: 'blob',
+  int64: 'integer',
+  float64: 'real',
+};

@@ -1,0 +1,227 @@
+import type { Kysely } from 'kysely';
+import type { StoreFlavor } from '../flavor.ts';
+
+/** The first schema: pool, durable work, logs, events, artifacts and the records of the four stages. */
+export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<void> {
+  await pool(db, flavor);
+  await work(db, flavor);
+  await artifacts(db, flavor);
+  await records(db, flavor);
+}
+
+async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promise<void> {
+  await db.schema
+    .createTable('resources')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('kind', 'text', (c) => c.notNull())
+    .addColumn('name', 'text', (c) => c.notNull())
+    .addColumn('status', 'text', (c) => c.notNull())
+    .addColumn('maintenance', 'integer', (c) => c.notNull())
+    .addColumn('profile', 'text', (c) => c.notNull())
+    .addColumn('labels', 'text', (c) => c.notNull())
+    .addColumn('slots_total', 'integer', (c) => c.notNull())
+    .addColumn('slots_used', 'integer', (c) => c.notNull())
+    .addColumn('cpu_total', 'integer', (c) => c.notNull())
+    .addColumn('cpu_used', 'integer', (c) => c.notNull())
+    .addColumn('memory_mb_total', int64, (c) => c.notNull())
+    .addColumn('memory_mb_used', int64, (c) => c.notNull())
+    .addColumn('storage_gb_total', float64, (c) => c.notNull())
+    .addColumn('storage_gb_used', float64, (c) => c.notNull())
+    .addColumn('load', float64, (c) => c.notNull())
+    .addColumn('fence', int64, (c) => c.notNull())
+    .addColumn('last_health_check', int64)
+    .addColumn('created_at', int64, (c) => c.notNull())
+    .addColumn('updated_at', int64, (c) => c.notNull())
+    .addUniqueConstraint('resources_kind_name', ['kind', 'name'])
+    .execute();
+
+  await db.schema
+    .createTable('offers')
+    .addColumn('resource_id', 'text', (c) => c.notNull().references('resources.id').onDelete('cascade'))
+    .addColumn('kind', 'text', (c) => c.notNull())
+    .addColumn('architecture', 'text', (c) => c.notNull())
+    .addColumn('open', 'integer', (c) => c.notNull())
+    .addColumn('load', float64, (c) => c.notNull())
+    .addPrimaryKeyConstraint('offers_key', ['resource_id', 'architecture'])
+    .execute();
+  await db.schema
+    .createIndex('offers_by_load')
+    .on('offers')
+    .columns(['kind', 'architecture', 'open', 'load', 'resource_id'])
+    .execute();
+
+  await db.schema
+    .createTable('traits')
+    .addColumn('resource_id', 'text', (c) => c.notNull().references('resources.id').onDelete('cascade'))
+    .addColumn('trait', 'text', (c) => c.notNull())
+    .addPrimaryKeyConstraint('traits_key', ['trait', 'resource_id'])
+    .execute();
+  await db.schema.createIndex('traits_by_resource').on('traits').column('resource_id').execute();
+
+  await db.schema
+    .createTable('reservations')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('resource_id', 'text', (c) => c.notNull().references('resources.id'))
+    .addColumn('holder', 'text', (c) => c.notNull())
+    .addColumn('state', 'text', (c) => c.notNull())
+    .addColumn('slots', 'integer', (c) => c.notNull())
+    .addColumn('cpu', 'integer', (c) => c.notNull())
+    .addColumn('memory_mb', int64, (c) => c.notNull())
+    .addColumn('storage_gb', float64, (c) => c.notNull())
+    .addColumn('fence', int64, (c) => c.notNull())
+    .addColumn('expires_at', int64, (c) => c.notNull())
+    .addColumn('created_at', int64, (c) => c.notNull())
+    .addColumn('ended_at', int64)
+    .execute();
+  await db.schema
+    .createIndex('reservations_by_expiry')
+    .on('reservations')
+    .columns(['state', 'expires_at'])
+    .execute();
+  await db.schema.createIndex('reservations_by_holder').on('reservations').columns(['holder', 'state']).execute();
+  await db.schema
+    .createIndex('reservations_by_resource')
+    .on('reservations')
+    .columns(['resource_id', 'state'])
+    .execute();
+}
+
+async function work(db: Kysely<unknown>, { name, int64, bytes }: StoreFlavor): Promise<void> {
+  await db.schema
+    .createTable('work_items')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('kind', 'text', (c) => c.notNull())
+    .addColumn('state', 'text', (c) => c.notNull())
+    .addColumn('phase', 'text')
+    .addColumn('input', 'text', (c) => c.notNull())
+    .addColumn('checkpoint', 'text')
+    .addColumn('output', 'text')
+    .addColumn('error', 'text')
+    .addColumn('parent_id', 'text', (c) => c.references('work_items.id').onDelete('cascade'))
+    .addColumn('child_key', 'text')
+    .addColumn('wake_on', 'text')
+    .addColumn('priority', 'integer', (c) => c.notNull())
+    .addColumn('run_after', int64, (c) => c.notNull())
+    .addColumn('deadline_at', int64)
+    .addColumn('cancel_requested_at', int64)
+    .addColumn('takeovers', 'integer', (c) => c.notNull())
+    .addColumn('owner', 'text')
+    .addColumn('lease_until', int64)
+    .addColumn('fence', int64, (c) => c.notNull())
+    .addColumn('created_at', int64, (c) => c.notNull())
+    .addColumn('started_at', int64)
+    .addColumn('finished_at', int64)
+    .addUniqueConstraint('work_items_child', ['parent_id', 'child_key'])
+    .execute();
+  await db.schema
+    .createIndex('work_items_by_turn')
+    .on('work_items')
+    .columns(['state', 'priority desc', 'id'])
+    .execute();
+  await db.schema.createIndex('work_items_by_wake').on('work_items').columns(['wake_on', 'state']).execute();
+  await db.schema.createIndex('work_items_by_kind').on('work_items').columns(['kind', 'id']).execute();
+
+  await db.schema
+    .createTable('events')
+    .addColumn('seq', name === 'sqlite' ? 'integer' : 'bigserial', (c) =>
+      name === 'sqlite' ? c.primaryKey().autoIncrement() : c.primaryKey(),
+    )
+    .addColumn('at', int64, (c) => c.notNull())
+    .addColumn('name', 'text', (c) => c.notNull())
+    .addColumn('subject', 'text', (c) => c.notNull())
+    .addColumn('data', 'text', (c) => c.notNull())
+    .execute();
+  await db.schema.createIndex('events_by_subject').on('events').columns(['subject', 'seq']).execute();
+
+  await db.schema
+    .createTable('logs')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('size_bytes', int64, (c) => c.notNull())
+    .addColumn('ended', 'integer', (c) => c.notNull())
+    .execute();
+  await db.schema
+    .createTable('log_chunks')
+    .addColumn('log_id', 'text', (c) => c.notNull().references('logs.id').onDelete('cascade'))
+    .addColumn('start_byte', int64, (c) => c.notNull())
+    .addColumn('bytes', bytes, (c) => c.notNull())
+    .addPrimaryKeyConstraint('log_chunks_key', ['log_id', 'start_byte'])
+    .execute();
+}
+
+async function artifacts(db: Kysely<unknown>, { int64 }: StoreFlavor): Promise<void> {
+  await db.schema
+    .createTable('artifacts')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('producer_id', 'text', (c) => c.notNull())
+    .addColumn('build_id', 'text')
+    .addColumn('type', 'text', (c) => c.notNull())
+    .addColumn('filename', 'text', (c) => c.notNull())
+    .addColumn('sha256', 'text', (c) => c.notNull())
+    .addColumn('size_bytes', int64, (c) => c.notNull())
+    .addColumn('architecture', 'text', (c) => c.notNull())
+    .addColumn('metadata', 'text', (c) => c.notNull())
+    .addColumn('created_at', int64, (c) => c.notNull())
+    .addUniqueConstraint('artifacts_producer_file', ['producer_id', 'filename'])
+    .execute();
+  await db.schema.createIndex('artifacts_by_build').on('artifacts').column('build_id').execute();
+  await db.schema.createIndex('artifacts_by_hash').on('artifacts').column('sha256').execute();
+}
+
+async function records(db: Kysely<unknown>, { int64 }: StoreFlavor): Promise<void> {
+  await db.schema
+    .createTable('builds')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull().references('work_items.id').onDelete('cascade'))
+    .addColumn('repository', 'text', (c) => c.notNull())
+    .addColumn('branch', 'text', (c) => c.notNull())
+    .addColumn('wanted_commit', 'text')
+    .addColumn('commit_hash', 'text')
+    .addColumn('architecture', 'text', (c) => c.notNull())
+    .addColumn('config', 'text', (c) => c.notNull())
+    .addColumn('server_id', 'text')
+    .addColumn('succeeded_at', int64)
+    .execute();
+  await db.schema.createIndex('builds_by_commit').on('builds').columns(['commit_hash', 'architecture']).execute();
+  await db.schema
+    .createIndex('builds_by_branch')
+    .on('builds')
+    .columns(['branch', 'architecture', 'succeeded_at'])
+    .execute();
+
+  await db.schema
+    .createTable('deployments')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull().references('work_items.id').onDelete('cascade'))
+    .addColumn('target_type', 'text', (c) => c.notNull())
+    .addColumn('target_id', 'text')
+    .addColumn('build_id', 'text')
+    .addColumn('commit_hash', 'text')
+    .addColumn('artifact_ids', 'text', (c) => c.notNull())
+    .addColumn('vm_name', 'text')
+    .addColumn('reservation_id', 'text')
+    .addColumn('boot_verified', 'integer', (c) => c.notNull())
+    .addColumn('boot', 'text')
+    .addColumn('released_at', int64)
+    .execute();
+  await db.schema
+    .createIndex('deployments_by_target')
+    .on('deployments')
+    .columns(['target_id', 'released_at'])
+    .execute();
+  await db.schema.createIndex('deployments_by_reservation').on('deployments').column('reservation_id').execute();
+
+  await db.schema
+    .createTable('test_runs')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull().references('work_items.id').onDelete('cascade'))
+    .addColumn('deployment_id', 'text', (c) => c.notNull())
+    .addColumn('results', 'text')
+    .execute();
+
+  await db.schema
+    .createTable('pipelines')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull().references('work_items.id').onDelete('cascade'))
+    .addColumn('name', 'text')
+    .addColumn('repository', 'text', (c) => c.notNull())
+    .addColumn('branch', 'text', (c) => c.notNull())
+    .addColumn('architecture', 'text', (c) => c.notNull())
+    .addColumn('environment_type', 'text', (c) => c.notNull())
+    .execute();
+}

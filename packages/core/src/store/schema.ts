@@ -1,0 +1,199 @@
+import type { Generated } from 'kysely';
+
+/**
+ * Tables as they are stored. Times are milliseconds since the Unix epoch, truth values 0 or 1, and
+ * `json` columns hold JSON text: the same on every engine.
+ */
+export interface Schema {
+  resources: ResourceRow;
+  offers: OfferRow;
+  traits: TraitRow;
+  reservations: ReservationRow;
+  work_items: WorkRow;
+  events: EventRow;
+  logs: LogRow;
+  log_chunks: LogChunkRow;
+  artifacts: ArtifactRow;
+  builds: BuildRow;
+  deployments: DeploymentRow;
+  test_runs: TestRunRow;
+  pipelines: PipelineRow;
+}
+
+/** A build server, host or board. */
+export interface ResourceRow {
+  id: string;
+  kind: string;
+  name: string;
+  /** Result of the last look: online, degraded, offline or unknown. */
+  status: string;
+  maintenance: number;
+  /** What the kind's module keeps: connection, detected facts. JSON. */
+  profile: string;
+  labels: string;
+  slots_total: number;
+  slots_used: number;
+  cpu_total: number;
+  cpu_used: number;
+  memory_mb_total: number;
+  memory_mb_used: number;
+  storage_gb_total: number;
+  storage_gb_used: number;
+  /** The most used of the four, 0…1. */
+  load: number;
+  /** Grows with every reservation; the newest reservation carries the newest fence. */
+  fence: number;
+  last_health_check: number | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** One row a resource and architecture: what selection walks, least loaded first. */
+export interface OfferRow {
+  resource_id: string;
+  kind: string;
+  architecture: string;
+  /** 1 when it is online, not in maintenance and has a free slot. */
+  open: number;
+  load: number;
+}
+
+/** A yes/no property that requests can ask for: `label:rack=a`, `toolchain:gcc:arm64`, `kvm`. */
+export interface TraitRow {
+  resource_id: string;
+  trait: string;
+}
+
+/** A lease on capacity of one resource. */
+export interface ReservationRow {
+  id: string;
+  resource_id: string;
+  /** Work item (or, outside of one, any name) on whose behalf it is held. */
+  holder: string;
+  /** active, released or expired. */
+  state: string;
+  slots: number;
+  cpu: number;
+  memory_mb: number;
+  storage_gb: number;
+  fence: number;
+  expires_at: number;
+  created_at: number;
+  ended_at: number | null;
+}
+
+/** One unit of durable work. */
+export interface WorkRow {
+  id: string;
+  kind: string;
+  /** queued, running, waiting, succeeded, failed or cancelled. */
+  state: string;
+  /** What it is doing, in the words of its kind. */
+  phase: string | null;
+  input: string;
+  checkpoint: string | null;
+  output: string | null;
+  error: string | null;
+  parent_id: string | null;
+  /** Distinguishes the children of one parent. */
+  child_key: string | null;
+  /** What a waiting item waits for, besides `run_after`. */
+  wake_on: string | null;
+  priority: number;
+  run_after: number;
+  deadline_at: number | null;
+  cancel_requested_at: number | null;
+  /** How often it was taken over from a process that died. */
+  takeovers: number;
+  owner: string | null;
+  lease_until: number | null;
+  fence: number;
+  created_at: number;
+  started_at: number | null;
+  finished_at: number | null;
+}
+
+/** One entry of the event feed. */
+export interface EventRow {
+  seq: Generated<number>;
+  at: number;
+  name: string;
+  subject: string;
+  data: string;
+}
+
+/** A log: bytes that only ever grow. */
+export interface LogRow {
+  id: string;
+  size_bytes: number;
+  ended: number;
+}
+
+/** A piece of a log. */
+export interface LogChunkRow {
+  log_id: string;
+  start_byte: number;
+  bytes: Uint8Array;
+}
+
+/** A stored file; its bytes are in the artifact storage under the hash. */
+export interface ArtifactRow {
+  id: string;
+  /** Work item that made it: a build, a boot or a test run. */
+  producer_id: string;
+  build_id: string | null;
+  type: string;
+  filename: string;
+  sha256: string;
+  size_bytes: number;
+  architecture: string;
+  metadata: string;
+  created_at: number;
+}
+
+/** What a build adds to its work item. */
+export interface BuildRow {
+  id: string;
+  repository: string;
+  branch: string;
+  /** Commit asked for; null for the branch's head. */
+  wanted_commit: string | null;
+  commit_hash: string | null;
+  architecture: string;
+  config: string;
+  server_id: string | null;
+  /** Set when it succeeded, for the look-up of the latest. */
+  succeeded_at: number | null;
+}
+
+/** What a deployment adds to its work item. */
+export interface DeploymentRow {
+  id: string;
+  target_type: string;
+  target_id: string | null;
+  build_id: string | null;
+  commit_hash: string | null;
+  artifact_ids: string;
+  vm_name: string | null;
+  reservation_id: string | null;
+  boot_verified: number;
+  boot: string | null;
+  released_at: number | null;
+}
+
+/** What a test run adds to its work item. */
+export interface TestRunRow {
+  id: string;
+  deployment_id: string;
+  results: string | null;
+}
+
+/** What a pipeline adds to its work item. */
+export interface PipelineRow {
+  id: string;
+  name: string | null;
+  repository: string;
+  branch: string;
+  architecture: string;
+  environment_type: string;
+}

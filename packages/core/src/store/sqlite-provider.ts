@@ -1,0 +1,22 @@
+import { sqliteFlavor } from './flavor.ts';
+import type { StoreProvider } from './provider.ts';
+
+/** Where a SQLite database lies. */
+export interface SqliteOptions {
+  /** Path of the database file; missing folders are made. Default: a database in memory. */
+  readonly path?: string;
+}
+
+/**
+ * Keeps the lab's records in SQLite, through Node's own `node:sqlite`. Several processes on one
+ * machine may share one file. Every commit is durable (WAL, `synchronous=FULL`).
+ */
+export function sqlite(options: SqliteOptions = {}): StoreProvider {
+  return {
+    async open() {
+      const { openSqlite } = await import('./sqlite.ts');
+      const { dialect, close } = await openSqlite({ path: options.path ?? ':memory:' });
+      return { dialect, flavor: sqliteFlavor, close: async () => close() };
+    },
+  };
+}

@@ -1,0 +1,110 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { Kysely, type Transaction } from 'kysely';
+import type { Clock } from '../contracts/runtime.ts';
+import type { EventMap, EventName } from '../events.ts';
+import type { OpenedDatabase, StoreProvider } from './provider.ts';
+import { migrate } from './migrate.ts';
+import type { Schema } from './schema.ts';
+
+/** What a commit may have changed for those who wait: queued work, the event feed, one log. */
+export type Topic = 'work' | 'events' | `log:${string}`;
+
+/** The handle inside {@link Store.transaction}. */
+export interface StoreTransaction {
+  readonly db: Transaction<Schema>;
+  /** Adds an event; it is told if and when the transaction commits. */
+  emit<N extends EventName>(name: N, subject: string, data: EventMap[N]): Promise<void>;
+  /** After the commit, wakes those who wait for the topic. */
+  wake(topic: Topic): void;
+}
+
+/**
+ * The records of a lab. Reads go through {@link Store.db}, changes through
+ * {@link Store.transaction}; no I/O but the database's happens inside one.
+ */
+export class Store implements AsyncDisposable {
+  readonly #kysely: Kysely<Schema>;
+  readonly #opened: OpenedDatabase;
+  readonly #clock: Clock;
+  readonly #inTransaction = new AsyncLocalStorage<true>();
+  readonly #waiters = new Map<Topic, Set<() => void>>();
+  #closing: Promise<void> | undefined;
+
+  private constructor(opened: OpenedDatabase, clock: Clock) {
+    this.#opened = opened;
+    this.#clock = clock;
+    this.#kysely = new Kysely<Schema>({ dialect: opened.dialect });
+  }
+
+  /** Opens the database and brings its schema up to date. @throws `store-failed`. */
+  static async open(provider: StoreProvider, clock: Clock): Promise<Store> {
+    const opened = await provider.open();
+    const store = new Store(opened, clock);
+    try {
+      await migrate(store.#kysely, opened.flavor);
+    } catch (error) {
+      await store[Symbol.asyncDispose]();
+      throw error;
+    }
+    return store;
+  }
+
+  /**
+   * For reads outside of transactions. Inside one it throws: on an engine with one connection the
+   * query would wait for the transaction, and the transaction for the query, for ever.
+   */
+  get db(): Kysely<Schema> {
+    if (this.#closing !== undefined) throw new TypeError('the lab is closed');
+    if (this.#inTransaction.getStore() === true) {
+      throw new TypeError("inside a transaction only the transaction's own handle may be used");
+    }
+    return this.#kysely;
+  }
+
+  /** Runs `change` in one transaction: all of it is durable when this resolves, or none of it happened. */
+  async transaction<T>(change: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    const topics = new Set<Topic>();
+    const db = this.db;
+    const result = await db.transaction().execute((trx) =>
+      this.#inTransaction.run(true, () =>
+        change({
+          db: trx,
+          wake: (topic) => topics.add(topic),
+          emit: async (name, subject, data) => {
+            topics.add('events');
+            await trx
+              .insertInto('events')
+              .values({ at: this.#clock.now(), name, subject, data: JSON.stringify(data) })
+              .execute();
+          },
+        }),
+      ),
+    );
+    for (const topic of topics) this.#wake(topic);
+    return result;
+  }
+
+  /** Calls `listener` after each commit of this process that woke the topic. */
+  onCommit(topic: Topic, listener: () => void): Disposable {
+    const listeners = this.#waiters.get(topic) ?? new Set();
+    this.#waiters.set(topic, listeners.add(listener));
+    return {
+      [Symbol.dispose]: () => {
+        listeners.delete(listener);
+        if (listeners.size === 0 && this.#waiters.get(topic) === listeners) this.#waiters.delete(topic);
+      },
+    };
+  }
+
+  #wake(topic: Topic): void {
+    for (const listener of [...(this.#waiters.get(topic) ?? [])]) listener();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= (async () => {
+      await this.#kysely.destroy();
+      await this.#opened.close();
+    })();
+    await this.#closing;
+  }
+}

@@ -1,0 +1,364 @@
+import { withDeadline } from '../async.ts';
+import type { CallOptions, Clock, Logger, Random } from '../contracts/runtime.ts';
+import { BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { isFinal, type WorkItem, type WorkKind } from '../model/work.ts';
+import { newId } from '../runtime.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
+import { SteppedAside, type WorkHandler } from './handler.ts';
+import { LogStore } from './logs.ts';
+import { formatOwner, isKnownDead, thisProcess } from './owner.ts';
+import { claim, enqueue, finish, putAside, requestCancel, requeueDue, type NewWork } from './queue.ts';
+import { toWorkItem } from './records.ts';
+import { Run } from './run.ts';
+
+/** What the engine is made of. */
+export interface WorkEngineOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** Options of {@link WorkEngine.submit}. */
+export interface SubmitOptions {
+  readonly priority?: number;
+  /** Ends the item with `deadline-exceeded`; milliseconds from now. */
+  readonly timeoutMs?: number;
+  /** Records written in the same transaction as the item. */
+  readonly prepare?: (tx: StoreTransaction, id: string) => Promise<void>;
+}
+
+/** How long a handler's `cleanUp` may take. */
+const cleanUpTimeoutMs = 60_000;
+
+/**
+ * Runs durable work. Items are claimed under a lease, which heartbeats renew; each claim has a
+ * fence that only grows, and every write of a run checks it. When a process dies, its items are
+ * claimed by another, or by the same program started again, and go on from their checkpoint.
+ */
+export class WorkEngine implements AsyncDisposable {
+  readonly logs: LogStore;
+  readonly #options: WorkEngineOptions;
+  readonly #identity = thisProcess();
+  readonly #owner: string;
+  readonly #handlers = new Map<WorkKind, WorkHandler<unknown, unknown>>();
+  readonly #running = new Map<string, { readonly run: Run<unknown>; readonly done: Promise<void> }>();
+  readonly #resources = new DisposableStack();
+  #state: 'idle' | 'started' | 'stopping' = 'idle';
+  #pumping: Promise<void> | undefined;
+  #pumpAgain = false;
+  #renewedAt = 0;
+
+  constructor(options: WorkEngineOptions) {
+    this.#options = options;
+    this.#owner = formatOwner(this.#identity, newId(options.clock, options.random));
+    this.logs = new LogStore(options.store, options.clock);
+  }
+
+  /** Says who does one kind of work. Before {@link WorkEngine.start}. */
+  register<I, O, C>(handler: WorkHandler<I, O, C>): void {
+    this.#handlers.set(handler.kind, handler as WorkHandler<unknown, unknown>);
+  }
+
+  /** Begins to claim and run work. */
+  start(): void {
+    if (this.#state !== 'idle') return;
+    this.#state = 'started';
+    this.#renewedAt = this.#options.clock.now();
+    this.#resources.use(this.#options.store.onCommit('work', () => this.#pump()));
+    this.#every(limits.workPollMs, () => this.#pump());
+    this.#every(limits.heartbeatMs, () => void this.#heartbeat());
+    this.#pump();
+  }
+
+  #every(periodMs: number, act: () => void): void {
+    const { clock } = this.#options;
+    let timer: Disposable | undefined;
+    const next = (): void => {
+      timer = clock.timer(
+        periodMs,
+        () => {
+          act();
+          next();
+        },
+        { background: true },
+      );
+    };
+    next();
+    this.#resources.defer(() => timer?.[Symbol.dispose]());
+  }
+
+  /** Queues an item and gives its id. */
+  async submit(kind: WorkKind, input: unknown, options: SubmitOptions = {}): Promise<string> {
+    const { store, clock, random } = this.#options;
+    const id = newId(clock, random);
+    const work: NewWork = {
+      id,
+      kind,
+      input,
+      ...(options.priority !== undefined && { priority: options.priority }),
+      ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+    };
+    await store.transaction(async (tx) => {
+      await enqueue(tx, work, clock.now());
+      await options.prepare?.(tx, id);
+    });
+    return id;
+  }
+
+  /** An item. @throws `not-found`. */
+  async get<I = unknown, O = unknown>(id: string): Promise<WorkItem<I, O>> {
+    const row = await this.#options.store.db
+      .selectFrom('work_items')
+      .selectAll()
+      .where('id', '=', id)
+      .executeTakeFirst();
+    if (row === undefined) throw new BringupError('not-found', `there is no work item ${id}`, { details: { id } });
+    return toWorkItem<I, O>(row);
+  }
+
+  /** Waits until an item is final and gives it. @throws `not-found`, `aborted`, `deadline-exceeded`. */
+  async finished<I = unknown, O = unknown>(id: string, options: CallOptions = {}): Promise<WorkItem<I, O>> {
+    const { store, clock } = this.#options;
+    return withDeadline(clock, `waiting for ${id}`, options, async (signal) => {
+      for (;;) {
+        const { promise: changed, resolve } = Promise.withResolvers<void>();
+        using _commit = store.onCommit('work', resolve);
+        using _timer = clock.timer(limits.workPollMs, resolve);
+        signal.addEventListener('abort', () => resolve(), { once: true });
+        const item = await this.get<I, O>(id);
+        if (isFinal(item.state) || signal.aborted) return item;
+        await changed;
+      }
+    });
+  }
+
+  /** Asks an item and its children to stop. One that is final already stays as it is. @throws `not-found`. */
+  async cancel(id: string, reason = 'cancelled on request'): Promise<void> {
+    await this.get(id);
+    const uncancellable = [...this.#handlers.values()].filter((h) => h.uncancellable === true).map((h) => h.kind);
+    const error = new BringupError('aborted', reason).toJSON();
+    await this.#options.store.transaction((tx) =>
+      requestCancel(tx, id, uncancellable, error, this.#options.clock.now()),
+    );
+  }
+
+  #pump(): void {
+    if (this.#state !== 'started') return;
+    if (this.#pumping !== undefined) {
+      this.#pumpAgain = true;
+      return;
+    }
+    this.#pumping = (async () => {
+      do {
+        this.#pumpAgain = false;
+        try {
+          await this.#claimAndRun();
+        } catch (error) {
+          this.#options.logger.error({ error }, 'looking for work failed; trying again at the next poll');
+        }
+      } while (this.#pumpAgain && this.#state === 'started');
+      this.#pumping = undefined;
+    })();
+  }
+
+  async #claimAndRun(): Promise<void> {
+    const { store, clock } = this.#options;
+    await this.#stopCancelled();
+    const free = limits.workConcurrency - this.#running.size;
+    if (!(await this.#anythingDue(free))) return;
+    const dead = await this.#deadOwners();
+    const rows = await store.transaction(async (tx) => {
+      await requeueDue(tx, clock.now(), dead);
+      return free <= 0 ? [] : claim(tx, [...this.#handlers.keys()], this.#owner, free, clock.now());
+    });
+    for (const row of rows) {
+      const run = new Run<unknown>({ ...this.#options, logs: this.logs }, row, this.#owner);
+      if (row.cancel_requested_at !== null) run.stop(cancelled(run));
+      this.#running.set(row.id, { run, done: this.#execute(run) });
+    }
+    if (rows.length === free && free > 0) this.#pumpAgain = true;
+  }
+
+  /** A read first: an idle process must not take the write lock twice a second. */
+  async #anythingDue(free: number): Promise<boolean> {
+    const now = this.#options.clock.now();
+    const { db } = this.#options.store;
+    const due = await db
+      .selectFrom('work_items')
+      .select('id')
+      .where((eb) =>
+        eb.or([
+          ...(free > 0 ? [eb.and([eb('state', '=', 'queued'), eb('kind', 'in', [...this.#handlers.keys()])])] : []),
+          eb.and([eb('state', '=', 'waiting'), eb.or([eb('run_after', '<=', now), eb('deadline_at', '<=', now)])]),
+          eb.and([eb('state', '=', 'running'), eb('lease_until', '<=', now)]),
+        ]),
+      )
+      .limit(1)
+      .executeTakeFirst();
+    return due !== undefined || (await this.#deadOwners()).length > 0;
+  }
+
+  async #deadOwners(): Promise<string[]> {
+    const rows = await this.#options.store.db
+      .selectFrom('work_items')
+      .select('owner')
+      .distinct()
+      .where('state', '=', 'running')
+      .execute();
+    return rows.flatMap(({ owner }) => (owner !== null && isKnownDead(owner, this.#identity) ? [owner] : []));
+  }
+
+  async #stopCancelled(): Promise<void> {
+    if (this.#running.size === 0) return;
+    const rows = await this.#options.store.db
+      .selectFrom('work_items')
+      .select('id')
+      .where('id', 'in', [...this.#running.keys()])
+      .where('cancel_requested_at', 'is not', null)
+      .execute();
+    for (const { id } of rows) {
+      const run = this.#running.get(id)?.run;
+      run?.stop(cancelled(run));
+    }
+  }
+
+  async #heartbeat(): Promise<void> {
+    const { store, clock, logger } = this.#options;
+    if (this.#running.size === 0) {
+      this.#renewedAt = clock.now();
+      return;
+    }
+    const renewed = new Set<string>();
+    try {
+      const runs = [...this.#running.values()].map(({ run }) => run);
+      const rows = await store.transaction(async ({ db }) =>
+        db
+          .updateTable('work_items')
+          .set({ lease_until: clock.now() + limits.leaseMs })
+          .where('state', '=', 'running')
+          .where('owner', '=', this.#owner)
+          .where(
+            'id',
+            'in',
+            runs.map((run) => run.id),
+          )
+          .returning(['id', 'fence'])
+          .execute(),
+      );
+      for (const row of rows) renewed.add(`${row.id}#${row.fence}`);
+      for (const run of runs) {
+        if (this.#running.get(run.id)?.run !== run || renewed.has(`${run.id}#${run.fence}`)) continue;
+        run.stop(new BringupError('lease-lost', `${run.kind} ${run.id} was taken over by another process`));
+      }
+      this.#renewedAt = clock.now();
+    } catch (error) {
+      logger.warn({ error }, 'leases could not be renewed');
+      // Others may take the work over once the leases have run out: be out of it before.
+      if (clock.now() - this.#renewedAt < limits.leaseMs - limits.heartbeatMs) return;
+      for (const { run } of this.#running.values()) {
+        run.stop(new BringupError('lease-lost', `the lease of ${run.kind} ${run.id} could not be renewed in time`));
+      }
+    }
+  }
+
+  async #execute(run: Run<unknown>): Promise<void> {
+    const { clock, logger } = this.#options;
+    const handler = this.#handlers.get(run.kind);
+    if (handler === undefined) return;
+    using _deadline =
+      run.deadlineAt === undefined || handler.uncancellable === true
+        ? undefined
+        : clock.timer(Math.max(0, run.deadlineAt - clock.now()), () =>
+            run.stop(
+              new BringupError('deadline-exceeded', `${run.kind} ${run.id} did not end by its deadline`, {
+                retryable: true,
+              }),
+            ),
+          );
+    try {
+      if (run.takeovers > limits.workMaxTakeovers) {
+        throw new BringupError(
+          'process-lost',
+          `${run.kind} ${run.id} was given up: ${run.takeovers} processes died while they worked on it`,
+        );
+      }
+      const result = await handler.run(run, run.input);
+      await run.flushLogs();
+      await run.fenced(async (tx) => {
+        await result.commit?.(tx);
+        await finish(tx, run.id, { state: 'succeeded', output: result.output }, clock.now());
+      });
+    } catch (thrown) {
+      await this.#unfinished(run, handler, thrown).catch((error: unknown) => {
+        // The lease runs out, and the item is taken up again from its checkpoint.
+        logger.error({ error, work: run.id }, 'the end of a work item could not be stored');
+      });
+    } finally {
+      this.#running.delete(run.id);
+      this.#pump();
+    }
+  }
+
+  async #unfinished(run: Run<unknown>, handler: WorkHandler<unknown, unknown>, thrown: unknown): Promise<void> {
+    const { clock, logger } = this.#options;
+    await run.flushLogs();
+    if (thrown instanceof SteppedAside) {
+      await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
+      return;
+    }
+    const error = run.failure(thrown);
+    if (error.code === 'lease-lost') {
+      logger.warn({ work: run.id }, error.message);
+      return;
+    }
+    if (error === shuttingDown) {
+      await run.fenced(async (tx) => {
+        await tx.db
+          .updateTable('work_items')
+          .set({ state: 'queued', owner: null, lease_until: null })
+          .where('id', '=', run.id)
+          .execute();
+        tx.wake('work');
+      });
+      return;
+    }
+    if (handler.cleanUp !== undefined) {
+      try {
+        await withDeadline(clock, `cleaning up after ${run.id}`, { timeoutMs: cleanUpTimeoutMs }, async (signal) =>
+          handler.cleanUp?.(run, run.input, error, signal),
+        );
+      } catch (cleanUpError) {
+        if (cleanUpError instanceof SteppedAside) {
+          await run.fenced((tx, row) => putAside(tx, row, cleanUpError.wait, clock.now()));
+          return;
+        }
+        logger.error({ error: cleanUpError, work: run.id }, 'cleaning up failed');
+      }
+      await run.flushLogs();
+    }
+    const state = error.code === 'aborted' && run.stopReason === error ? 'cancelled' : 'failed';
+    await run.fenced((tx) => finish(tx, run.id, { state, error: error.toJSON() }, clock.now()));
+  }
+
+  /**
+   * Stops claiming, interrupts what runs and hands it back to the queue, where this or another
+   * process finds it. Nothing is cancelled by it.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'stopping') return;
+    this.#state = 'stopping';
+    this.#resources.dispose();
+    await this.#pumping;
+    const running = [...this.#running.values()];
+    for (const { run } of running) run.stop(shuttingDown);
+    await Promise.all(running.map(({ done }) => done));
+  }
+}
+
+const shuttingDown = new BringupError('aborted', 'the lab is shutting down');
+
+function cancelled(run: Run<unknown>): BringupError {
+  return new BringupError('aborted', `${run.kind} ${run.id} was cancelled`);
+}

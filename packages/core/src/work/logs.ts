@@ -1,0 +1,214 @@
+import type { CallOptions, Clock } from '../contracts/runtime.ts';
+import { abortedError } from '../async.ts';
+import { BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
+
+/** Options for reading a log. */
+export interface ReadLogOptions extends CallOptions {
+  /** First byte. Default 0. */
+  readonly offset?: number;
+  /** Keep going until the log is ended. Default false: up to what is there now. */
+  readonly follow?: boolean;
+}
+
+type FencedTransaction = <T>(change: (tx: StoreTransaction) => Promise<T>) => Promise<T>;
+
+/**
+ * Logs as they are kept in the store: bytes that only ever grow, each byte once, in the same
+ * transaction discipline as the rest. Any process can read and follow them.
+ */
+export class LogStore {
+  readonly #store: Store;
+  readonly #clock: Clock;
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** Size of a log in bytes and whether it is ended; undefined when there is none. */
+  async stat(logId: string): Promise<{ sizeBytes: number; ended: boolean } | undefined> {
+    const row = await this.#store.db.selectFrom('logs').selectAll().where('id', '=', logId).executeTakeFirst();
+    return row && { sizeBytes: row.size_bytes, ended: row.ended === 1 };
+  }
+
+  /** The bytes of a log from an offset on, optionally as they come. Leaving the loop frees everything. */
+  async *read(logId: string, options: ReadLogOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    let offset = options.offset ?? 0;
+    for (;;) {
+      if (options.signal?.aborted === true) throw abortedError(`reading log ${logId}`, options.signal);
+      // Registered before the look, so that nothing is missed between the look and the wait.
+      using wake = this.#wakeUp(logId, options.signal);
+      const state = await this.stat(logId);
+      let chunk = await this.#chunkAt(logId, offset);
+      while (chunk !== undefined) {
+        offset += chunk.byteLength;
+        yield chunk;
+        chunk = await this.#chunkAt(logId, offset);
+      }
+      if (options.follow !== true || (state?.ended === true && offset >= state.sizeBytes)) return;
+      await wake.promise;
+    }
+  }
+
+  async #chunkAt(logId: string, offset: number): Promise<Uint8Array | undefined> {
+    const row = await this.#store.db
+      .selectFrom('log_chunks')
+      .selectAll()
+      .where('log_id', '=', logId)
+      .where('start_byte', '<=', offset)
+      .orderBy('start_byte', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    if (row === undefined || row.start_byte + row.bytes.byteLength <= offset) return undefined;
+    return row.bytes.subarray(offset - row.start_byte);
+  }
+
+  #wakeUp(logId: string, signal: AbortSignal | undefined): Disposable & { promise: Promise<void> } {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const done = (): void => resolve();
+    const commit = this.#store.onCommit(`log:${logId}`, done);
+    // Another process may be the writer: it can't wake us, so look again now and then.
+    const timer = this.#clock.timer(limits.workPollMs, done);
+    signal?.addEventListener('abort', done, { once: true });
+    return {
+      promise,
+      [Symbol.dispose]: () => {
+        commit[Symbol.dispose]();
+        timer[Symbol.dispose]();
+        signal?.removeEventListener('abort', done);
+      },
+    };
+  }
+
+  /** Opens a log for appending under the transaction of its one writer. */
+  async openWriter(logId: string, transaction: FencedTransaction): Promise<LogWriter> {
+    const size = await transaction(async ({ db }) => {
+      await db
+        .insertInto('logs')
+        .values({ id: logId, size_bytes: 0, ended: 0 })
+        .onConflict((c) => c.column('id').doUpdateSet({ ended: 0 }))
+        .execute();
+      return (await db.selectFrom('logs').select('size_bytes').where('id', '=', logId).executeTakeFirstOrThrow())
+        .size_bytes;
+    });
+    return new LogWriter(logId, size, transaction, this.#clock);
+  }
+}
+
+/**
+ * Appends to one log. Bytes are gathered for {@link limits.logFlushMs} or
+ * {@link limits.logChunkBytes} and then stored; `append` waits while storing can't keep up.
+ */
+export class LogWriter implements AsyncDisposable {
+  readonly logId: string;
+  readonly #transaction: FencedTransaction;
+  readonly #clock: Clock;
+  #stored: number;
+  #gathered: Uint8Array[] = [];
+  #gatheredBytes = 0;
+  #timer: Disposable | undefined;
+  #storing: Promise<void> = Promise.resolve();
+  #failure: unknown;
+  #full = false;
+
+  constructor(logId: string, storedBytes: number, transaction: FencedTransaction, clock: Clock) {
+    this.logId = logId;
+    this.#stored = storedBytes;
+    this.#transaction = transaction;
+    this.#clock = clock;
+  }
+
+  /** Bytes in the log, those not yet stored included. */
+  get sizeBytes(): number {
+    return this.#stored + this.#gatheredBytes;
+  }
+
+  /** Adds text or bytes at the end. @throws `lease-lost` when another process is the writer now. */
+  async append(data: Uint8Array | string): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#full) return;
+    const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data;
+    if (bytes.byteLength === 0) return;
+    // The caller may reuse its buffer.
+    this.#gathered.push(Uint8Array.prototype.slice.call(bytes));
+    this.#gatheredBytes += bytes.byteLength;
+    if (this.sizeBytes > limits.logMaxBytes) {
+      this.#full = true;
+      this.#gathered.push(Buffer.from('\n[log limit reached: the rest was dropped]\n'));
+      this.#gatheredBytes = this.#gathered.reduce((sum, piece) => sum + piece.byteLength, 0);
+    }
+    if (this.#gatheredBytes >= limits.logChunkBytes) {
+      await this.flush();
+    } else {
+      this.#timer ??= this.#clock.timer(limits.logFlushMs, () => {
+        // A failure is kept and thrown at the next append, flush or end.
+        void this.flush().catch(() => undefined);
+      });
+    }
+  }
+
+  /** Resolves when everything appended so far is durable. */
+  async flush(): Promise<void> {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    const previous = this.#storing;
+    this.#storing = (async () => {
+      await previous.catch(() => undefined);
+      await this.#store();
+    })();
+    await this.#storing;
+  }
+
+  async #store(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#gathered.length === 0) return;
+    const bytes = Buffer.concat(this.#gathered);
+    const start = this.#stored;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    this.#stored += bytes.byteLength;
+    try {
+      await this.#transaction(async (tx) => {
+        const grown = await tx.db
+          .updateTable('logs')
+          .set({ size_bytes: start + bytes.byteLength })
+          .where('id', '=', this.logId)
+          .where('size_bytes', '=', start)
+          .executeTakeFirst();
+        if (grown.numUpdatedRows !== 1n) {
+          throw new BringupError('lease-lost', `log ${this.logId} has another writer`);
+        }
+        for (let at = 0; at < bytes.byteLength; at += limits.logChunkBytes) {
+          await tx.db
+            .insertInto('log_chunks')
+            .values({
+              log_id: this.logId,
+              start_byte: start + at,
+              bytes: bytes.subarray(at, at + limits.logChunkBytes),
+            })
+            .execute();
+        }
+        tx.wake(`log:${this.logId}`);
+      });
+    } catch (error) {
+      this.#failure = error;
+      throw error;
+    }
+  }
+
+  /** Stores what is left and marks the log as ended: followers see its end. */
+  async end(): Promise<void> {
+    await this.flush();
+    await this.#transaction(async (tx) => {
+      await tx.db.updateTable('logs').set({ ended: 1 }).where('id', '=', this.logId).execute();
+      tx.wake(`log:${this.logId}`);
+    });
+  }
+
+  /** Stores what is left, if the writer still may. The log is not ended: another run may go on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.flush().catch(() => undefined);
+  }
+}

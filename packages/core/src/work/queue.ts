@@ -1,0 +1,237 @@
+import { sql, type Selectable, type Transaction } from 'kysely';
+import type { StoredError } from '../errors.ts';
+import type { WorkVerb } from '../events.ts';
+import type { WorkKind, WorkState } from '../model/work.ts';
+import { isFinal } from '../model/work.ts';
+import type { Schema, WorkRow } from '../store/schema.ts';
+import type { StoreTransaction } from '../store/store.ts';
+import { limits } from '../limits.ts';
+import { endOf, never, toWorkEvent } from './records.ts';
+
+/** What a new item is made of. */
+export interface NewWork {
+  readonly id: string;
+  readonly kind: WorkKind;
+  readonly input: unknown;
+  readonly parentId?: string;
+  readonly childKey?: string;
+  readonly priority?: number;
+  readonly timeoutMs?: number;
+}
+
+const finals: readonly WorkState[] = ['succeeded', 'failed', 'cancelled'];
+
+/** Tells everybody what happened to an item. */
+export async function announce(tx: StoreTransaction, row: Selectable<WorkRow>, verb: WorkVerb): Promise<void> {
+  await tx.emit(`${row.kind as WorkKind}:${verb}`, row.id, toWorkEvent(row));
+}
+
+/** Puts a new item into the queue. */
+export async function enqueue(tx: StoreTransaction, work: NewWork, now: number): Promise<void> {
+  const row = await tx.db
+    .insertInto('work_items')
+    .values({
+      id: work.id,
+      kind: work.kind,
+      state: 'queued',
+      phase: null,
+      input: JSON.stringify(work.input),
+      checkpoint: null,
+      output: null,
+      error: null,
+      parent_id: work.parentId ?? null,
+      child_key: work.childKey ?? null,
+      wake_on: null,
+      priority: work.priority ?? 0,
+      run_after: now,
+      deadline_at: work.timeoutMs === undefined ? null : now + work.timeoutMs,
+      cancel_requested_at: null,
+      takeovers: 0,
+      owner: null,
+      lease_until: null,
+      fence: 0,
+      created_at: now,
+      started_at: null,
+      finished_at: null,
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  await announce(tx, row, 'queued');
+  tx.wake('work');
+}
+
+/** Makes ready what has become due: items whose wait is over, and items whose owner is gone. */
+export async function requeueDue(tx: StoreTransaction, now: number, deadOwners: readonly string[]): Promise<void> {
+  await tx.db
+    .updateTable('work_items')
+    .set({ state: 'queued', wake_on: null })
+    .where('state', '=', 'waiting')
+    .where((eb) => eb.or([eb('run_after', '<=', now), eb('deadline_at', '<=', now)]))
+    .execute();
+  await tx.db
+    .updateTable('work_items')
+    .set((eb) => ({ state: 'queued', owner: null, lease_until: null, takeovers: eb('takeovers', '+', 1) }))
+    .where('state', '=', 'running')
+    .where((eb) =>
+      deadOwners.length === 0
+        ? eb('lease_until', '<=', now)
+        : eb.or([eb('lease_until', '<=', now), eb('owner', 'in', deadOwners)]),
+    )
+    .execute();
+}
+
+/** Claims up to `count` ready items for `owner`; each claim raises the item's fence. */
+export async function claim(
+  tx: StoreTransaction,
+  kinds: readonly WorkKind[],
+  owner: string,
+  count: number,
+  now: number,
+): Promise<Selectable<WorkRow>[]> {
+  const rows = await tx.db
+    .updateTable('work_items')
+    .set((eb) => ({
+      state: 'running',
+      owner,
+      lease_until: now + limits.leaseMs,
+      fence: eb('fence', '+', 1),
+      wake_on: null,
+      started_at: sql<number>`coalesce(started_at, ${now})`,
+    }))
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('work_items')
+        .select('id')
+        .where('state', '=', 'queued')
+        .where('kind', 'in', kinds)
+        .orderBy('priority', 'desc')
+        .orderBy('id')
+        .limit(count),
+    )
+    .returningAll()
+    .execute();
+  for (const row of rows) await announce(tx, row, 'started');
+  return rows;
+}
+
+/** The row if this claim still holds: same owner, same fence. */
+export async function owned(
+  db: Transaction<Schema>,
+  claimed: { readonly id: string; readonly owner: string; readonly fence: number },
+): Promise<Selectable<WorkRow> | undefined> {
+  return db
+    .selectFrom('work_items')
+    .selectAll()
+    .where('id', '=', claimed.id)
+    .where('state', '=', 'running')
+    .where('owner', '=', claimed.owner)
+    .where('fence', '=', claimed.fence)
+    .executeTakeFirst();
+}
+
+/** Ends an item for good and wakes whoever waits for it. The caller has checked that it may. */
+export async function finish(
+  tx: StoreTransaction,
+  id: string,
+  end:
+    | { readonly state: 'succeeded'; readonly output: unknown }
+    | { readonly state: 'failed' | 'cancelled'; readonly error: StoredError },
+  now: number,
+): Promise<void> {
+  const row = await tx.db
+    .updateTable('work_items')
+    .set({
+      state: end.state,
+      output: end.state === 'succeeded' ? JSON.stringify(end.output ?? null) : null,
+      error: end.state === 'succeeded' ? null : JSON.stringify(end.error),
+      owner: null,
+      lease_until: null,
+      wake_on: null,
+      finished_at: now,
+    })
+    .where('id', '=', id)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  await announce(tx, row, end.state);
+  await wake(tx, endOf(id));
+  tx.wake('work');
+}
+
+/** Readies the items that wait for `wakeOn`, at most `count` of them, first come first served. */
+export async function wake(tx: StoreTransaction, wakeOn: string, count = limits.workConcurrency): Promise<void> {
+  await tx.db
+    .updateTable('work_items')
+    .set({ state: 'queued', wake_on: null })
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('work_items')
+        .select('id')
+        .where('wake_on', '=', wakeOn)
+        .where('state', '=', 'waiting')
+        .orderBy('priority', 'desc')
+        .orderBy('id')
+        .limit(count),
+    )
+    .execute();
+  tx.wake('work');
+}
+
+/** Puts an item aside until what it waits for happens; at once ready again if it already has. */
+export async function putAside(
+  tx: StoreTransaction,
+  row: Selectable<WorkRow>,
+  wait: { readonly childId?: string; readonly wakeOn?: string; readonly atLatestMs?: number },
+  now: number,
+): Promise<void> {
+  const child =
+    wait.childId === undefined
+      ? undefined
+      : await tx.db.selectFrom('work_items').select('state').where('id', '=', wait.childId).executeTakeFirst();
+  const ready = child !== undefined && isFinal(child.state as WorkState);
+  const updated = await tx.db
+    .updateTable('work_items')
+    .set({
+      state: ready ? 'queued' : 'waiting',
+      owner: null,
+      lease_until: null,
+      wake_on: wait.childId === undefined ? (wait.wakeOn ?? null) : endOf(wait.childId),
+      run_after: wait.atLatestMs === undefined ? never : now + wait.atLatestMs,
+    })
+    .where('id', '=', row.id)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  if (!ready) await announce(tx, updated, 'waiting');
+  else tx.wake('work');
+}
+
+/**
+ * Asks an item and everything it started to stop. What has not begun ends at once; what runs is
+ * told; what waits is run once more so that it can put things back in order.
+ */
+export async function requestCancel(
+  tx: StoreTransaction,
+  id: string,
+  uncancellable: readonly WorkKind[],
+  reason: StoredError,
+  now: number,
+): Promise<void> {
+  const row = await tx.db.selectFrom('work_items').selectAll().where('id', '=', id).executeTakeFirst();
+  if (row === undefined || isFinal(row.state as WorkState) || uncancellable.includes(row.kind as WorkKind)) return;
+  const children = await tx.db
+    .selectFrom('work_items')
+    .select('id')
+    .where('parent_id', '=', id)
+    .where('state', 'not in', finals)
+    .execute();
+  for (const child of children) await requestCancel(tx, child.id, uncancellable, reason, now);
+  if (row.state === 'queued' && row.started_at === null) {
+    await finish(tx, id, { state: 'cancelled', error: reason }, now);
+    return;
+  }
+  await tx.db
+    .updateTable('work_items')
+    .set({ cancel_requested_at: row.cancel_requested_at ?? now, ...(row.state === 'waiting' && { state: 'queued' }) })
+    .where('id', '=', id)
+    .execute();
+  tx.wake('work');
+}

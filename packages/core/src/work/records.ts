@@ -1,0 +1,43 @@
+import type { Selectable } from 'kysely';
+import type { StoredError } from '../errors.ts';
+import type { WorkItem, WorkKind, WorkState } from '../model/work.ts';
+import type { WorkRow } from '../store/schema.ts';
+import type { WorkEvent } from '../events.ts';
+
+/** `run_after` of an item that only an event wakes. */
+export const never: number = Number.MAX_SAFE_INTEGER;
+
+/** A row as everybody may see it. */
+export function toWorkItem<I, O>(row: Selectable<WorkRow>): WorkItem<I, O> {
+  return {
+    id: row.id,
+    kind: row.kind as WorkKind,
+    state: row.state as WorkState,
+    ...(row.phase !== null && { phase: row.phase }),
+    input: JSON.parse(row.input) as I,
+    ...(row.output !== null && { output: JSON.parse(row.output) as O }),
+    ...(row.error !== null && { error: JSON.parse(row.error) as StoredError }),
+    ...(row.parent_id !== null && { parentId: row.parent_id }),
+    takeovers: row.takeovers,
+    cancelRequested: row.cancel_requested_at !== null,
+    ...(row.deadline_at !== null && { deadlineAt: row.deadline_at }),
+    createdAt: row.created_at,
+    ...(row.started_at !== null && { startedAt: row.started_at }),
+    ...(row.finished_at !== null && { finishedAt: row.finished_at }),
+  };
+}
+
+/** What events about the item carry. */
+export function toWorkEvent(row: Selectable<WorkRow>): WorkEvent {
+  return {
+    id: row.id,
+    ...(row.parent_id !== null && { parentId: row.parent_id }),
+    ...(row.phase !== null && { phase: row.phase }),
+    ...(row.error !== null && { error: JSON.parse(row.error) as StoredError }),
+  };
+}
+
+/** What a waiting item waits for when it waits for another item's end. */
+export function endOf(id: string): string {
+  return `end:${id}`;
+}

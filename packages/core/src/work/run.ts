@@ -1,0 +1,189 @@
+import type { Selectable } from 'kysely';
+import { BringupError, isBringupError, toBringupError } from '../errors.ts';
+import type { Clock, Logger, Random } from '../contracts/runtime.ts';
+import { isFinal, type WorkItem, type WorkKind, type WorkState } from '../model/work.ts';
+import { newId } from '../runtime.ts';
+import type { WorkRow } from '../store/schema.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
+import { SteppedAside, type ChildOptions, type WaitFor, type WorkContext } from './handler.ts';
+import type { LogStore, LogWriter } from './logs.ts';
+import { announce, enqueue, owned } from './queue.ts';
+import { toWorkItem } from './records.ts';
+
+/** What a run needs from the engine. */
+export interface RunServices {
+  readonly store: Store;
+  readonly logs: LogStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** One claim of one item: from the claim until it ends, steps aside or is lost. */
+export class Run<C> implements WorkContext<C> {
+  readonly #services: RunServices;
+  readonly #row: Selectable<WorkRow>;
+  readonly #owner: string;
+  readonly #stop = new AbortController();
+  readonly #writers: LogWriter[] = [];
+  #checkpoint: C | undefined;
+
+  constructor(services: RunServices, row: Selectable<WorkRow>, owner: string) {
+    this.#services = services;
+    this.#row = row;
+    this.#owner = owner;
+    this.#checkpoint = row.checkpoint === null ? undefined : (JSON.parse(row.checkpoint) as C);
+  }
+
+  get id(): string {
+    return this.#row.id;
+  }
+
+  get kind(): WorkKind {
+    return this.#row.kind as WorkKind;
+  }
+
+  get fence(): number {
+    return this.#row.fence;
+  }
+
+  get parentId(): string | undefined {
+    return this.#row.parent_id ?? undefined;
+  }
+
+  get takeovers(): number {
+    return this.#row.takeovers;
+  }
+
+  get deadlineAt(): number | undefined {
+    return this.#row.deadline_at ?? undefined;
+  }
+
+  get input(): unknown {
+    return JSON.parse(this.#row.input) as unknown;
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  get clock(): Clock {
+    return this.#services.clock;
+  }
+
+  get logger(): Logger {
+    return this.#services.logger;
+  }
+
+  get checkpoint(): C | undefined {
+    return this.#checkpoint;
+  }
+
+  get stopReason(): BringupError | undefined {
+    const reason: unknown = this.#stop.signal.reason;
+    return isBringupError(reason) ? reason : undefined;
+  }
+
+  /** Ends the run early: its signal aborts with `reason`. The first reason stays. */
+  stop(reason: BringupError): void {
+    this.#stop.abort(reason);
+  }
+
+  /** Runs `change` if this run still owns the item, and hands it the item's row. */
+  async fenced<T>(change: (tx: StoreTransaction, row: Selectable<WorkRow>) => Promise<T>): Promise<T> {
+    return this.#services.store.transaction(async (tx) => {
+      const row = await owned(tx.db, { id: this.id, owner: this.#owner, fence: this.fence });
+      if (row === undefined) {
+        const lost = new BringupError('lease-lost', `${this.kind} ${this.id} was taken over by another process`);
+        this.stop(lost);
+        throw lost;
+      }
+      return change(tx, row);
+    });
+  }
+
+  transaction<T>(change: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    return this.fenced(change);
+  }
+
+  async guard(): Promise<void> {
+    await this.fenced(async () => undefined);
+  }
+
+  async save(checkpoint: C): Promise<void> {
+    await this.fenced(async ({ db }) => {
+      await db
+        .updateTable('work_items')
+        .set({ checkpoint: JSON.stringify(checkpoint) })
+        .where('id', '=', this.id)
+        .execute();
+    });
+    this.#checkpoint = checkpoint;
+  }
+
+  async phase(name: string): Promise<void> {
+    await this.fenced(async (tx, before) => {
+      if (before.phase === name) return;
+      const row = await tx.db
+        .updateTable('work_items')
+        .set({ phase: name })
+        .where('id', '=', this.id)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      await announce(tx, row, 'phase');
+    });
+  }
+
+  async child<I, O>(key: string, kind: WorkKind, input: I, options: ChildOptions = {}): Promise<WorkItem<I, O>> {
+    const child = await this.fenced(async (tx) => {
+      const existing = await tx.db
+        .selectFrom('work_items')
+        .selectAll()
+        .where('parent_id', '=', this.id)
+        .where('child_key', '=', key)
+        .executeTakeFirst();
+      if (existing !== undefined) return toWorkItem<I, O>(existing);
+      if (this.signal.aborted && options.evenIfCancelled !== true) return undefined;
+      const id = newId(this.clock, this.#services.random);
+      await enqueue(
+        tx,
+        {
+          id,
+          kind,
+          input,
+          parentId: this.id,
+          childKey: key,
+          priority: this.#row.priority,
+          ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+        },
+        this.clock.now(),
+      );
+      await options.prepare?.(tx, id);
+      return id;
+    });
+    if (child === undefined) throw this.stopReason ?? new BringupError('aborted', `${this.kind} ${this.id} was stopped`);
+    if (typeof child === 'string') throw new SteppedAside({ childId: child });
+    if (!isFinal(child.state as WorkState)) throw new SteppedAside({ childId: child.id });
+    return child;
+  }
+
+  stepAside(wait: WaitFor): never {
+    throw new SteppedAside(wait);
+  }
+
+  async openLog(logId: string): Promise<LogWriter> {
+    const writer = await this.#services.logs.openWriter(logId, (change) => this.fenced(change));
+    this.#writers.push(writer);
+    return writer;
+  }
+
+  /** Stores what the run's logs still hold. */
+  async flushLogs(): Promise<void> {
+    for (const writer of this.#writers) await writer[Symbol.asyncDispose]();
+  }
+
+  /** What the run's failure means for the item: the reason it was stopped, else what was thrown. */
+  failure(thrown: unknown): BringupError {
+    return this.stopReason ?? toBringupError(thrown);
+  }
+}
