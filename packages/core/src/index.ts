@@ -13,3 +13,4 @@ export { abortedError, throwIfAborted, withDeadline, sleep } from './async.ts';
 export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';
 export { localShell, type LocalShellOptions } from './local/shell.ts';
 export { fileSource, type FileSource, type FileSourceOptions } from './local/file-source.ts';
+export { checkVmSpec, isVmName } from './local/vm-spec.ts';

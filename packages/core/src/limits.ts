@@ -91,10 +91,12 @@ export const limits = {
 
   /** A call to the artifact storage that moves no bytes: look up, delete, free space. */
   storageCallTimeoutMs: 30_000,
-  /** Storing or reading one artifact, whatever paces it. */
-  artifactTransferTimeoutMs: 4 * 60 * 60 * 1000,
+  /** One read, write or flush of the artifact storage; slower ones have failed. */
+  storageStallMs: 120_000,
   /** What hashing and writing an artifact take turns with; two such blocks are held for each put. */
   artifactBlockBytes: 1024 * 1024,
+  /** An artifact is flushed to the disk each time this much of it was written. */
+  artifactFlushBytes: 64 * 1024 * 1024,
   /** An unfinished artifact whose writer can't be asked is removed after this. */
   artifactLeftoverMs: 24 * 60 * 60 * 1000,
 
@@ -131,4 +133,15 @@ export const limits = {
   testDiagnosticLines: 200,
   /** Complaints about malformed test output kept of one run. */
   testParseErrors: 100,
+
+  /** A trial guest must have run under KVM within this time; a healthy one takes a tenth of it. */
+  kvmProofMs: 1_500,
+  /** VM events that may wait for a slow reader. */
+  vmEventBacklog: 1_000,
+  /** How often a QEMU host looks for VMs whose end it was not told of. */
+  vmProbeMs: 500,
+  /** Standard error of a QEMU that is quoted in an error. */
+  qemuErrorBytes: 4 * 1024,
+  /** One read of a recorded console. */
+  consoleReadBytes: 64 * 1024,
 } as const;

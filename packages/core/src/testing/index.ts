@@ -1,3 +1,15 @@
 export { fakeClock, type FakeClock, type PendingTimer } from './clock.ts';
 export { seededRandom } from './random.ts';
 export { shellContract, type ShellContractFixture, type ShellContractOptions } from './shell-contract.ts';
+export { hypervisorContract, type HypervisorContractFixture, type HypervisorContractOptions } from './hypervisor-contract.ts';
+export { tinyGuest, tinyGuestImage } from './tiny-guest.ts';
+export { ConsoleReader } from './console-reader.ts';
+export { MemoryLine, type MemoryConsole } from './memory-console.ts';
+export { memoryGuests, type MemoryBoot, type MemoryGuest } from './memory-guest.ts';
+export { memoryHypervisor, MemoryHypervisorConnector, type MemoryHypervisorOptions } from './memory-hypervisor.ts';
+export type { MemoryHypervisorHost } from './memory-hypervisor-host.ts';
+export type { MemoryHypervisorCall } from './memory-hypervisor-session.ts';
+export { memoryShell, type MemoryShell, type MemoryShellOptions } from './memory-shell.ts';
+export type { MemoryFaults, MemoryHost } from './memory-host.ts';
+export type { MemoryCommand, MemoryCommandContext, MemoryOutput, MemoryRunOptions } from './memory-process.ts';
+export { MemoryFileError, type MemoryFileInfo, MemoryFileSystem } from './memory-file-system.ts';

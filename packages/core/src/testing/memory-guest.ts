@@ -1,0 +1,79 @@
+import { sleep } from '../async.ts';
+import type { VmSpec } from '../contracts/hypervisor.ts';
+import type { Clock } from '../contracts/runtime.ts';
+import type { MemoryLine } from './memory-console.ts';
+import { tinyGuest } from './tiny-guest.ts';
+
+/** The machine that a {@link MemoryBoot} plays. */
+export interface MemoryGuest {
+  /** What the VM was created with. */
+  readonly spec: VmSpec;
+  /** Prints on the console; text as UTF-8. */
+  say(data: string | Uint8Array): void;
+  /** What arrives on the console, until the VM ends. */
+  input(): AsyncIterable<Uint8Array>;
+  /** Lets time pass on the hypervisor's clock. @throws `aborted` when the VM ends meanwhile. */
+  sleep(durationMs: number): Promise<void>;
+  /** Does nothing until the VM ends. */
+  idle(): Promise<void>;
+}
+
+/**
+ * A guest as a script: a function that plays the machine, or what it prints, piece by piece. When it
+ * is through, the VM has stopped, as after a reboot with `-no-reboot`; end it with `guest.idle()`
+ * to keep the VM running. When it throws, the VM has crashed.
+ */
+export type MemoryBoot = (guest: MemoryGuest) => Promise<void> | AsyncIterable<string | Uint8Array>;
+
+/** Guests that tests need often. */
+export const memoryGuests = {
+  /** Behaves as {@link tinyGuestImage} does: greets with its command line, echoes, stops on `q`. */
+  tiny: async (guest) => {
+    guest.say(`${tinyGuest.greeting}${guest.spec.kernel} ${guest.spec.commandLine}\r\n`);
+    const quit = tinyGuest.quit.charCodeAt(0);
+    for await (const chunk of guest.input()) {
+      const end = chunk.indexOf(quit);
+      guest.say(end === -1 ? chunk : chunk.subarray(0, end));
+      if (end !== -1) return;
+    }
+  },
+  /** Runs and never says a word. */
+  silent: (guest) => guest.idle(),
+  /** Boots a little, panics as Linux does, and hangs. */
+  panics: async (guest) => {
+    guest.say('[    0.000000] Linux version 6.1.0 (builder@lab)\r\n');
+    guest.say('[    0.912345] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n');
+    guest.say('[    0.912400] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0) ]---\r\n');
+    await guest.idle();
+  },
+} satisfies Record<string, (guest: MemoryGuest) => Promise<void>>;
+
+/** Runs a script against a line until it is through or the signal ends it. Says how it ended. */
+export async function runMemoryGuest(
+  boot: MemoryBoot,
+  spec: VmSpec,
+  line: MemoryLine,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<'stopped' | 'crashed'> {
+  const guest: MemoryGuest = {
+    spec,
+    say: (data) => line.say(data),
+    input: () => line.input(),
+    sleep: (durationMs) => sleep(clock, durationMs, signal),
+    idle: () => new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+  };
+  try {
+    const playing = boot(guest);
+    if (!(Symbol.asyncIterator in playing)) await playing;
+    else {
+      for await (const piece of playing) {
+        if (signal.aborted) break;
+        line.say(piece);
+      }
+    }
+    return 'stopped';
+  } catch {
+    return 'crashed';
+  }
+}
