@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
 import type { ShellSession } from '../contracts/shell.ts';
 import { bytesSource, collect, failure, noise, readAtLeast, sha256, type ShellHarness } from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
@@ -54,8 +54,7 @@ function forwardContract(harness: ShellHarness): void {
       if (echoServer === undefined) return test.skip('no echo server');
       const session = await harness.session();
       const stream = await session.forward(echoServer);
-      stream.on('error', () => {});
-      const closed = once(stream, 'close');
+      const closed = closeOf(stream);
       await session[Symbol.asyncDispose]();
       await closed;
     });
@@ -136,8 +135,7 @@ function lostConnectionContract(harness: ShellHarness): void {
       await cat.write(Buffer.from('x'));
       await readAtLeast(output, 1);
       const stream = echoServer === undefined ? undefined : await session.forward(echoServer);
-      stream?.on('error', () => {});
-      const streamClosed = stream === undefined ? undefined : once(stream, 'close');
+      const streamClosed = stream === undefined ? undefined : closeOf(stream);
       const started = Promise.withResolvers<void>();
       const upload = session.upload(endlessSource(started.resolve), harness.path());
       const pending = [
@@ -186,6 +184,12 @@ function usesOf(session: ShellSession, path: string): readonly (() => Promise<un
     async () => collect(session.download(path)),
     async () => session.forward({ socketPath: path }),
   ];
+}
+
+/** Resolves when a stream has closed, with or without an error. */
+function closeOf(stream: Duplex): Promise<void> {
+  stream.on('error', () => {});
+  return new Promise((resolve) => stream.once('close', () => resolve()));
 }
 
 async function drain(iterator: AsyncIterator<Uint8Array>): Promise<void> {

@@ -19,7 +19,7 @@ export interface ShellContractFixture {
   /** Cuts all connections of the connector, as a network that goes away does. */
   readonly dropConnection?: () => void | Promise<void>;
   /** Takes everything down, the connector included. */
-  readonly dispose: () => Promise<void>;
+  readonly dispose: () => PromiseLike<void>;
 }
 
 /** What {@link shellContract} is given. */
