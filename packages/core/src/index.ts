@@ -14,3 +14,4 @@ export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';
 export { localShell, type LocalShellOptions } from './local/shell.ts';
 export { fileSource, type FileSource, type FileSourceOptions } from './local/file-source.ts';
 export { checkVmSpec, isVmName } from './local/vm-spec.ts';
+export { fileArtifactStorage, type FileArtifactStorageOptions } from './artifacts/file-storage.ts';

@@ -19,11 +19,11 @@ export function startDeadline(clock: Clock, what: string, options: CallOptions, 
   life.throwIfAborted();
   throwIfAborted(options.signal, what);
   const controller = new AbortController();
-  const { promise: cut, reject } = Promise.withResolvers<never>();
-  cut.catch(() => {});
+  // Not one promise that all races share: each race would leave its reactions on it until the end.
+  const racing = new Set<(error: unknown) => void>();
   const stop = (error: unknown): void => {
-    reject(error);
     controller.abort(error);
+    for (const reject of racing) reject(controller.signal.reason);
   };
   const onAbort = (): void => stop(abortedError(what, options.signal));
   const onEndOfLife = (): void => stop(life.reason);
@@ -33,7 +33,12 @@ export function startDeadline(clock: Clock, what: string, options: CallOptions, 
   const timer = timeoutMs === undefined ? undefined : clock.timer(timeoutMs, () => stop(tookTooLong(what, timeoutMs)));
   return {
     signal: controller.signal,
-    race: (promise) => Promise.race([promise, cut]),
+    race: (promise) =>
+      new Promise((resolve, reject) => {
+        if (controller.signal.aborted) reject(controller.signal.reason);
+        racing.add(reject);
+        promise.then(resolve, reject).finally(() => racing.delete(reject));
+      }),
     [Symbol.dispose](): void {
       timer?.[Symbol.dispose]();
       options.signal?.removeEventListener('abort', onAbort);

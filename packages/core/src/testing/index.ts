@@ -13,3 +13,13 @@ export { memoryShell, type MemoryShell, type MemoryShellOptions } from './memory
 export type { MemoryFaults, MemoryHost } from './memory-host.ts';
 export type { MemoryCommand, MemoryCommandContext, MemoryOutput, MemoryRunOptions } from './memory-process.ts';
 export { MemoryFileError, type MemoryFileInfo, MemoryFileSystem } from './memory-file-system.ts';
+export {
+  artifactStorageContract,
+  type ArtifactStorageContractFixture,
+  type ArtifactStorageContractOptions,
+} from './artifact-storage-contract.ts';
+export {
+  memoryArtifactStorage,
+  type MemoryArtifactStorage,
+  type MemoryArtifactStorageOptions,
+} from './memory-artifact-storage.ts';
