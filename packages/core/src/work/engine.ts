@@ -284,6 +284,7 @@ export class WorkEngine implements AsyncDisposable {
           `${run.kind} ${run.id} was given up: ${run.takeovers} processes died while they worked on it`,
         );
       }
+      if (run.reachedFailure !== undefined) throw run.reachedFailure;
       const result = await handler.run(run, run.input);
       await run.flushLogs();
       await run.fenced(async (tx) => {
@@ -308,7 +309,7 @@ export class WorkEngine implements AsyncDisposable {
       await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
       return;
     }
-    const error = run.failure(thrown);
+    const error = run.reachedFailure ?? run.failure(thrown);
     if (error.code === 'lease-lost') {
       logger.warn({ work: run.id }, error.message);
       return;
@@ -325,6 +326,11 @@ export class WorkEngine implements AsyncDisposable {
       return;
     }
     if (handler.cleanUp !== undefined) {
+      // From here on the item can only fail, whoever takes it over.
+      await run.fenced(async ({ db }) => {
+        const stored = JSON.stringify(error.toJSON());
+        await db.updateTable('work_items').set({ error: stored }).where('id', '=', run.id).execute();
+      });
       try {
         await withDeadline(clock, `cleaning up after ${run.id}`, { timeoutMs: cleanUpTimeoutMs }, async (signal) =>
           handler.cleanUp?.(run, run.input, error, signal),
@@ -338,7 +344,7 @@ export class WorkEngine implements AsyncDisposable {
       }
       await run.flushLogs();
     }
-    const state = error.code === 'aborted' && run.stopReason === error ? 'cancelled' : 'failed';
+    const state = error.code === 'aborted' ? 'cancelled' : 'failed';
     await run.fenced((tx) => finish(tx, run.id, { state, error: error.toJSON() }, clock.now()));
   }
 

@@ -49,6 +49,8 @@ export interface WorkContext<C = unknown> {
   readonly checkpoint: C | undefined;
   /** Saves how far the work has come. @throws `lease-lost`. */
   save(checkpoint: C): Promise<void>;
+  /** The same as part of a transaction of {@link WorkContext.transaction}. */
+  saveIn(tx: StoreTransaction, checkpoint: C): Promise<void>;
   /** Says what the item is doing now. @throws `lease-lost`. */
   phase(name: string): Promise<void>;
   /** A transaction that commits only while this run still owns the item. @throws `lease-lost`. */

@@ -1,5 +1,5 @@
 import type { Selectable } from 'kysely';
-import { BringupError, isBringupError, toBringupError } from '../errors.ts';
+import { BringupError, fromStoredError, isBringupError, toBringupError, type StoredError } from '../errors.ts';
 import type { Clock, Logger, Random } from '../contracts/runtime.ts';
 import { isFinal, type WorkItem, type WorkKind, type WorkState } from '../model/work.ts';
 import { newId } from '../runtime.ts';
@@ -59,6 +59,11 @@ export class Run<C> implements WorkContext<C> {
     return this.#row.deadline_at ?? undefined;
   }
 
+  /** The failure an earlier run had reached when its process died: only the clean-up is left to do. */
+  get reachedFailure(): BringupError | undefined {
+    return this.#row.error === null ? undefined : fromStoredError(JSON.parse(this.#row.error) as StoredError);
+  }
+
   get input(): unknown {
     return JSON.parse(this.#row.input) as unknown;
   }
@@ -111,13 +116,15 @@ export class Run<C> implements WorkContext<C> {
   }
 
   async save(checkpoint: C): Promise<void> {
-    await this.fenced(async ({ db }) => {
-      await db
-        .updateTable('work_items')
-        .set({ checkpoint: JSON.stringify(checkpoint) })
-        .where('id', '=', this.id)
-        .execute();
-    });
+    await this.fenced((tx) => this.saveIn(tx, checkpoint));
+  }
+
+  async saveIn({ db }: StoreTransaction, checkpoint: C): Promise<void> {
+    await db
+      .updateTable('work_items')
+      .set({ checkpoint: JSON.stringify(checkpoint) })
+      .where('id', '=', this.id)
+      .execute();
     this.#checkpoint = checkpoint;
   }
 
