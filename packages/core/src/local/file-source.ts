@@ -1,5 +1,4 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { ByteSource } from '../contracts/shell.ts';
 import { BringupError, toBringupError } from '../errors.ts';
@@ -34,7 +33,8 @@ export async function fileSource(path: string, options: FileSourceOptions = {}):
     ...(options.sha256 === undefined ? {} : { sha256: options.sha256 }),
     async *read(offset = 0): AsyncIterable<Uint8Array> {
       try {
-        yield* createReadStream(localPath, { start: offset, highWaterMark: limits.fileChunkBytes });
+        await using file = await open(localPath, 'r');
+        yield* fileChunks(file, offset);
       } catch (error) {
         throw readError(localPath, error);
       }
@@ -45,6 +45,20 @@ export async function fileSource(path: string, options: FileSourceOptions = {}):
 /** Whether a source is a file of this machine. */
 export function isFileSource(source: ByteSource): source is FileSource {
   return typeof (source as Partial<FileSource>).localPath === 'string';
+}
+
+/**
+ * The bytes of an open file from `offset` to its end. Reads say their position, so one that is still
+ * under way when the file is closed can't move the position of the file that gets its number next.
+ */
+export async function* fileChunks(file: FileHandle, offset = 0): AsyncGenerator<Uint8Array> {
+  for (let at = offset; ; ) {
+    const buffer = Buffer.allocUnsafe(limits.fileChunkBytes);
+    const { bytesRead } = await file.read(buffer, 0, buffer.byteLength, at);
+    if (bytesRead === 0) return;
+    at += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
 }
 
 function readError(path: string, error: unknown): BringupError {

@@ -100,7 +100,10 @@ export class LocalProcess implements ShellProcess {
     this.#signal(signal);
   }
 
-  /** Ends the group: TERM, and KILL for what is left when the process has gone or after the grace. */
+  /**
+   * Ends the group: TERM, and KILL for what is left when the process has gone or after the grace.
+   * What a process left behind when it ended by itself, without keeping its output open, goes on.
+   */
   [Symbol.asyncDispose](): Promise<void> {
     this.#ending ??= this.#end();
     return this.#ending;
@@ -109,13 +112,16 @@ export class LocalProcess implements ShellProcess {
   async #end(): Promise<void> {
     this.stdout.drop();
     this.stderr.drop();
-    if (this.#groupGone) return;
-    this.#signal('SIGTERM');
+    if (this.#groupGone || this.#isFinished() || !this.#canSignal('SIGTERM')) return;
     const gone = this.exited.then(() => (this.#groupGone ? undefined : this.finished));
     await settledWithin(this.#clock, limits.killGraceMs, gone);
-    if (this.#groupGone) return;
-    this.#signal('SIGKILL');
+    if (this.#groupGone || !this.#canSignal('SIGKILL')) return;
     await settledWithin(this.#clock, limits.killGraceMs, this.exited);
+  }
+
+  #isFinished(): boolean {
+    const { exitCode, signalCode } = this.#child;
+    return (exitCode !== null || signalCode !== null) && this.stdout.ended && this.stderr.ended;
   }
 
   #signal(signal: NodeJS.Signals): void {
@@ -126,6 +132,16 @@ export class LocalProcess implements ShellProcess {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ESRCH') this.#groupGone = true;
       else throw new BringupError('command-failed', `${this.#what} could not be signalled.`, { cause: error });
+    }
+  }
+
+  /** Signals where disposal must not fail: a process that changed to another account is out of reach. */
+  #canSignal(signal: NodeJS.Signals): boolean {
+    try {
+      this.#signal(signal);
+      return true;
+    } catch {
+      return false;
     }
   }
 

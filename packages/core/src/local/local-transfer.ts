@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
-import { constants, createReadStream } from 'node:fs';
+import { constants } from 'node:fs';
 import { copyFile, type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../contracts/runtime.ts';
 import type { ByteSource, DownloadOptions, TransferReceipt, UploadOptions } from '../contracts/shell.ts';
 import { BringupError } from '../errors.ts';
-import { limits } from '../limits.ts';
 import { type Deadline, startDeadline } from './deadline.ts';
-import { isFileSource } from './file-source.ts';
+import { fileChunks, isFileSource } from './file-source.ts';
 import { ProgressReporter } from './progress.ts';
 import { checkReceipt, checksumError, transferError, unstalled } from './transfer-checks.ts';
 
@@ -96,10 +95,11 @@ async function flushFolder(path: string): Promise<void> {
 }
 
 async function hashFile(path: string, signal?: AbortSignal): Promise<TransferReceipt> {
+  await using file = await open(path, 'r');
   const hash = createHash('sha256');
   let sizeBytes = 0;
-  const chunks = createReadStream(path, { highWaterMark: limits.fileChunkBytes, ...(signal === undefined ? {} : { signal }) });
-  for await (const chunk of chunks as AsyncIterable<Buffer>) {
+  for await (const chunk of fileChunks(file)) {
+    signal?.throwIfAborted();
     sizeBytes += chunk.byteLength;
     hash.update(chunk);
   }
@@ -124,7 +124,7 @@ export async function* readLocalFile(
     const progress = new ProgressReporter(clock, Number(before.size), options.onProgress);
     const hash = options.sha256 === undefined ? undefined : createHash('sha256');
     let readBytes = 0n;
-    for await (const chunk of unstalled(clock, deadline, file.createReadStream({ autoClose: false, highWaterMark: limits.fileChunkBytes }))) {
+    for await (const chunk of unstalled(clock, deadline, fileChunks(file))) {
       hash?.update(chunk);
       readBytes += BigInt(chunk.byteLength);
       progress.add(chunk.byteLength);

@@ -41,6 +41,11 @@ export class ProcessOutput implements AsyncIterable<Uint8Array> {
     }
   }
 
+  /** Whether all has been read and nobody can write any more. */
+  get ended(): boolean {
+    return this.#stream.readableEnded;
+  }
+
   /** Lets the stream run to its end when nobody is reading it. */
   drop(): void {
     if (!this.#reading) this.#discard();

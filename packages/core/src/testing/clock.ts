@@ -36,7 +36,6 @@ export interface FakeClock extends Clock {
 }
 
 interface FakeTimer extends PendingTimer {
-  readonly order: number;
   readonly fire: () => void;
 }
 
@@ -56,16 +55,19 @@ const settleTurns = 5;
  */
 export function fakeClock(startMs: number = Date.UTC(2026, 0, 1)): FakeClock {
   let nowMs = startMs;
-  let started = 0;
   let moving = false;
-  let timers: FakeTimer[] = [];
+  const timers: FakeTimer[] = [];
 
   const settle = async (): Promise<void> => {
     for (let turn = 0; turn < settleTurns; turn += 1) await nextTurn();
   };
   const next = (): FakeTimer | undefined => timers[0];
+  const cancel = (timer: FakeTimer): void => {
+    const at = timers.indexOf(timer);
+    if (at >= 0) timers.splice(at, 1);
+  };
   const fire = (timer: FakeTimer): void => {
-    timers = timers.filter((other) => other !== timer);
+    cancel(timer);
     nowMs = Math.max(nowMs, timer.dueMs);
     timer.fire();
   };
@@ -85,15 +87,12 @@ export function fakeClock(startMs: number = Date.UTC(2026, 0, 1)): FakeClock {
       const timer: FakeTimer = {
         dueMs: nowMs + Math.max(0, delayMs),
         background: options?.background ?? false,
-        order: (started += 1),
         fire: callback,
       };
-      timers.push(timer);
-      timers.sort((a, b) => a.dueMs - b.dueMs || a.order - b.order);
+      const later = timers.findLastIndex((other) => other.dueMs <= timer.dueMs) + 1;
+      timers.splice(later, 0, timer);
       return {
-        [Symbol.dispose]: () => {
-          timers = timers.filter((other) => other !== timer);
-        },
+        [Symbol.dispose]: () => cancel(timer),
       };
     },
     get pending(): readonly PendingTimer[] {

@@ -8,7 +8,10 @@ import { formatPrintf } from './memory-printf.ts';
 export const builtInCommands: Readonly<Record<string, MemoryCommand>> = {
   true: () => 0,
   false: () => 1,
-  echo: ({ argv, stdout }) => stdout.write(`${argv.slice(1).join(' ')}\n`),
+  echo({ argv, stdout }) {
+    const silent = argv[1] === '-n';
+    return stdout.write(`${argv.slice(silent ? 2 : 1).join(' ')}${silent ? '' : '\n'}`);
+  },
   printf: ({ argv, stdout }) => stdout.write(formatPrintf(argv[1] ?? '', argv.slice(2))),
   pwd: ({ cwd, stdout }) => stdout.write(`${cwd}\n`),
   sleep: ({ argv, clock, signal }) => sleep(clock, Number(argv[1]) * 1_000, signal),
