@@ -17,6 +17,10 @@ export const limits = {
   fileChunkBytes: 256 * 1024,
   /** A transfer that moves no byte for this long has failed. */
   transferStallMs: 30_000,
+  /** Hashing all outputs of a build on its server. */
+  hashTimeoutMs: 10 * 60_000,
+  /** Further tries of a transfer that failed or arrived damaged. */
+  transferRetries: 3,
   /** Least time between two progress reports of one transfer. */
   progressIntervalMs: 100,
   /** A call to a hypervisor. Cold capabilities of libvirt can take 8 s. */
@@ -57,12 +61,14 @@ export const limits = {
   /** First pause before a reconnect; doubles each time. */
   reconnectBackoffMs: 500,
 
-  /** A build, from its start on the server. */
+  /** A build, from its submission. */
   buildTimeoutMs: 4 * 60 * 60 * 1000,
   /** Lines of a failed build's log that are named in its error. */
   errorLines: 20,
   /** Outputs of one build. */
   maxArtifactsPerBuild: 1_000,
+  /** Name of one artifact. */
+  maxFilenameChars: 512,
 
   /** A boot, from start to the success pattern. */
   bootTimeoutMs: 180_000,
@@ -81,6 +87,8 @@ export const limits = {
   reservationMs: 15_000,
   /** A deployment made outside a pipeline is kept this long unless released or extended. */
   deploymentKeepMs: 60 * 60 * 1000,
+  /** How long work that waits for capacity sleeps before it looks by itself. */
+  capacityRetryMs: 5_000,
   /** Candidates that selection scores for one request. */
   selectionCandidates: 64,
 
@@ -136,6 +144,8 @@ export const limits = {
 
   /** A trial guest must have run under KVM within this time; a healthy one takes a tenth of it. */
   kvmProofMs: 1_500,
+  /** A trial guest that did not run is tried again after this long. */
+  kvmDoubtMs: 60 * 60 * 1000,
   /** VM events that may wait for a slow reader. */
   vmEventBacklog: 1_000,
   /** How often a QEMU host looks for VMs whose end it was not told of. */

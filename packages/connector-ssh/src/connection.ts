@@ -1,0 +1,242 @@
+import { BringupError, type Clock, type ForwardTarget, type Logger, type ShellTarget } from '@bringup/core';
+import ssh2 from 'ssh2';
+import type { Client, ClientChannel } from 'ssh2';
+import { Login } from './auth.ts';
+import { CoalescingSocket } from './coalescing-socket.ts';
+import { connectionFailed, connectionLost, type TargetName } from './errors.ts';
+import { HostKeys, type HostKeyPolicy } from './host-keys.ts';
+
+/** Ciphers in order of speed on CPUs with AES instructions; ChaCha20 is slow in ssh2 without native code. */
+const ciphers = [
+  'aes128-gcm@openssh.com',
+  'aes256-gcm@openssh.com',
+  'aes128-ctr',
+  'aes192-ctr',
+  'aes256-ctr',
+  'chacha20-poly1305@openssh.com',
+] as const;
+
+/** How long a polite end of the connection may take before the socket is destroyed. */
+const endGraceMs = 1_000;
+
+/** What every connection is made with. */
+export interface ConnectionOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly hostKeys: HostKeyPolicy;
+  readonly agent: string | undefined;
+  readonly keepaliveIntervalMs: number;
+  readonly keepaliveCount: number;
+}
+
+/** One SSH connection. Every call on it is raced against its end, so none outlives it. */
+export class Connection {
+  readonly target: TargetName;
+  /** Settles with the reason when the connection has ended; undefined when it was ended here. */
+  readonly closed: Promise<BringupError | undefined>;
+  readonly #client: Client;
+  readonly #clock: Clock;
+  readonly #watchers = new Set<() => void>();
+  #lost: BringupError | undefined;
+  #isClosed = false;
+  #ending = false;
+
+  private constructor(client: Client, target: TargetName, clock: Clock) {
+    this.#client = client;
+    this.target = target;
+    this.#clock = clock;
+    this.closed = new Promise((resolve) => {
+      let reason: Error | undefined;
+      client.on('error', (error) => (reason ??= error));
+      client.on('close', () => {
+        this.#isClosed = true;
+        if (!this.#ending) this.#lost = connectionLost(target, reason);
+        resolve(this.#lost);
+        for (const watcher of [...this.#watchers]) watcher();
+      });
+    });
+  }
+
+  /**
+   * Connects, verifies the host key and logs in. Aborting the signal destroys the socket.
+   * @throws `connection-failed`, `authentication-failed`, `host-key-unknown`, `host-key-changed`.
+   */
+  static async open(
+    where: ShellTarget,
+    target: TargetName,
+    options: ConnectionOptions,
+    signal: AbortSignal,
+  ): Promise<Connection> {
+    const port = where.port ?? 22;
+    const [login, hostKeys] = await Promise.all([
+      Login.prepare(where, target, options.agent),
+      HostKeys.read(options.hostKeys, target, where.hostname, port),
+    ]);
+    const socket = await connectSocket(where.address ?? where.hostname, port, target, signal);
+    const abort = (): void => void socket.destroy();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      return await logIn(socket, where.username, target, options, login, hostKeys);
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** For a client that has just become ready. */
+  static of(client: Client, target: TargetName, clock: Clock): Connection {
+    return new Connection(client, target, clock);
+  }
+
+  get isOpen(): boolean {
+    return !this.#isClosed && !this.#ending;
+  }
+
+  /** What calls fail with once the connection has ended. */
+  get lost(): BringupError {
+    return this.#lost ?? connectionLost(this.target);
+  }
+
+  /**
+   * Calls `ended` when the connection has ended; gives what stops that. Unlike reactions to
+   * `closed`, watchers that are done leave nothing behind on a connection that lives for months.
+   */
+  watch(ended: () => void): () => void {
+    if (this.#isClosed) queueMicrotask(ended);
+    else this.#watchers.add(ended);
+    return () => void this.#watchers.delete(ended);
+  }
+
+  /** Starts a command line. @throws {ChannelRefused}, `connection-lost`. */
+  exec(line: string): Promise<ClientChannel> {
+    return this.#open((client, done) => client.exec(line, done));
+  }
+
+  /** @throws {ChannelRefused}, `connection-lost`. */
+  forward(to: ForwardTarget): Promise<ClientChannel> {
+    return this.#open((client, done) =>
+      'socketPath' in to
+        ? client.openssh_forwardOutStreamLocal(to.socketPath, done)
+        : client.forwardOut('127.0.0.1', 0, to.host, to.port, done),
+    );
+  }
+
+  /** Ends the connection; bounded in time whatever the other side does. */
+  async end(): Promise<void> {
+    if (!this.#isClosed) {
+      this.#ending = true;
+      this.#client.end();
+      using _timer = this.#clock.timer(endGraceMs, () => this.#client.destroy());
+      await this.closed;
+    }
+  }
+
+  #open(start: (client: Client, done: (error: Error | undefined, channel: ClientChannel) => void) => void): Promise<ClientChannel> {
+    return new Promise((resolve, reject) => {
+      if (!this.isOpen) {
+        reject(this.lost);
+        return;
+      }
+      const unwatch = this.watch(() => reject(this.lost));
+      try {
+        start(this.#client, (error, channel) => {
+          unwatch();
+          if (error === undefined) resolve(channel);
+          else reject(this.#isClosed ? this.lost : new ChannelRefused(error));
+        });
+      } catch (error) {
+        unwatch();
+        reject(connectionLost(this.target, error));
+      }
+    });
+  }
+}
+
+/** The server would not open a channel; the connection itself goes on. */
+export class ChannelRefused extends Error {
+  /** Reason code of RFC 4254 §5.1, where the server gave one. */
+  readonly reason: number | undefined;
+
+  constructor(cause: Error & { readonly reason?: unknown }) {
+    super(cause.message, { cause });
+    this.name = 'ChannelRefused';
+    this.reason = typeof cause.reason === 'number' ? cause.reason : undefined;
+  }
+}
+
+function connectSocket(host: string, port: number, target: TargetName, signal: AbortSignal): Promise<CoalescingSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = new CoalescingSocket();
+    const abort = (): void => void socket.destroy(new Error('the attempt was given up'));
+    const settle = (): void => {
+      signal.removeEventListener('abort', abort);
+      socket.off('error', fail).off('connect', connected);
+    };
+    const fail = (error: Error): void => {
+      settle();
+      reject(connectionFailed(target, error));
+    };
+    const connected = (): void => {
+      settle();
+      resolve(socket);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    socket.on('error', fail).on('connect', connected);
+    socket.setNoDelay(true);
+    socket.connect({ host, port });
+  });
+}
+
+function logIn(
+  socket: CoalescingSocket,
+  username: string,
+  target: TargetName,
+  options: ConnectionOptions,
+  login: Login,
+  hostKeys: HostKeys,
+): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    const client = new ssh2.Client();
+    let refused: unknown;
+    let authenticating = false;
+    const fail = (error: Error & { readonly level?: string }): void => {
+      if (authenticating && login.isPassing(error)) {
+        options.logger.debug({ ...target.details, reason: error.message }, 'one way to log in did not work');
+      } else if (refused !== undefined) reject(refused);
+      else reject(authenticating && isRefusal(error) ? login.failed(error) : connectionFailed(target, error));
+    };
+    const closed = (): void => fail(new Error('the connection was closed during the handshake'));
+    client.on('error', fail).on('close', closed);
+    client.once('handshake', () => (authenticating = true));
+    client.once('ready', () => {
+      const connection = Connection.of(client, target, options.clock);
+      client.off('error', fail).off('close', closed);
+      resolve(connection);
+    });
+    client.connect({
+      sock: socket,
+      username,
+      readyTimeout: 0,
+      keepaliveInterval: options.keepaliveIntervalMs,
+      keepaliveCountMax: options.keepaliveCount,
+      algorithms: { cipher: [...ciphers], serverHostKey: hostKeys.algorithms },
+      authHandler: ((accepted: Parameters<Login['next']>[0]) => login.next(accepted)) as never,
+      hostVerifier: (key: Buffer, verify: (valid: boolean) => void) => {
+        hostKeys.verify(key).then(
+          () => verify(true),
+          (error: unknown) => {
+            refused = error;
+            verify(false);
+          },
+        );
+      },
+    });
+  });
+}
+
+/** Once the handshake is done, only the socket's own errors are not about the login. */
+function isRefusal(error: Error & { readonly level?: string }): boolean {
+  return error.level !== 'client-socket' && error.level !== 'client-timeout' && error.level !== 'protocol';
+}

@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto';
+import { BringupError } from '@bringup/core';
+import type { DownloadOptions } from '@bringup/core';
+import { CallScope } from './call-scope.ts';
+import type { SshProcess } from './process.ts';
+import { downloadScript } from './scripts.ts';
+import { absolutePath, checksumMismatch, collectText, transferError, type TransferContext } from './transfer.ts';
+import { TransferWatch } from './transfer-watch.ts';
+
+/** The bytes of a file on the target, see `ShellSession.download`. */
+export async function* download(
+  context: TransferContext,
+  path: string,
+  options: DownloadOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  absolutePath(path);
+  const what = `Download of ${path} from ${context.target.label}`;
+  using call = new CallScope(context.clock, what, options);
+  call.check();
+  const process = await call.race(context.start(['sh', '-c', downloadScript, 'download', path], what, call.signal));
+  const cut = (): void => process.hangUp(call.signal.reason as Error);
+  call.signal.addEventListener('abort', cut, { once: true });
+  try {
+    yield* receive(context, process, path, options, call, what);
+  } finally {
+    call.signal.removeEventListener('abort', cut);
+    process.hangUp(new BringupError('aborted', `${what} was left`));
+  }
+}
+
+async function* receive(
+  { clock }: TransferContext,
+  process: SshProcess,
+  path: string,
+  options: DownloadOptions,
+  call: CallScope,
+  what: string,
+): AsyncGenerator<Uint8Array, void, void> {
+  const ended = Promise.all([collectText(process.stderr), process.exited]);
+  ended.catch(() => undefined);
+  const output = process.stdout[Symbol.asyncIterator]();
+  const { totalBytes, first } = await readSize(output);
+  using watch = new TransferWatch(clock, what, totalBytes, options.onProgress, (error) => call.cut(error));
+  const hash = createHash('sha256');
+  for (let chunk: Uint8Array | undefined = first; chunk !== undefined; chunk = (await output.next()).value ?? undefined) {
+    if (chunk.byteLength === 0) continue;
+    hash.update(chunk);
+    watch.moved(chunk.byteLength);
+    watch.pause();
+    yield chunk;
+    watch.expectBytes();
+  }
+  watch.expectProof();
+  const [stderr, status] = await ended;
+  const stored = /^([0-9a-f]{64})\b/m.exec(stderr)?.[1];
+  if (status.exitCode !== 0 || stored === undefined) throw transferError(what, path, status, stderr, { actual: stored });
+  const received = hash.digest('hex');
+  if (received !== stored) throw checksumMismatch(what, path, stored, received);
+  if (options.sha256 !== undefined && received !== options.sha256) throw checksumMismatch(what, path, options.sha256, received);
+  watch.finish();
+}
+
+/** The line with the file's size, and what came with it. A script that could not start has none. */
+async function readSize(output: AsyncIterator<Uint8Array>): Promise<{ totalBytes: number; first: Uint8Array | undefined }> {
+  let head = Buffer.alloc(0);
+  for (;;) {
+    const end = head.indexOf(0x0a);
+    if (end >= 0) return { totalBytes: Number(head.toString('latin1', 0, end)), first: head.subarray(end + 1) };
+    const { value } = await output.next();
+    if (value === undefined) return { totalBytes: 0, first: undefined };
+    head = Buffer.concat([head, value]);
+  }
+}

@@ -1,0 +1,231 @@
+import { abortedError, throwIfAborted } from '@bringup/core';
+import type { BringupError, Clock, ForwardTarget } from '@bringup/core';
+import type { ClientChannel } from 'ssh2';
+import { ChannelRefused, type Connection } from './connection.ts';
+
+/** How many connections and commands one target gets. */
+export interface PoolOptions {
+  readonly clock: Clock;
+  readonly channelsPerConnection: number;
+  readonly connectionsPerTarget: number;
+  readonly idleMs: number;
+  /** Opens one more connection. */
+  readonly open: (signal: AbortSignal) => Promise<Connection>;
+}
+
+/** A command's channel, and the connection it runs on. */
+export interface OpenChannel {
+  readonly channel: ClientChannel;
+  readonly connection: Connection;
+}
+
+interface Member {
+  readonly connection: Connection;
+  /** Commands the server takes at a time; found out when it refuses one. */
+  capacity: number;
+  /** Channels beyond those, kept for signals. */
+  reserve: number;
+  used: number;
+  idleTimer: Disposable | undefined;
+}
+
+interface Waiter {
+  readonly urgent: boolean;
+  readonly resolve: (member: Member) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * The connections to one target as one account. The first carries the sessions: when it is lost,
+ * they all are, and so is the pool. More are opened while commands have to wait for a channel.
+ */
+export class Pool {
+  /** Settles when the first connection has ended. */
+  readonly closed: Promise<BringupError | undefined>;
+  readonly #options: PoolOptions;
+  readonly #first: Member;
+  readonly #members = new Set<Member>();
+  readonly #waiting: Waiter[] = [];
+  readonly #opening = new AbortController();
+  #isOpening = false;
+  #sessions = 0;
+  #ending: Promise<void> | undefined;
+
+  constructor(first: Connection, options: PoolOptions) {
+    this.#options = options;
+    this.#first = this.#add(first);
+    this.closed = first.closed;
+    void first.closed.then(() => this.end());
+  }
+
+  get isOpen(): boolean {
+    return this.#first.connection.isOpen && this.#ending === undefined;
+  }
+
+  /** What calls fail with once the pool has ended. */
+  get lost(): BringupError {
+    return this.#first.connection.lost;
+  }
+
+  /** Counts a session in; while there is one, the first connection stays. */
+  addSession(): void {
+    this.#sessions += 1;
+    this.#watchIdle(this.#first);
+  }
+
+  removeSession(): void {
+    this.#sessions -= 1;
+    this.#watchIdle(this.#first);
+  }
+
+  /**
+   * Starts a command line on a channel of its own, in turn. Signals go first and may use the
+   * channel kept for them: a target that is busy to the last channel can still be told to stop.
+   * @throws `connection-lost`, `aborted`, {@link ChannelRefused} when the server takes no command at all.
+   */
+  async exec(line: string, options: { readonly signal?: AbortSignal; readonly urgent?: boolean } = {}): Promise<OpenChannel> {
+    for (;;) {
+      const member = await this.#acquire(options.signal, options.urgent === true);
+      try {
+        throwIfAborted(options.signal, 'command');
+        const channel = await member.connection.exec(line);
+        this.#releaseAtEnd(member, channel);
+        return { channel, connection: member.connection };
+      } catch (error) {
+        this.#release(member);
+        if (!(error instanceof ChannelRefused) || member.used === 0) throw error;
+        // The server takes fewer commands than we thought: it has just said how many.
+        if (member.used >= member.capacity) member.reserve = 0;
+        else member.capacity = member.used;
+      }
+    }
+  }
+
+  /** Opens a stream to a socket on the target's side. Such channels are not among those sshd counts. */
+  async forward(to: ForwardTarget): Promise<OpenChannel> {
+    const { connection } = this.#first;
+    return { channel: await connection.forward(to), connection };
+  }
+
+  /** Ends all connections; bounded in time. */
+  end(): Promise<void> {
+    this.#ending ??= (async (): Promise<void> => {
+      this.#opening.abort();
+      for (const waiter of this.#waiting.splice(0)) waiter.reject(this.lost);
+      await Promise.all([...this.#members].map(({ connection }) => connection.end()));
+    })();
+    return this.#ending;
+  }
+
+  #add(connection: Connection): Member {
+    const member: Member = { connection, capacity: this.#options.channelsPerConnection, reserve: 1, used: 0, idleTimer: undefined };
+    this.#members.add(member);
+    void connection.closed.then(() => {
+      this.#members.delete(member);
+      member.idleTimer?.[Symbol.dispose]();
+    });
+    this.#watchIdle(member);
+    return member;
+  }
+
+  #acquire(signal: AbortSignal | undefined, urgent: boolean): Promise<Member> {
+    if (!this.isOpen) return Promise.reject(this.lost);
+    const free = this.#waiting.length === 0 || urgent ? this.#free(urgent) : undefined;
+    if (free !== undefined) return Promise.resolve(this.#take(free));
+    void this.#openMore();
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        urgent,
+        resolve: (member) => {
+          signal?.removeEventListener('abort', abort);
+          resolve(member);
+        },
+        reject: (error) => {
+          signal?.removeEventListener('abort', abort);
+          reject(error);
+        },
+      };
+      const abort = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        reject(abortedError('command', signal));
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      if (urgent) this.#waiting.unshift(waiter);
+      else this.#waiting.push(waiter);
+    });
+  }
+
+  /** The least busy connection with room. */
+  #free(urgent: boolean): Member | undefined {
+    let best: Member | undefined;
+    for (const member of this.#members) {
+      const room = member.capacity + (urgent ? member.reserve : 0) - member.used;
+      if (room > 0 && member.connection.isOpen && (best === undefined || member.used < best.used)) best = member;
+    }
+    return best;
+  }
+
+  #take(member: Member): Member {
+    member.used += 1;
+    this.#watchIdle(member);
+    return member;
+  }
+
+  #release(member: Member): void {
+    member.used -= 1;
+    this.#watchIdle(member);
+    this.#serve();
+  }
+
+  #releaseAtEnd(member: Member, channel: ClientChannel): void {
+    const release = (): void => {
+      unwatch();
+      channel.off('close', release);
+      this.#release(member);
+    };
+    const unwatch = member.connection.watch(release);
+    channel.on('close', release);
+  }
+
+  #serve(): void {
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      const free = this.#free(next.urgent);
+      if (free === undefined) return;
+      this.#waiting.shift();
+      next.resolve(this.#take(free));
+    }
+  }
+
+  /** Opens one more connection for those who wait; failing only means that they wait on. */
+  async #openMore(): Promise<void> {
+    if (this.#isOpening || this.#members.size >= this.#options.connectionsPerTarget) return;
+    this.#isOpening = true;
+    try {
+      const connection = await this.#options.open(this.#opening.signal);
+      if (this.isOpen) this.#add(connection);
+      else await connection.end();
+    } catch {
+      // Those who wait are served by the connections there are.
+      return;
+    } finally {
+      this.#isOpening = false;
+    }
+    this.#serve();
+    if (this.#waiting.length > 0) void this.#openMore();
+  }
+
+  /** Starts or stops the clock by which an unused connection is closed. */
+  #watchIdle(member: Member): void {
+    const idle = member.used === 0 && (member !== this.#first || this.#sessions === 0);
+    if (!idle) {
+      member.idleTimer?.[Symbol.dispose]();
+      member.idleTimer = undefined;
+    } else {
+      member.idleTimer ??= this.#options.clock.timer(
+        this.#options.idleMs,
+        () => void (member === this.#first ? this.end() : member.connection.end()),
+        { background: true },
+      );
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import { BringupError, invalidInput } from '@bringup/core';
+import type { Clock, ExitStatus } from '@bringup/core';
+import type { TargetName } from './errors.ts';
+import type { SshProcess } from './process.ts';
+import { scriptExit } from './scripts.ts';
+
+/** What a transfer needs of its session. */
+export interface TransferContext {
+  readonly clock: Clock;
+  readonly target: TargetName;
+  /** Starts a command; ends it again when the signal has aborted meanwhile. */
+  readonly start: (argv: readonly string[], what: string, signal: AbortSignal) => Promise<SshProcess>;
+}
+
+/** @throws `invalid-input` for a path that depends on where a command runs. */
+export function absolutePath(path: string): void {
+  if (!path.startsWith('/')) throw invalidInput('transfer', [{ path: 'path', message: `${JSON.stringify(path)} is not absolute` }]);
+}
+
+/** All of a short text. */
+export async function collectText(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  return Buffer.concat(parts).toString();
+}
+
+/** The error for a transfer script that did not end well. */
+export function transferError(
+  what: string,
+  path: string,
+  status: ExitStatus,
+  stderr: string,
+  hashes: { readonly expected?: string | undefined; readonly actual?: string | undefined },
+): BringupError {
+  const said = stderr.trim().split('\n').at(-1) ?? '';
+  const details = { path, exitCode: status.exitCode, signal: status.signal };
+  if (/No space left|Disk quota exceeded/i.test(stderr)) {
+    return new BringupError('disk-full', `${what}: the target's disk is full. Free some space in that file system.`, { details });
+  }
+  switch (status.exitCode) {
+    case scriptExit.notFound:
+      return new BringupError('not-found', `${what}: there is no such file.`, { details });
+    case scriptExit.mismatch:
+    case 0:
+      return checksumMismatch(what, path, hashes.expected, hashes.actual);
+    default:
+      return new BringupError('transfer-failed', `${what}: ${said === '' ? `the target's script ended with ${status.signal ?? status.exitCode}` : said}.`, {
+        details,
+        retryable: status.exitCode === scriptExit.incomplete,
+      });
+  }
+}
+
+/** Two sides that do not have the same bytes. */
+export function checksumMismatch(what: string, path: string, expected: string | undefined, actual: string | undefined): BringupError {
+  return new BringupError(
+    'checksum-mismatch',
+    `${what}: the SHA-256 is ${actual ?? 'unknown'}, not ${expected ?? 'known'}. The bytes changed on the way or while they were read.`,
+    { retryable: true, details: { path, expected: expected ?? null, actual: actual ?? null } },
+  );
+}
