@@ -1,0 +1,141 @@
+import { BringupError, limits, systemClock, systemRandom, withDeadline } from '@bringup/core';
+import type {
+  CallOptions,
+  Clock,
+  Hypervisor,
+  HypervisorConnector,
+  HypervisorTarget,
+  Random,
+  ShellSession,
+} from '@bringup/core';
+import type { HostCapabilities } from './capabilities.ts';
+import { Daemon } from './daemon.ts';
+import { VmEvents } from './events.ts';
+import { LibvirtHypervisor } from './hypervisor.ts';
+import { provesKvm } from './kvm-proof.ts';
+import { openTransport } from './transport.ts';
+import { within } from './within.ts';
+
+/** Options of {@link libvirt}. */
+export interface LibvirtOptions {
+  /** Which of the host's daemons: `qemu:///system` (default) or `qemu:///session`. */
+  readonly uri?: 'qemu:///system' | 'qemu:///session';
+  /**
+   * Path of the daemon's socket on the host. Default: the usual ones, the modular daemon's
+   * (`virtqemud-sock`) first; where none can be forwarded, `virt-ssh-helper`.
+   */
+  readonly socketPath?: string;
+  /** Default: the machine's clock. */
+  readonly clock?: Clock;
+  /** For names of short-lived things on the host. Default: the runtime's own. */
+  readonly random?: Random;
+}
+
+/**
+ * QEMU hosts managed by libvirt, through libvirt's own protocol: no native code, nothing to install
+ * on the host beside libvirt. The connection runs through the shell session it is given, so the
+ * same connector serves this machine and hosts behind SSH.
+ *
+ * @example
+ * ```ts
+ * await using shells = localShell();
+ * await using connector = libvirt();
+ * const host = { hostname: 'localhost', username: 'lab' };
+ * await using shell = await shells.connect(host);
+ * await using hypervisor = await connector.connect({ host, workspace: '/var/lib/bringup' }, shell);
+ * console.log(await hypervisor.listVms());
+ * ```
+ */
+export function libvirt(options: LibvirtOptions = {}): HypervisorConnector {
+  return new LibvirtConnector(options);
+}
+
+class LibvirtConnector implements HypervisorConnector {
+  readonly name = 'libvirt';
+  readonly #options: LibvirtOptions;
+  readonly #clock: Clock;
+  readonly #sessions = new Set<Hypervisor>();
+  /** Hosts by name and port, with whether KVM was proven on them. */
+  readonly #kvmByHost = new Map<string, Promise<boolean>>();
+  #disposed = false;
+
+  constructor(options: LibvirtOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  async connect(target: HypervisorTarget, shell: ShellSession, options: CallOptions = {}): Promise<Hypervisor> {
+    if (this.#disposed) throw new TypeError('The libvirt connector has been disposed.');
+    const deadline = { timeoutMs: limits.connectTimeoutMs, ...options };
+    const what = `Connection to libvirt on ${target.host.hostname}`;
+    const hypervisor = await within(this.#clock, what, deadline, (call) => this.#connect(target, shell, call));
+    this.#sessions.add(hypervisor);
+    void hypervisor.closed.then(() => this.#sessions.delete(hypervisor));
+    return hypervisor;
+  }
+
+  async #connect(target: HypervisorTarget, shell: ShellSession, call: CallOptions): Promise<Hypervisor> {
+    const { hostname } = target.host;
+    const open = async (keepalive: boolean, options: CallOptions): Promise<Daemon> => {
+      const address = { uri: this.#options.uri ?? 'qemu:///system', socketPath: this.#options.socketPath, hostname };
+      const socket = await openTransport(shell, address, options);
+      return Daemon.open(socket, { ...options, clock: this.#clock, peer: `libvirt on ${hostname}`, uri: address.uri, keepalive });
+    };
+    const daemon = await open(true, call).catch((error: unknown) => {
+      throw asConnectionFailed(error, hostname);
+    });
+    try {
+      const events = await VmEvents.start(daemon, call);
+      return new LibvirtHypervisor({
+        daemon,
+        events,
+        shell,
+        hostname,
+        workspace: target.workspace,
+        clock: this.#clock,
+        openLine: (options) => open(false, options),
+        kvmProven: (host, options) => this.#kvmProven(target, shell, daemon, host, options),
+      });
+    } catch (error) {
+      await daemon[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  #kvmProven(
+    { host: { hostname, port }, workspace }: HypervisorTarget,
+    shell: ShellSession,
+    daemon: Daemon,
+    { host, kvmOffered }: HostCapabilities,
+    options: CallOptions,
+  ): Promise<boolean> {
+    if (host === undefined || !kvmOffered.includes(host)) return Promise.resolve(false);
+    const key = `${hostname}:${port ?? ''}`;
+    let proof = this.#kvmByHost.get(key);
+    if (proof === undefined) {
+      const parts = { daemon, shell, workspace, clock: this.#clock, random: this.#options.random ?? systemRandom };
+      // Shared by all callers, so it heeds the signal of none.
+      proof = provesKvm(parts, host);
+      this.#kvmByHost.set(key, proof);
+      // A proof that could not be finished says nothing about the host.
+      proof.catch(() => this.#kvmByHost.delete(key));
+    }
+    const shared = proof;
+    return withDeadline(this.#clock, 'KVM proof', options, () => shared);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    await Promise.all([...this.#sessions].map((session) => session[Symbol.asyncDispose]()));
+  }
+}
+
+/** A connection that breaks while it is made was never there to be lost. */
+function asConnectionFailed(error: unknown, hostname: string): unknown {
+  if (!(error instanceof BringupError) || error.code !== 'connection-lost') return error;
+  return new BringupError('connection-failed', `libvirt on ${hostname} did not accept the connection: ${error.message}`, {
+    cause: error,
+    retryable: true,
+    details: { hostname },
+  });
+}

@@ -1,0 +1,2 @@
+export { libvirt } from './connector.ts';
+export type { LibvirtOptions } from './connector.ts';
