@@ -89,7 +89,7 @@ printf '%s %s %s\\n' "$state" "$size" "$note"
 if [ "$size" -gt "$known" ]; then tail -c "+$((known + 1))" log | head -c "$most"; fi
 `;
 
-/** Ends a command and all it started: TERM, then KILL after \`$2\` tenths of a second. \`$1\` folder. */
+/** Ends a command and all it started: TERM, then KILL after `$2` tenths of a second. `$1` folder. */
 export const stopScript: string = `${startTime}
 cd -- "$1" 2> /dev/null || exit 0
 [ ! -e exit ] && [ -s pid ] || exit 0

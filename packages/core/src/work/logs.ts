@@ -1,11 +1,12 @@
-import type { CallOptions, Clock } from '../contracts/runtime.ts';
+import type { Clock } from '../contracts/runtime.ts';
 import { abortedError } from '../async.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 
 /** Options for reading a log. */
-export interface ReadLogOptions extends CallOptions {
+export interface ReadLogOptions {
+  readonly signal?: AbortSignal;
   /** First byte. Default 0. */
   readonly offset?: number;
   /** Keep going until the log is ended. Default false: up to what is there now. */
@@ -33,22 +34,44 @@ export class LogStore {
     return row && { sizeBytes: row.size_bytes, ended: row.ended === 1 };
   }
 
-  /** The bytes of a log from an offset on, optionally as they come. Leaving the loop frees everything. */
-  async *read(logId: string, options: ReadLogOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  /**
+   * The log of a work item from an offset on, with `follow` as it grows until the log or the item
+   * has ended. Leaving the loop frees everything.
+   * @throws `not-found`, `aborted`.
+   */
+  async *readOf(workId: string, logId: string, options: ReadLogOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
     let offset = options.offset ?? 0;
     for (;;) {
       if (options.signal?.aborted === true) throw abortedError(`reading log ${logId}`, options.signal);
-      // Registered before the look, so that nothing is missed between the look and the wait.
       using wake = this.#wakeUp(logId, options.signal);
-      const state = await this.stat(logId);
-      let chunk = await this.#chunkAt(logId, offset);
-      while (chunk !== undefined) {
+      const item = await this.#store.db
+        .selectFrom('work_items')
+        .select('finished_at')
+        .where('id', '=', workId)
+        .executeTakeFirst();
+      if (item === undefined) throw new BringupError('not-found', `there is no work item ${workId}`);
+      const ended = item.finished_at !== null || (await this.stat(logId))?.ended === true;
+      for await (const chunk of this.read(logId, { ...options, offset })) {
         offset += chunk.byteLength;
         yield chunk;
-        chunk = await this.#chunkAt(logId, offset);
       }
-      if (options.follow !== true || (state?.ended === true && offset >= state.sizeBytes)) return;
+      if (options.follow !== true || ended) return;
       await wake.promise;
+    }
+  }
+
+  /** The bytes a log has now, from an offset on. */
+  async *read(
+    logId: string,
+    options: { readonly offset?: number; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    let offset = options.offset ?? 0;
+    for (;;) {
+      if (options.signal?.aborted === true) throw abortedError(`reading log ${logId}`, options.signal);
+      const chunk = await this.#chunkAt(logId, offset);
+      if (chunk === undefined) return;
+      offset += chunk.byteLength;
+      yield chunk;
     }
   }
 

@@ -5,7 +5,7 @@ import type { Board, BoardRegistration, BoardStatus, Connection } from '../../mo
 import { validate } from '../../model/validate.ts';
 import { baseView, type ResourceKindModule } from '../kind.ts';
 import { probeFacts } from '../probe.ts';
-import { architectureField, connectionFields, labelsField, nameField } from './fields.ts';
+import { architectureField, connectionFields, labelsField, nameField } from '../../model/fields.ts';
 
 const registrationSchema: v.GenericSchema<unknown, BoardRegistration> = v.strictObject({
   ...connectionFields,

@@ -5,7 +5,7 @@ import type { BuildServer, BuildServerRegistration, Connection, ServerStatus, To
 import { validate } from '../../model/validate.ts';
 import { baseView, type ResourceKindModule } from '../kind.ts';
 import { probeFacts, probeToolchains } from '../probe.ts';
-import { absolutePathField, architectureField, connectionFields, countField, labelsField } from './fields.ts';
+import { absolutePathField, architectureField, connectionFields, countField, labelsField } from '../../model/fields.ts';
 
 const registrationSchema: v.GenericSchema<unknown, BuildServerRegistration> = v.strictObject({
   ...connectionFields,

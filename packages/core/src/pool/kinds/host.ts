@@ -4,7 +4,7 @@ import type { Connection, Host, HostRegistration, ServerStatus } from '../../mod
 import { validate } from '../../model/validate.ts';
 import { baseView, type ResourceKindModule } from '../kind.ts';
 import { probeFacts } from '../probe.ts';
-import { absolutePathField, connectionFields, countField, labelsField } from './fields.ts';
+import { absolutePathField, connectionFields, countField, labelsField } from '../../model/fields.ts';
 
 const registrationSchema: v.GenericSchema<unknown, HostRegistration> = v.strictObject({
   ...connectionFields,

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { architectures } from '../../model/architecture.ts';
+import { architectures } from './architecture.ts';
 
 /** Name of a machine or board. */
 export const nameField: v.GenericSchema<unknown, string> = v.pipe(
@@ -49,3 +49,29 @@ export const connectionFields = {
   sshUsername: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
   sshKeyPath: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
 } as const;
+
+/** Environment variables. Names are those a POSIX shell accepts. */
+export const environmentField: v.GenericSchema<unknown, Record<string, string>> = v.record(
+  v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a variable name has letters, digits and _')),
+  noNul('a variable must be a string'),
+);
+
+/** Words of a command. */
+export const argvField: v.GenericSchema<unknown, string[]> = v.array(noNul('must be a string'));
+
+/** A time span. */
+export const millisecondsField: v.GenericSchema<unknown, number> = v.pipe(
+  v.number('must be a number of milliseconds'),
+  v.minValue(1, 'must be at least 1 ms'),
+);
+
+/** Id of a record. */
+export const idField: v.GenericSchema<unknown, string> = v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'));
+
+/** A string that can be an argument of a command. */
+export function noNul(message: string): v.GenericSchema<unknown, string> {
+  return v.pipe(
+    v.string(message),
+    v.check((text) => !text.includes('\0'), 'must not contain NUL'),
+  );
+}

@@ -1,0 +1,122 @@
+import { posix } from 'node:path';
+import type { ArtifactStorage } from '../contracts/artifact-storage.ts';
+import type { ShellSession } from '../contracts/shell.ts';
+import { BringupError, isBringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { NewArtifact } from '../artifacts/repository.ts';
+import type { OutputDeclaration } from '../model/build.ts';
+import { collectScript } from './scripts.ts';
+
+/** A file that a build left on its server. */
+export interface FoundOutput extends NewArtifact {
+  /** Absolute path on the server. */
+  readonly path: string;
+}
+
+/**
+ * Finds the declared outputs below a folder of the server, with their hashes as computed there.
+ * @throws `output-missing` when a required one has no file; `path-escape` when one leads outside.
+ */
+export async function findOutputs(
+  session: ShellSession,
+  folder: string,
+  outputs: readonly OutputDeclaration[],
+  signal: AbortSignal,
+): Promise<FoundOutput[]> {
+  const patterns = outputs.map((output) => output.path);
+  const result = await session.exec(['sh', '-c', collectScript, 'bringup-collect', folder, ...patterns], {
+    signal,
+    timeoutMs: limits.hashTimeoutMs,
+  });
+  if (result.exitCode !== 0) {
+    const said = result.stderr.toString('utf8').trim().slice(0, 1000);
+    throw new BringupError('command-failed', `the outputs in ${folder} could not be listed: ${said}`, {
+      retryable: true,
+      details: { folder, stderr: said },
+    });
+  }
+  const found: FoundOutput[] = [];
+  const matched = new Set<number>();
+  for (const line of result.stdout.toString('utf8').split('\n')) {
+    if (line === '') continue;
+    const [index = '', size = '', sha256 = '', ...rest] = line.split('\t');
+    if (index === 'escape') {
+      throw new BringupError('path-escape', `the output ${size} is a link to a file outside the build's folder`, {
+        details: { path: size },
+      });
+    }
+    const output = outputs[Number(index)];
+    if (output === undefined || !/^[0-9a-f]{64}$/.test(sha256)) {
+      throw new BringupError('command-failed', `an output has a name that can't be handled: ${line}`, {
+        details: { line },
+      });
+    }
+    const path = rest.join('\t');
+    matched.add(Number(index));
+    found.push({
+      type: output.type,
+      filename: filenameOf(path),
+      sizeBytes: Number(size),
+      sha256,
+      path: posix.join(folder, path),
+    });
+  }
+  const missing = outputs.filter((output, index) => output.required !== false && !matched.has(index));
+  if (missing.length > 0) {
+    const paths = missing.map((output) => output.path);
+    throw new BringupError('output-missing', `the build succeeded, but did not make ${paths.join(', ')}`, {
+      details: { missing: paths },
+    });
+  }
+  if (found.length > limits.maxArtifactsPerBuild) {
+    throw new BringupError(
+      'output-missing',
+      `the build's outputs match ${found.length} files; at most ${limits.maxArtifactsPerBuild} are kept`,
+    );
+  }
+  return distinct(found);
+}
+
+/** `arch/x86/boot/bzImage` is kept as `bzImage`, device trees with their vendor folder. */
+function filenameOf(path: string): string {
+  if (path === '.config') return 'config';
+  const inTrees = /\/dts\/(.+)$/.exec(path)?.[1];
+  return inTrees === undefined ? posix.basename(path) : `dts/${inTrees}`;
+}
+
+/** Two outputs of one name are told apart by their folders. */
+function distinct(found: readonly FoundOutput[]): FoundOutput[] {
+  const names = new Set<string>();
+  return found.map((output, index) => {
+    const filename = names.has(output.filename) ? `${index}/${output.filename}` : output.filename;
+    names.add(filename);
+    return { ...output, filename };
+  });
+}
+
+/**
+ * Brings a file into the storage, unless its bytes are there already. The bytes are compared with
+ * the hash the server computed; a transfer that failed or was damaged is repeated.
+ * @throws `checksum-mismatch`, `transfer-failed`, `storage-full`, `connection-lost`, `aborted`.
+ */
+export async function fetchOutput(
+  connect: () => Promise<ShellSession>,
+  storage: ArtifactStorage,
+  output: FoundOutput,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await storage.stat(output.sha256, { signal })) !== undefined) return;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const session = await connect();
+      await storage.put(session.download(output.path, { sha256: output.sha256, signal }), {
+        sha256: output.sha256,
+        signal,
+      });
+      return;
+    } catch (error) {
+      const again = isBringupError(error, 'checksum-mismatch', 'transfer-failed', 'connection-lost');
+      if (!again || attempt > limits.transferRetries) throw error;
+    }
+  }
+}

@@ -1,0 +1,159 @@
+import type { Selectable } from 'kysely';
+import type { ArtifactRepository } from '../artifacts/repository.ts';
+import type { CallOptions } from '../contracts/runtime.ts';
+import { BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Architecture } from '../model/architecture.ts';
+import type { BuildConfig, BuildJob, BuildRequest, BuildStatus } from '../model/build.ts';
+import { validate } from '../model/validate.ts';
+import type { WorkItem } from '../model/work.ts';
+import type { BuildRow } from '../store/schema.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
+import type { WorkEngine } from '../work/engine.ts';
+import type { ReadLogOptions } from '../work/logs.ts';
+import { buildLogId } from './handler.ts';
+import { buildRequestSchema } from './schema.ts';
+
+/** Options of a listing, newest first. */
+export interface HistoryOptions {
+  /** Only those older than this id. */
+  readonly before?: string;
+  /** At most this many. Default and bound {@link limits.pageSize}. */
+  readonly limit?: number;
+}
+
+/** Builds: submit, watch, cancel, look up. */
+export class BuildJobManager {
+  readonly #store: Store;
+  readonly #work: WorkEngine;
+  readonly #artifacts: ArtifactRepository;
+
+  constructor(options: { store: Store; work: WorkEngine; artifacts: ArtifactRepository }) {
+    this.#store = options.store;
+    this.#work = options.work;
+    this.#artifacts = options.artifacts;
+  }
+
+  /**
+   * Queues a build. It runs as soon as a server that fits has room.
+   * @throws `invalid-input` with one issue per field.
+   */
+  async submitBuild(input: BuildRequest): Promise<BuildJob> {
+    const request = validate('the build', buildRequestSchema, input);
+    const id = await this.#work.submit('build', request, {
+      timeoutMs: request.timeoutMs ?? limits.buildTimeoutMs,
+      ...(request.priority !== undefined && { priority: request.priority }),
+      prepare: (tx, buildId) => insertBuild(tx, buildId, request),
+    });
+    return this.getBuildStatus(id);
+  }
+
+  /** @throws `not-found`. */
+  async getBuildStatus(id: string): Promise<BuildJob> {
+    const row = await this.#store.db.selectFrom('builds').selectAll().where('id', '=', id).executeTakeFirst();
+    if (row === undefined) throw new BringupError('not-found', `there is no build ${id}`, { details: { id } });
+    return this.#view(row);
+  }
+
+  /** Waits for the end of a build, good or bad. @throws `not-found`, `aborted`, `deadline-exceeded`. */
+  async waitForBuild(id: string, options: CallOptions = {}): Promise<BuildJob> {
+    await this.#work.finished(id, options);
+    return this.getBuildStatus(id);
+  }
+
+  /** What the build printed, byte for byte; with `follow` as it comes, to its end. */
+  getBuildLogs(id: string, options: ReadLogOptions = {}): AsyncIterable<Uint8Array> {
+    return this.#work.logs.readOf(id, buildLogId(id), options);
+  }
+
+  /** Stops a build and all it started on its server. One that has ended stays as it is. @throws `not-found`. */
+  async cancelBuild(id: string): Promise<void> {
+    await this.getBuildStatus(id);
+    await this.#work.cancel(id, 'the build was cancelled');
+  }
+
+  /** Submits the same build again. @throws `not-found`. */
+  async retryBuild(id: string): Promise<BuildJob> {
+    const { input } = await this.#work.get<BuildRequest>((await this.getBuildStatus(id)).id);
+    return this.submitBuild(input);
+  }
+
+  /** Builds, newest first. */
+  async getBuildHistory(options: HistoryOptions & { readonly serverId?: string } = {}): Promise<readonly BuildJob[]> {
+    const rows = await this.#store.db
+      .selectFrom('builds')
+      .selectAll()
+      .$if(options.before !== undefined, (query) => query.where('id', '<', options.before ?? ''))
+      .$if(options.serverId !== undefined, (query) => query.where('server_id', '=', options.serverId ?? ''))
+      .orderBy('id', 'desc')
+      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .execute();
+    return Promise.all(rows.map((row) => this.#view(row)));
+  }
+
+  async #view(row: Selectable<BuildRow>): Promise<BuildJob> {
+    const item = await this.#work.get(row.id);
+    const artifacts = await this.#artifacts.getArtifactsByBuild(row.id);
+    const logPath = artifacts.find((artifact) => artifact.artifactType === 'build_log')?.path;
+    return {
+      id: row.id,
+      sourceRepository: row.repository,
+      branch: row.branch,
+      ...(row.commit_hash !== null && { commitHash: row.commit_hash }),
+      targetArchitecture: row.architecture as Architecture,
+      buildConfig: JSON.parse(row.config) as BuildConfig,
+      ...(row.server_id !== null && { serverId: row.server_id }),
+      status: buildStatus(item),
+      ...(item.phase !== undefined && { phase: item.phase }),
+      ...timesOf(item),
+      artifacts,
+      ...(logPath !== undefined && { logPath }),
+      ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
+      createdAt: item.createdAt,
+    };
+  }
+}
+
+/** Writes the build's own record beside its work item. */
+export async function insertBuild({ db }: StoreTransaction, id: string, request: BuildRequest): Promise<void> {
+  await db
+    .insertInto('builds')
+    .values({
+      id,
+      repository: request.sourceRepository,
+      branch: request.branch ?? 'HEAD',
+      wanted_commit: request.commitHash ?? null,
+      commit_hash: null,
+      architecture: request.targetArchitecture,
+      config: JSON.stringify(request.buildConfig),
+      server_id: null,
+      succeeded_at: null,
+    })
+    .execute();
+}
+
+/** When it started and ended, as far as it has. */
+export function timesOf(item: WorkItem): { startedAt?: number; completedAt?: number; durationSeconds?: number } {
+  const { startedAt, finishedAt } = item;
+  return {
+    ...(startedAt !== undefined && { startedAt }),
+    ...(finishedAt !== undefined && { completedAt: finishedAt }),
+    ...(startedAt !== undefined &&
+      finishedAt !== undefined && { durationSeconds: (finishedAt - startedAt) / 1000 }),
+  };
+}
+
+function buildStatus(item: WorkItem): BuildStatus {
+  switch (item.state) {
+    case 'succeeded':
+      return 'completed';
+    case 'failed':
+    case 'cancelled':
+      return item.state;
+    case 'running':
+      return 'building';
+    case 'queued':
+    case 'waiting':
+      return 'queued';
+  }
+}
