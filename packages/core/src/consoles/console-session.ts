@@ -1,0 +1,153 @@
+import { throwIfAborted, abortedError } from '../async.ts';
+import type { Console } from '../contracts/console.ts';
+import type { CallOptions, Clock } from '../contracts/runtime.ts';
+import { toBringupError, type BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { systemClock } from '../runtime.ts';
+import { ExpectWindow, type ExpectMatch, type PassedLine } from './expect.ts';
+import { compilePattern, type Pattern } from './patterns.ts';
+
+/** What a {@link ConsoleSession} is made of. */
+export interface ConsoleSessionOptions {
+  readonly console: Console;
+  /**
+   * Gets every byte, in order, before anything else looks at it: the log. What it returns is waited
+   * for; when it fails, the session ends with its error.
+   */
+  readonly sink?: (chunk: Uint8Array) => void | Promise<void>;
+  /** Default: the machine's clock. */
+  readonly clock?: Clock;
+  /** Text that waits for an expect. Default `limits.consoleWindowBytes`. */
+  readonly windowBytes?: number;
+}
+
+/** How an expect ended. `tail` is what the console said last, for a message. */
+export type ExpectOutcome =
+  | ({ readonly type: 'match' } & ExpectMatch)
+  | { readonly type: 'timeout'; readonly tail: string }
+  | { readonly type: 'end'; readonly tail: string; readonly error: BringupError | undefined };
+
+/** Options of an expect. */
+export interface ExpectOptions extends CallOptions {
+  /** Gets each complete line that did not match, in order. */
+  readonly onPassed?: (line: PassedLine) => void;
+}
+
+/**
+ * The one reader of a console: logs every byte first, then lets programs expect and answer.
+ * Disposing of it stops reading; the console itself stays with whoever opened it.
+ */
+export class ConsoleSession implements AsyncDisposable {
+  /** Resolves when the console ended, broke, or the session was disposed of. Never rejects. */
+  readonly ended: Promise<void>;
+  readonly #console: Console;
+  readonly #clock: Clock;
+  readonly #sink: ((chunk: Uint8Array) => void | Promise<void>) | undefined;
+  readonly #window: ExpectWindow;
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  #disposed = false;
+  #giveUp: (() => void) | undefined;
+  #state: { readonly open: boolean; readonly error?: BringupError } = { open: true };
+  #wake: (() => void) | undefined;
+
+  constructor(options: ConsoleSessionOptions) {
+    this.#console = options.console;
+    this.#clock = options.clock ?? systemClock;
+    this.#sink = options.sink;
+    this.#window = new ExpectWindow(options.windowBytes === undefined ? {} : { maxBytes: options.windowBytes });
+    this.#iterator = options.console.output[Symbol.asyncIterator]();
+    this.ended = this.#pump();
+  }
+
+  /** Whether more may come. */
+  get open(): boolean {
+    return this.#state.open;
+  }
+
+  /** Sends text or bytes to the machine, as they are. @throws what the console's `write` throws. */
+  async send(data: string | Uint8Array, options: CallOptions = {}): Promise<void> {
+    await this.#console.write(typeof data === 'string' ? Buffer.from(data) : data, options);
+  }
+
+  /**
+   * Waits until the console says one of `patterns`, which may be in a line that has no end yet. Only
+   * text that no earlier expect has consumed counts. One expect at a time.
+   * @param options `timeoutMs` default `limits.execTimeoutMs`; running out of it is an outcome.
+   * @throws `aborted`, `invalid-input` for a malformed pattern; TypeError for a second expect meanwhile.
+   */
+  async expect(patterns: readonly Pattern[], options: ExpectOptions = {}): Promise<ExpectOutcome> {
+    if (this.#wake !== undefined) throw new TypeError('this console session already waits for something');
+    throwIfAborted(options.signal, 'expecting on a console');
+    const compiled = patterns.map(compilePattern);
+    const { promise, resolve, reject } = Promise.withResolvers<ExpectOutcome>();
+    let done = false;
+    const settle = (outcome: ExpectOutcome): void => {
+      done = true;
+      resolve(outcome);
+    };
+    const look = (): void => {
+      // What comes after the outcome belongs to the next expect.
+      if (done) return;
+      const match = this.#window.match(compiled, options.onPassed);
+      if (match !== undefined) settle({ type: 'match', ...match });
+      else if (!this.#state.open) settle({ type: 'end', tail: this.#window.tail, error: this.#state.error });
+    };
+    const onAbort = (): void => {
+      done = true;
+      reject(abortedError('expecting on a console', options.signal));
+    };
+    const timeoutMs = options.timeoutMs ?? limits.execTimeoutMs;
+    using _timer = this.#clock.timer(timeoutMs, () => {
+      if (!done) settle({ type: 'timeout', tail: this.#window.tail });
+    });
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    this.#wake = look;
+    try {
+      look();
+      return await promise;
+    } finally {
+      this.#wake = undefined;
+      options.signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Stops reading. Pending expects end. The console is left open. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    this.#giveUp?.();
+    await this.ended;
+  }
+
+  async #pump(): Promise<void> {
+    let error: BringupError | undefined;
+    try {
+      for (let chunk = await this.#next(); chunk !== undefined; chunk = await this.#next()) {
+        const logged = this.#sink?.(chunk);
+        if (logged !== undefined) await this.#unlessDisposed(logged);
+        this.#window.feed(chunk);
+        this.#wake?.();
+      }
+    } catch (thrown) {
+      error = toBringupError(thrown, 'connection-lost');
+    }
+    // A reader that waits for bytes may answer only when some come, so nobody waits for it here.
+    void Promise.resolve(this.#iterator.return?.()).catch(() => {});
+    this.#window.end();
+    this.#state = error === undefined ? { open: false } : { open: false, error };
+    this.#wake?.();
+  }
+
+  async #next(): Promise<Uint8Array | undefined> {
+    const next = await this.#unlessDisposed(this.#iterator.next());
+    return next === undefined || next.done === true ? undefined : next.value;
+  }
+
+  /** Waits for `operation`, but not beyond disposal. Leaves nothing behind on a promise that lives on. */
+  #unlessDisposed<T>(operation: Promise<T>): Promise<T | undefined> {
+    if (this.#disposed) return Promise.resolve(undefined);
+    return new Promise((resolve, reject) => {
+      this.#giveUp = () => resolve(undefined);
+      operation.then(resolve, reject);
+    });
+  }
+}

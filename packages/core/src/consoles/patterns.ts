@@ -1,0 +1,59 @@
+import { invalidInput } from '../errors.ts';
+
+/**
+ * What to look for in one console line: a string is found as it stands; a `RegExp`, or its JSON
+ * form, is matched against the line. Lines are bounded (`limits.consoleLineBytes`), so an
+ * expression that is quadratic in the line's length does no harm; one that is exponential does.
+ */
+export type Pattern = string | RegExp | { readonly regex: string; readonly flags?: string };
+
+/** Where a pattern was found. */
+export interface PatternMatch {
+  /** Index of the first matched character. */
+  readonly start: number;
+  /** Index behind the last matched character. */
+  readonly end: number;
+  /** The match and its groups; a group that took no part is the empty string. */
+  readonly groups: readonly string[];
+}
+
+/** A pattern that is ready to be used. */
+export interface CompiledPattern {
+  /** The pattern as a person would write it. */
+  readonly label: string;
+  find(line: string): PatternMatch | undefined;
+}
+
+/** Makes a pattern ready for use. @throws `invalid-input` for an empty pattern or a malformed expression. */
+export function compilePattern(pattern: Pattern): CompiledPattern {
+  if (typeof pattern === 'string') {
+    if (pattern === '') throw invalidInput('Pattern', [{ path: '', message: 'an empty string matches everything' }]);
+    return {
+      label: pattern,
+      find(line) {
+        const start = line.indexOf(pattern);
+        return start < 0 ? undefined : { start, end: start + pattern.length, groups: [pattern] };
+      },
+    };
+  }
+  const regex = toRegExp(pattern);
+  return {
+    label: String(regex),
+    find(line) {
+      const match = regex.exec(line);
+      if (match === null) return undefined;
+      return { start: match.index, end: match.index + match[0].length, groups: match.map((group) => group ?? '') };
+    },
+  };
+}
+
+function toRegExp(pattern: Exclude<Pattern, string>): RegExp {
+  const source = pattern instanceof RegExp ? pattern.source : pattern.regex;
+  const flags = pattern.flags ?? '';
+  try {
+    // Global and sticky expressions remember where they stopped; a pattern must not.
+    return new RegExp(source, flags.replaceAll(/[gy]/g, ''));
+  } catch (error) {
+    throw invalidInput('Pattern', [{ path: '', message: `/${source}/${flags}: ${error instanceof Error ? error.message : 'malformed'}` }]);
+  }
+}
