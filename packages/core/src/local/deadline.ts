@@ -58,6 +58,5 @@ function tookTooLong(what: string, timeoutMs: number): BringupError {
 export async function settledWithin(clock: Clock, limitMs: number, promise: Promise<unknown>): Promise<void> {
   const over = Promise.withResolvers<void>();
   using _timer = clock.timer(limitMs, () => over.resolve());
-  const done = (): void => over.resolve();
-  await Promise.race([promise.then(done, done), over.promise]);
+  await Promise.race([Promise.allSettled([promise]), over.promise]);
 }

@@ -1,6 +1,7 @@
 export { fakeClock, type FakeClock, type PendingTimer } from './clock.ts';
 export { seededRandom } from './random.ts';
-export { shellContract, type ShellContractFixture, type ShellContractOptions } from './shell-contract.ts';
+export { shellContract } from './shell-contract.ts';
+export type { ShellContractFixture, ShellContractOptions } from './shell-contract-fixture.ts';
 export { hypervisorContract, type HypervisorContractFixture, type HypervisorContractOptions } from './hypervisor-contract.ts';
 export { tinyGuest, tinyGuestImage } from './tiny-guest.ts';
 export { ConsoleReader } from './console-reader.ts';

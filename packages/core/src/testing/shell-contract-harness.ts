@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { ByteSource, ShellSession } from '../contracts/shell.ts';
 import { type ErrorCode, isBringupError } from '../errors.ts';
-import type { ShellContractFixture } from './shell-contract.ts';
 import { seededRandom } from './random.ts';
+import type { ShellContractFixture } from './shell-contract-fixture.ts';
 import { testFramework } from './test-framework.ts';
 
 /** The fixture of a running suite, with what its tests share. */

@@ -1,37 +1,13 @@
-import type { ForwardTarget, ShellConnector, ShellTarget } from '../contracts/shell.ts';
 import { commandContract } from './shell-contract-commands.ts';
+import type { ShellContractOptions } from './shell-contract-fixture.ts';
 import { ShellHarness } from './shell-contract-harness.ts';
 import { lifetimeContract } from './shell-contract-lifetime.ts';
 import { processContract } from './shell-contract-processes.ts';
 import { transferContract } from './shell-contract-transfers.ts';
 import { testFramework } from './test-framework.ts';
 
-/** One target to run the suite against, and what it can do. */
-export interface ShellContractFixture {
-  readonly connector: ShellConnector;
-  readonly target: ShellTarget;
-  /** An absolute path on the target, without symbolic links, of an empty folder for this suite. */
-  readonly scratchDir: string;
-  /** Whether the target has a POSIX `sh`: the suite then runs scripts too. */
-  readonly hasPosixSh: boolean;
-  /** A server on the target's side that sends back what it gets, and ends when its peer has. */
-  readonly echoServer?: ForwardTarget;
-  /** Cuts all connections of the connector, as a network that goes away does. */
-  readonly dropConnection?: () => void | Promise<void>;
-  /** Takes everything down, the connector included. */
-  readonly dispose: () => PromiseLike<void>;
-}
-
-/** What {@link shellContract} is given. */
-export interface ShellContractOptions {
-  /** The implementation, in the suite's title. */
-  readonly name: string;
-  /** Called once for the suite, and once more for the tests that dispose the connector. */
-  readonly setup: () => Promise<ShellContractFixture>;
-}
-
 /**
- * Registers the vitest suite that every {@link ShellConnector} passes: what the contract says about
+ * Registers the vitest suite that every `ShellConnector` passes: what the contract says about
  * argv, streams, signals, limits, transfers, forwarding and lost connections.
  *
  * Beside scripts (only with `hasPosixSh`) it runs `true false printf cat sleep env pwd sha256sum

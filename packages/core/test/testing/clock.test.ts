@@ -21,7 +21,7 @@ describe('the fake clock', () => {
         const fired: [number, number][] = [];
         delays.forEach((delayMs, index) => clock.timer(delayMs, () => fired.push([clock.now(), index])));
         await clock.advance(20);
-        const expected = delays.map((delayMs, index) => [delayMs, index]).sort((a, b) => a[0]! - b[0]! || a[1]! - b[1]!);
+        const expected = delays.map((delayMs, index) => [delayMs, index] as const).sort(([a, first], [b, second]) => a - b || first - second);
         expect(fired).toEqual(expected);
       }),
       { numRuns: 100 },
