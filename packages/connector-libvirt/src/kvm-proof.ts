@@ -88,7 +88,8 @@ export async function provesKvm(parts: KvmProofParts, architecture: Architecture
       };
       return await withDeadline(clock, 'KVM proof', { timeoutMs: limits.kvmProofTimeoutMs }, ended);
     } finally {
-      await daemon.destroy(domain, {});
+      // A guest that hangs in KVM takes libvirt ten seconds to kill: nobody has to wait for that.
+      void daemon.destroy(domain, {}).catch(() => {});
     }
   } catch (error) {
     if (isBringupError(error, 'connection-lost')) throw error;
