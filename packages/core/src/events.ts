@@ -58,3 +58,18 @@ export type LabEvent<N extends EventName = EventName> = {
     readonly data: EventMap[K];
   };
 }[N];
+
+/**
+ * Bytes on the move. Told to listeners in this process only, and not stored: too many, and of no
+ * use a second later.
+ */
+export interface TransferReport {
+  /** The work item that moves them. */
+  readonly workId: string;
+  /** Name of the file. */
+  readonly filename: string;
+  /** `upload`: to a target; `download`: from one. */
+  readonly direction: 'upload' | 'download';
+  readonly transferredBytes: number;
+  readonly totalBytes: number;
+}

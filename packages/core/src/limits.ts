@@ -87,6 +87,8 @@ export const limits = {
   reservationMs: 15_000,
   /** A deployment made outside a pipeline is kept this long unless released or extended. */
   deploymentKeepMs: 60 * 60 * 1000,
+  /** Tries to give an environment back before its VM is left to a person. */
+  releaseAttempts: 6,
   /** How long work that waits for capacity sleeps before it looks by itself. */
   capacityRetryMs: 5_000,
   /** Candidates that selection scores for one request. */
@@ -104,7 +106,7 @@ export const limits = {
   /** What hashing and writing an artifact take turns with; two such blocks are held for each put. */
   artifactBlockBytes: 1024 * 1024,
   /** An artifact is flushed to the disk each time this much of it was written. */
-  artifactFlushBytes: 64 * 1024 * 1024,
+  artifactFlushBytes: 32 * 1024 * 1024,
   /** An unfinished artifact whose writer can't be asked is removed after this. */
   artifactLeftoverMs: 24 * 60 * 60 * 1000,
 
@@ -152,6 +154,8 @@ export const limits = {
   vmProbeMs: 500,
   /** Standard error of a QEMU that is quoted in an error. */
   qemuErrorBytes: 4 * 1024,
+  /** A console that is closed waits this long for its last input to be taken. */
+  consoleFlushMs: 500,
   /** One read of a recorded console. */
   consoleReadBytes: 64 * 1024,
 } as const;

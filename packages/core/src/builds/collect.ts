@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import type { ArtifactStorage } from '../contracts/artifact-storage.ts';
-import type { ShellSession } from '../contracts/shell.ts';
+import type { ShellSession, TransferProgress } from '../contracts/shell.ts';
 import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { NewArtifact } from '../artifacts/repository.ts';
@@ -104,12 +104,13 @@ export async function fetchOutput(
   storage: ArtifactStorage,
   output: FoundOutput,
   signal: AbortSignal,
+  onProgress: (progress: TransferProgress) => void,
 ): Promise<void> {
   if ((await storage.stat(output.sha256, { signal })) !== undefined) return;
   for (let attempt = 1; ; attempt += 1) {
     try {
       const session = await connect();
-      await storage.put(session.download(output.path, { sha256: output.sha256, signal }), {
+      await storage.put(session.download(output.path, { sha256: output.sha256, signal, onProgress }), {
         sha256: output.sha256,
         signal,
       });

@@ -2,18 +2,18 @@ import { sleep } from '../async.ts';
 import type { ArtifactRepository, NewArtifact } from '../artifacts/repository.ts';
 import type { ShellSession } from '../contracts/shell.ts';
 import { BringupError, type ErrorCode, errorCodes } from '../errors.ts';
+import type { TransferReport } from '../events.ts';
 import { limits } from '../limits.ts';
 import type { BuildRequest } from '../model/build.ts';
 import type { BuildServer } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
-import { release } from '../pool/reservations.ts';
 import { buildRequest } from '../selection/requests.ts';
 import { noMatch, type Selection } from '../selection/select.ts';
 import { followDetached, startDetached, stopDetached } from '../work/detached.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import type { LogStore } from '../work/logs.ts';
 import { SessionHolder } from '../work/session.ts';
-import { capacityTopic } from '../pool/reservations.ts';
+import { capacityTopic, release } from '../pool/reservations.ts';
 import { fetchOutput, findOutputs, type FoundOutput } from './collect.ts';
 import { errorLines } from './error-lines.ts';
 import { planBuild } from './recipes.ts';
@@ -26,6 +26,8 @@ export interface BuildServices {
   readonly artifacts: ArtifactRepository;
   readonly logs: LogStore;
   readonly buildServer: (id: string) => Promise<BuildServer>;
+  /** Hears of bytes on the move. */
+  readonly onTransfer: (report: TransferReport) => void;
 }
 
 interface Checkpoint {
@@ -159,7 +161,14 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     await context.phase('collecting');
     const found = await findOutputs(await sessions.get(), `${folder}/${plan.outputFolder}`, plan.outputs, signal);
     for (const output of found) {
-      await fetchOutput(() => sessions.get(), this.#services.artifacts.storage, output, signal);
+      await fetchOutput(() => sessions.get(), this.#services.artifacts.storage, output, signal, (progress) =>
+        this.#services.onTransfer({
+          workId: context.id,
+          filename: output.filename,
+          direction: 'download',
+          ...progress,
+        }),
+      );
     }
     const collected = found.map(({ path: _path, ...artifact }: FoundOutput): NewArtifact => artifact);
     await context.save({ ...held, collected, commitHash });

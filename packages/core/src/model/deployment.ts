@@ -13,15 +13,20 @@ export interface VmConfig {
   readonly machine?: string;
   readonly cpuModel?: string;
   readonly accelerator?: 'auto' | 'kvm' | 'tcg';
+  /** Filename of the device tree to boot with, among the artifacts. Default: the machine's own. */
+  readonly deviceTree?: string;
 }
+
+/** Text that must occur in a line, or a regular expression that must match one. */
+export type BootPattern = string | { readonly regex: string; readonly flags?: string };
 
 /** How a boot is judged. Patterns are matched line by line, and against the unfinished last line. */
 export interface BootConfig {
   /**
-   * Any of these means: booted. A string must occur; `/…/flags` is a regular expression. Default:
-   * the usual signs of a userspace, a login prompt and `KTAP version` among them.
+   * Any of these means: booted. A string must occur in a line. Default: the usual signs of a
+   * userspace, a login prompt and a KTAP or TAP header among them.
    */
-  readonly successPatterns?: readonly string[];
+  readonly successPatterns?: readonly BootPattern[];
   /** Ids of failure signatures that don't count here. */
   readonly ignoreSignatures?: readonly string[];
   /** From start to success. Default 180 s. */
@@ -67,6 +72,8 @@ export interface BootReport {
   readonly excerpt: readonly string[];
   /** From the VM's start to the outcome. */
   readonly durationMs: number;
+  /** Bytes the console had said by then. */
+  readonly consoleBytes: number;
   /** Warnings the kernel printed on the way. */
   readonly warnings: readonly string[];
 }
@@ -81,6 +88,8 @@ export interface Deployment {
   readonly commitHash?: string;
   readonly status: DeploymentStatus;
   readonly vmName?: string;
+  /** The newest boot; its log is the console's. */
+  readonly bootId?: string;
   readonly bootVerified: boolean;
   readonly boot?: BootReport;
   readonly startedAt?: number;

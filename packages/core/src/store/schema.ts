@@ -174,9 +174,13 @@ export interface DeploymentRow {
   build_id: string | null;
   commit_hash: string | null;
   artifact_ids: string;
-  vm_name: string | null;
+  /** The VM as it was asked for: a VmSpec as JSON. */
+  vm: string | null;
+  /** The newest boot of it. */
+  boot_id: string | null;
   reservation_id: string | null;
   boot_verified: number;
+  /** How that boot went: a BootReport as JSON. */
   boot: string | null;
   released_at: number | null;
 }

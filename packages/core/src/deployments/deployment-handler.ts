@@ -1,0 +1,192 @@
+import type { ArtifactRepository } from '../artifacts/repository.ts';
+import type { BringupError } from '../errors.ts';
+import { fromStoredError } from '../errors.ts';
+import type { TransferReport } from '../events.ts';
+import { limits } from '../limits.ts';
+import type { BootReport, QemuDeploymentRequest } from '../model/deployment.ts';
+import type { Host } from '../model/resource.ts';
+import type { Connectors } from '../pool/connectors.ts';
+import { capacityTopic, extend, release } from '../pool/reservations.ts';
+import { vmRequest } from '../selection/requests.ts';
+import { noMatch, type Selection } from '../selection/select.ts';
+import type { Store } from '../store/store.ts';
+import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
+import type { BootInput, BootOutput } from './boot-handler.ts';
+import { vmName } from './records.ts';
+import { transferArtifacts } from './transfer.ts';
+import { checkHost, pickBootFiles, vmDefaults, vmSpec } from './vm.ts';
+
+/** What deployments work with. */
+export interface DeploymentServices {
+  readonly store: Store;
+  readonly connectors: Connectors;
+  readonly selection: Selection;
+  readonly artifacts: ArtifactRepository;
+  readonly host: (id: string) => Promise<Host>;
+  readonly onTransfer: (report: TransferReport) => void;
+}
+
+/** A deployment as it is queued. */
+export interface DeploymentInput extends QemuDeploymentRequest {
+  /** Whether the boot belongs to it; in a pipeline it is a stage of its own. */
+  readonly withBoot: boolean;
+  /** The work that holds the environment, if not the deployment itself. */
+  readonly holder?: string;
+}
+
+interface Checkpoint {
+  readonly hostId: string;
+  readonly reservationId: string;
+  readonly created?: boolean;
+}
+
+/** What is deployed: files of a build, and what was added to them. */
+interface Chosen {
+  readonly build: { readonly buildId: string; readonly commitHash: string | undefined };
+  readonly files: ReturnType<typeof pickBootFiles>;
+}
+
+/** What a finished deployment gives. */
+export interface DeploymentOutput {
+  readonly vmName: string;
+  readonly boot?: BootReport;
+}
+
+/** Artifacts onto a host and into a VM, which is created paused; then, if asked for, its boot. */
+export class DeploymentHandler implements WorkHandler<DeploymentInput, DeploymentOutput, Checkpoint> {
+  readonly kind = 'deployment';
+  readonly #services: DeploymentServices;
+
+  constructor(services: DeploymentServices) {
+    this.#services = services;
+  }
+
+  async run(context: WorkContext<Checkpoint>, input: DeploymentInput): Promise<WorkResult<DeploymentOutput>> {
+    const chosen = await this.#choose(input);
+    const held = context.checkpoint ?? (await this.#reserve(context, input, chosen));
+    if (held.created !== true) await this.#create(context, input, chosen, held);
+    const output: DeploymentOutput = { vmName: vmName(context.id) };
+    if (!input.withBoot) return { output };
+
+    await context.phase('booting');
+    const boot = await context.child<BootInput, BootOutput>('boot', 'boot', {
+      deploymentId: context.id,
+      ...(input.boot !== undefined && { boot: input.boot }),
+    });
+    if (boot.error !== undefined) throw fromStoredError(boot.error);
+    const keepMs = input.keepMs ?? limits.deploymentKeepMs;
+    return {
+      output: { ...output, ...(boot.output !== undefined && { boot: boot.output.report }) },
+      commit: (tx) => extend(tx, held.reservationId, context.clock.now() + keepMs),
+    };
+  }
+
+  async #choose(input: DeploymentInput): Promise<Chosen> {
+    const { artifacts } = this.#services;
+    const build = await artifacts.select(input.artifacts);
+    const extra = await Promise.all((input.extraArtifactIds ?? []).map((id) => artifacts.getArtifact(id)));
+    const files = pickBootFiles(build.artifacts, extra, input.vm ?? {}, input.architecture);
+    return { build, files };
+  }
+
+  async #reserve(
+    context: WorkContext<Checkpoint>,
+    input: DeploymentInput,
+    { build, files }: Chosen,
+  ): Promise<Checkpoint> {
+    const wanted = vmRequest({
+      architecture: files.architecture,
+      minCpuCores: input.vm?.cpus ?? vmDefaults.cpus,
+      minMemoryMb: input.vm?.memoryMb ?? vmDefaults.memoryMb,
+      requireKvm: input.vm?.accelerator === 'kvm',
+      ...(input.hostId !== undefined && { hostId: input.hostId }),
+      ...(input.requiredLabels !== undefined && { requiredLabels: input.requiredLabels }),
+    });
+    let checkpoint: Checkpoint | undefined;
+    const outcome = await this.#services.selection.reserve(
+      wanted,
+      input.holder ?? context.id,
+      (change) => context.transaction(change),
+      async (tx, reservation) => {
+        checkpoint = { hostId: reservation.resourceId, reservationId: reservation.id };
+        await context.saveIn(tx, checkpoint);
+        const used = [files.kernel, files.initrd, files.deviceTree, files.rootfs].flatMap((file) => file?.id ?? []);
+        await tx.db
+          .updateTable('deployments')
+          .set({
+            target_id: reservation.resourceId,
+            reservation_id: reservation.id,
+            build_id: build.buildId,
+            commit_hash: build.commitHash ?? null,
+            artifact_ids: JSON.stringify(used),
+          })
+          .where('id', '=', context.id)
+          .execute();
+      },
+    );
+    if (checkpoint !== undefined) return checkpoint;
+    if (outcome.success || !outcome.temporary) throw noMatch(wanted, outcome.success ? [] : outcome.rejections);
+    await context.phase('waiting');
+    return context.stepAside({ wakeOn: capacityTopic('host'), atLatestMs: limits.capacityRetryMs });
+  }
+
+  async #create(
+    context: WorkContext<Checkpoint>,
+    input: DeploymentInput,
+    { files }: Chosen,
+    held: Checkpoint,
+  ): Promise<void> {
+    const { signal } = context;
+    const host = await this.#services.host(held.hostId);
+    await using session = await this.#services.connectors.openHost(host, { signal });
+    await context.phase('transferring');
+    const paths = await transferArtifacts({
+      session: session.shell,
+      storage: this.#services.artifacts.storage,
+      folder: `${host.workspace}/files`,
+      artifacts: [files.kernel, files.initrd, files.deviceTree, files.rootfs].filter((file) => file !== undefined),
+      signal,
+      onProgress: ({ filename }, progress) =>
+        this.#services.onTransfer({ workId: context.id, filename, direction: 'upload', ...progress }),
+    });
+    const spec = vmSpec(vmName(context.id), input, files, paths, {
+      deployment: context.id,
+      reservation: held.reservationId,
+    });
+    checkHost(await session.hypervisor.capabilities({ signal }), spec);
+    await context.guard();
+    // A VM of that name is our own from a run that died: whatever state it is in, it is not wanted.
+    await session.hypervisor.destroyVm(spec.name, { signal });
+    await session.hypervisor.createVm(spec, { signal });
+    await context.transaction(async (tx) => {
+      await context.saveIn(tx, { ...held, created: true });
+      const vm = JSON.stringify(spec);
+      await tx.db.updateTable('deployments').set({ vm }).where('id', '=', context.id).execute();
+    });
+  }
+
+  async cleanUp(
+    context: WorkContext<Checkpoint>,
+    _input: DeploymentInput,
+    _error: BringupError,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const held = context.checkpoint;
+    if (held === undefined) return;
+    const { connectors, host } = this.#services;
+    try {
+      await using session = await connectors.openHost(await host(held.hostId), { signal });
+      await session.hypervisor.destroyVm(vmName(context.id), { signal });
+    } catch (error) {
+      context.logger.warn({ error, deployment: context.id }, 'the VM could not be removed from its host');
+    }
+    await context.transaction(async (tx) => {
+      await release(tx, held.reservationId, context.clock.now());
+      await tx.db
+        .updateTable('deployments')
+        .set({ released_at: context.clock.now() })
+        .where('id', '=', context.id)
+        .execute();
+    });
+  }
+}
