@@ -74,10 +74,11 @@ class FileArtifactStorage implements ArtifactStorage {
   async *get(sha256: string, options: GetBlobOptions = {}): AsyncGenerator<Uint8Array, void> {
     checkRead(sha256, options);
     const deadline = this.#start('reading an artifact', options);
-    let file: FileHandle | undefined;
+    let opening: Promise<FileHandle> | undefined;
     try {
       const disk = this.#disk(deadline);
-      file = await disk('opening', openBlob(this.#file(sha256), sha256));
+      opening = openBlob(this.#file(sha256), sha256);
+      const file = await disk('opening', opening);
       const { size } = await disk('reading', file.stat());
       const { start, end } = clipRange(options, size);
       const isWhole = (options.offset ?? 0) === 0 && end === size;
@@ -89,7 +90,8 @@ class FileArtifactStorage implements ArtifactStorage {
       }
     } finally {
       deadline[Symbol.dispose]();
-      if (file !== undefined) await settledWithin(this.#clock, limits.killGraceMs, file.close());
+      // A call that was cut short may leave before its file is open.
+      if (opening !== undefined) await settledWithin(this.#clock, limits.killGraceMs, closeOpened(opening));
     }
   }
 
@@ -152,13 +154,12 @@ class FileArtifactStorage implements ArtifactStorage {
     const disk = this.#disk(deadline);
     await disk('preparing', this.#prepare());
     const unfinished = path.join(this.#root, 'tmp', await leftoverName());
-    let file: FileHandle | undefined;
+    const opening = open(unfinished, 'wx', 0o444);
     try {
-      file = await disk('opening', open(unfinished, 'wx', 0o444));
+      const file = await disk('opening', opening);
       const info = await writeHashed(bytes, { file, disk, untilCut: (step) => deadline.race(step) });
       if (expected !== undefined && info.sha256 !== expected) throw blobMismatch(expected, info.sha256);
       await disk('closing', file.close());
-      file = undefined;
       deadline.signal.throwIfAborted();
       await this.#publish(unfinished, info.sha256).catch((error: unknown) => {
         throw this.#failure(error);
@@ -166,8 +167,7 @@ class FileArtifactStorage implements ArtifactStorage {
       return info;
     } catch (error) {
       // Somebody may have emptied the folder: the next put makes its folders again.
-      if (file === undefined) this.#prepared = undefined;
-      await file?.close().catch(() => undefined);
+      if (!(await closeOpened(opening))) this.#prepared = undefined;
       await unlink(unfinished).catch(() => undefined);
       throw error;
     }
@@ -264,6 +264,13 @@ async function openBlob(file: string, sha256: string): Promise<FileHandle> {
   } catch (error) {
     throw isMissing(error) ? blobNotFound(sha256) : error;
   }
+}
+
+/** Closes a file once it is open, also when nobody waited for that; false when it never opened. */
+async function closeOpened(opening: Promise<FileHandle>): Promise<boolean> {
+  const file = await opening.catch(() => undefined);
+  await file?.close().catch(() => undefined);
+  return file !== undefined;
 }
 
 async function namesIn(folder: string): Promise<string[]> {

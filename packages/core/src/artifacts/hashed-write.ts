@@ -13,20 +13,26 @@ export interface HashedWrite {
 }
 
 /**
- * Writes a stream to a file and flushes it, hashing on the way. Two blocks take turns: while one is
- * hashed here, the thread pool writes it and the source fills the other one. Blocks are copies, for
- * a source may use its own buffers again. Flushing as it goes keeps the last flush short.
+ * Writes a stream to a file and flushes it, hashing on the way. Two blocks take turns: the thread
+ * pool writes one while the source fills the other. Each chunk is copied into a block, for a source
+ * may use its buffer again, then the next one is asked for, and only then the copy is hashed: the
+ * source reads meanwhile. Flushing as it goes keeps the last flush short.
  */
 export async function writeHashed(bytes: AsyncIterable<Uint8Array>, { file, untilCut, disk }: HashedWrite): Promise<BlobInfo> {
   const hash = createHash('sha256');
   let filling = Buffer.allocUnsafeSlow(limits.artifactBlockBytes);
   let resting = Buffer.allocUnsafeSlow(limits.artifactBlockBytes);
   let filled = 0;
+  let hashed = 0;
   let sizeBytes = 0;
   let flushedBytes = 0;
   let writing: Promise<void> = Promise.resolve();
   let flushing: Promise<void> = Promise.resolve();
 
+  const hashCopied = (): void => {
+    hash.update(filling.subarray(hashed, filled));
+    hashed = filled;
+  };
   const writeBlock = async (): Promise<void> => {
     await disk('writing', writing);
     if (sizeBytes - flushedBytes >= limits.artifactFlushBytes) {
@@ -34,19 +40,18 @@ export async function writeHashed(bytes: AsyncIterable<Uint8Array>, { file, unti
       flushing = watched(file.datasync());
       flushedBytes = sizeBytes;
     }
-    const block = filling.subarray(0, filled);
-    writing = watched(writeFully(file, block, sizeBytes));
-    hash.update(block);
+    writing = watched(writeFully(file, filling.subarray(0, filled), sizeBytes));
+    hashCopied();
     sizeBytes += filled;
     [filling, resting] = [resting, filling];
-    filled = 0;
+    filled = hashed = 0;
   };
 
   const source = bytes[Symbol.asyncIterator]();
   let ended = false;
   try {
-    for (;;) {
-      const { done, value } = await untilCut(source.next());
+    for (let step = source.next(); ; step = source.next(), hashCopied()) {
+      const { done, value } = await untilCut(step);
       if (done === true) break;
       if (!(value instanceof Uint8Array)) throw new TypeError('an artifact is stored from chunks of bytes (Uint8Array)');
       for (let at = 0; at < value.byteLength; ) {

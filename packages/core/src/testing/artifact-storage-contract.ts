@@ -144,6 +144,23 @@ export function artifactStorageContract({ name, setup }: ArtifactStorageContract
         await expectNothing();
       });
 
+      it('has either stored the bytes or nothing when a put is aborted at any moment', async () => {
+        await fc.assert(
+          fc.asyncProperty(fc.oneof(fc.nat(60), fc.nat(4_000)), async (turns) => {
+            const abort = new AbortController();
+            const put = fixture.storage.put(streamOf([noise(1_000, turns)]), { signal: abort.signal });
+            const settled = put.then((info) => [info], () => []);
+            for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
+            abort.abort();
+            const stored = await settled;
+            expect(await listed()).toEqual(stored);
+            for (const { sha256: id } of stored) await fixture.storage.delete(id);
+            await expectNothing();
+          }),
+          { numRuns: 150 },
+        );
+      }, 60_000);
+
       it('gives up a put at its deadline', async () => {
         const source = (async function* () {
           yield noise(1_000);
