@@ -97,6 +97,13 @@ describe('the local shell', () => {
     expect(await stubborn.exited).toEqual({ exitCode: null, signal: 'SIGKILL' });
   });
 
+  it('lets a process whose output is no longer read come to its own end', async () => {
+    await using session = await localShell().connect(target);
+    const talking = await session.spawn(['sh', '-c', 'echo first; head -c 4000000 /dev/zero && exit 7']);
+    await waitForOutput(talking, 'first');
+    expect(await talking.exited).toEqual({ exitCode: 7, signal: null });
+  });
+
   it('rejects an aborted call only when the process is gone', async () => {
     await using session = await localShell().connect(target);
     const abort = new AbortController();
