@@ -29,6 +29,12 @@ export interface ConnectionOptions {
   readonly keepaliveCount: number;
 }
 
+/**
+ * Takes charge of a channel that has just opened. Called at once: the exit of a fast command can be
+ * in the same packet as the channel's opening, and ssh2 tells it only to those who listen already.
+ */
+export type Attach<T> = (channel: ClientChannel, connection: Connection) => T;
+
 /** One SSH connection. Every call on it is raced against its end, so none outlives it. */
 export class Connection {
   readonly target: TargetName;
@@ -110,16 +116,18 @@ export class Connection {
   }
 
   /** Starts a command line. @throws {ChannelRefused}, `connection-lost`. */
-  exec(line: string): Promise<ClientChannel> {
-    return this.#open((client, done) => client.exec(line, done));
+  exec<T>(line: string, attach: Attach<T>): Promise<T> {
+    return this.#open((client, done) => client.exec(line, done), attach);
   }
 
   /** @throws {ChannelRefused}, `connection-lost`. */
-  forward(to: ForwardTarget): Promise<ClientChannel> {
-    return this.#open((client, done) =>
-      'socketPath' in to
-        ? client.openssh_forwardOutStreamLocal(to.socketPath, done)
-        : client.forwardOut('127.0.0.1', 0, to.host, to.port, done),
+  forward<T>(to: ForwardTarget, attach: Attach<T>): Promise<T> {
+    return this.#open(
+      (client, done) =>
+        'socketPath' in to
+          ? client.openssh_forwardOutStreamLocal(to.socketPath, done)
+          : client.forwardOut('127.0.0.1', 0, to.host, to.port, done),
+      attach,
     );
   }
 
@@ -133,7 +141,10 @@ export class Connection {
     }
   }
 
-  #open(start: (client: Client, done: (error: Error | undefined, channel: ClientChannel) => void) => void): Promise<ClientChannel> {
+  #open<T>(
+    start: (client: Client, done: (error: Error | undefined, channel: ClientChannel) => void) => void,
+    attach: Attach<T>,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!this.isOpen) {
         reject(this.lost);
@@ -143,7 +154,7 @@ export class Connection {
       try {
         start(this.#client, (error, channel) => {
           unwatch();
-          if (error === undefined) resolve(channel);
+          if (error === undefined) resolve(attach(channel, this));
           else reject(this.#isClosed ? this.lost : new ChannelRefused(error));
         });
       } catch (error) {

@@ -1,7 +1,7 @@
 import { abortedError, throwIfAborted } from '@bringup/core';
 import type { BringupError, Clock, ForwardTarget } from '@bringup/core';
 import type { ClientChannel } from 'ssh2';
-import { ChannelRefused, type Connection } from './connection.ts';
+import { type Attach, ChannelRefused, type Connection } from './connection.ts';
 
 /** How many connections and commands one target gets. */
 export interface PoolOptions {
@@ -11,12 +11,6 @@ export interface PoolOptions {
   readonly idleMs: number;
   /** Opens one more connection. */
   readonly open: (signal: AbortSignal) => Promise<Connection>;
-}
-
-/** A command's channel, and the connection it runs on. */
-export interface OpenChannel {
-  readonly channel: ClientChannel;
-  readonly connection: Connection;
 }
 
 interface Member {
@@ -83,14 +77,19 @@ export class Pool {
    * channel kept for them: a target that is busy to the last channel can still be told to stop.
    * @throws `connection-lost`, `aborted`, {@link ChannelRefused} when the server takes no command at all.
    */
-  async exec(line: string, options: { readonly signal?: AbortSignal; readonly urgent?: boolean } = {}): Promise<OpenChannel> {
+  async exec<T>(
+    line: string,
+    options: { readonly signal?: AbortSignal | undefined; readonly urgent?: boolean },
+    attach: Attach<T>,
+  ): Promise<T> {
     for (;;) {
       const member = await this.#acquire(options.signal, options.urgent === true);
       try {
         throwIfAborted(options.signal, 'command');
-        const channel = await member.connection.exec(line);
-        this.#releaseAtEnd(member, channel);
-        return { channel, connection: member.connection };
+        return await member.connection.exec(line, (channel, connection) => {
+          this.#releaseAtEnd(member, channel);
+          return attach(channel, connection);
+        });
       } catch (error) {
         this.#release(member);
         if (!(error instanceof ChannelRefused) || member.used === 0) throw error;
@@ -102,9 +101,8 @@ export class Pool {
   }
 
   /** Opens a stream to a socket on the target's side. Such channels are not among those sshd counts. */
-  async forward(to: ForwardTarget): Promise<OpenChannel> {
-    const { connection } = this.#first;
-    return { channel: await connection.forward(to), connection };
+  forward<T>(to: ForwardTarget, attach: Attach<T>): Promise<T> {
+    return this.#first.connection.forward(to, attach);
   }
 
   /** Ends all connections; bounded in time. */

@@ -13,7 +13,8 @@ import type {
   TransferReceipt,
   UploadOptions,
 } from '@bringup/core';
-import { ChannelRefused } from './connection.ts';
+import type { ClientChannel } from 'ssh2';
+import { ChannelRefused, type Connection } from './connection.ts';
 import { download } from './download.ts';
 import { connectionLost, messageOf, type TargetName } from './errors.ts';
 import { ForwardStream } from './forward-stream.ts';
@@ -87,10 +88,10 @@ export class SshSession implements ShellSession {
     const what = `Forwarding to ${where} on ${this.#target.label}`;
     const call: CallOptions = { timeoutMs: limits.connectTimeoutMs, ...options };
     return withDeadline(this.#clock, what, call, async (signal) => {
-      const { channel, connection } = await this.#pool.forward(target).catch((error: unknown) => {
+      const attach = (channel: ClientChannel, connection: Connection): ForwardStream => new ForwardStream(channel, connection);
+      const stream = await this.#pool.forward(target, attach).catch((error: unknown) => {
         throw forwardError(error, what);
       });
-      const stream = new ForwardStream(channel, connection);
       this.#streams.add(stream);
       stream.on('close', () => this.#streams.delete(stream));
       if (signal.aborted || this.#ending !== undefined) stream.destroy();
@@ -126,21 +127,16 @@ export class SshSession implements ShellSession {
 
   /** Starts a command line as a process of this session. */
   async #start(line: string, what: string, signal: AbortSignal | undefined): Promise<SshProcess> {
-    const { channel, connection } = await this.#pool
-      .exec(line, signal === undefined ? {} : { signal })
-      .catch((error: unknown) => {
-        if (!(error instanceof ChannelRefused)) throw error;
-        throw new BringupError('command-failed', `${what} could not be started: ${messageOf(error)}. Does the server allow this account to run commands?`, {
-          cause: error,
-        });
-      });
-    const process = new SshProcess(channel, connection, {
-      clock: this.#clock,
-      what,
-      signalGroup: (pid, name) => this.#signalGroup(pid, name),
+    const attach = (channel: ClientChannel, connection: Connection): SshProcess =>
+      this.#adopt(new SshProcess(channel, connection, { clock: this.#clock, what, signalGroup: this.#signalGroup }));
+    const process = await this.#pool.exec(line, { signal }, attach).catch((error: unknown) => {
+      if (!(error instanceof ChannelRefused)) throw error;
+      throw new BringupError(
+        'command-failed',
+        `${what} could not be started: ${messageOf(error)}. Does the server allow this account to run commands?`,
+        { cause: error },
+      );
     });
-    this.#processes.add(process);
-    void process.finished.then(() => this.#processes.delete(process));
     if (signal?.aborted === true || this.#ending !== undefined) {
       void process[Symbol.asyncDispose]();
       throw abortedError(what, signal);
@@ -155,19 +151,30 @@ export class SshSession implements ShellSession {
     void process.finished.then(() => signal.removeEventListener('abort', end));
   }
 
+  #adopt(process: SshProcess): SshProcess {
+    this.#processes.add(process);
+    void process.finished.then(() => this.#processes.delete(process));
+    return process;
+  }
+
   /** A process that is no group leader (some small SSH servers make none) gets the signal alone. */
-  async #signalGroup(pid: string, signal: KillSignal): Promise<void> {
+  readonly #signalGroup = (pid: string, signal: KillSignal): Promise<void> => {
     const name = signal.slice('SIG'.length);
     const line = `kill -s ${name} -- -${pid} 2>/dev/null || kill -s ${name} ${pid} 2>/dev/null`;
-    const { channel } = await this.#pool.exec(line, { urgent: true });
-    await new Promise<void>((resolve) => {
-      channel.on('close', resolve);
+    const done = Promise.withResolvers<void>();
+    const attach = (channel: ClientChannel, connection: Connection): void => {
+      const unwatch = connection.watch(done.resolve);
+      channel.on('close', () => {
+        unwatch();
+        done.resolve();
+      });
+      channel.on('error', () => undefined);
       channel.resume();
       channel.stderr.resume();
       channel.end();
-      void this.#pool.closed.then(() => resolve());
-    });
-  }
+    };
+    return this.#pool.exec(line, { urgent: true }, attach).then(() => done.promise);
+  };
 
   /** @throws TypeError once disposed, `connection-lost` once the connection is. */
   #check(): void {

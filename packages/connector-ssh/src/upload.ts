@@ -3,6 +3,7 @@ import { posix } from 'node:path';
 import { BringupError } from '@bringup/core';
 import type { ByteSource, Clock, TransferReceipt, UploadOptions } from '@bringup/core';
 import { CallScope } from './call-scope.ts';
+import { messageOf } from './errors.ts';
 import type { SshProcess } from './process.ts';
 import { uploadScript } from './scripts.ts';
 import { absolutePath, collectText, transferError, type TransferContext } from './transfer.ts';
@@ -79,7 +80,7 @@ async function sendBytes(
   what: string,
 ): Promise<string> {
   const hash = source.sha256 === undefined ? createHash('sha256') : undefined;
-  for await (const chunk of source.read()) {
+  for await (const chunk of readable(source, what)) {
     call.check();
     if (watch.transferredBytes + chunk.byteLength > source.sizeBytes) {
       throw new BringupError('transfer-failed', `${what}: the source has more than the ${source.sizeBytes} bytes it said.`);
@@ -100,4 +101,15 @@ async function sendBytes(
   const sha256 = source.sha256 ?? hash?.digest('hex') ?? '';
   await process.end(sha256);
   return sha256;
+}
+
+/** The source's bytes, with its own failures as ours. */
+async function* readable(source: ByteSource, what: string): AsyncGenerator<Uint8Array, void, void> {
+  try {
+    yield* source.read();
+  } catch (error) {
+    throw error instanceof BringupError
+      ? error
+      : new BringupError('transfer-failed', `${what}: its source could not be read: ${messageOf(error)}.`, { cause: error });
+  }
 }
