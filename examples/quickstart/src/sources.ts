@@ -1,0 +1,60 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { exists, runCommand } from './commands.ts';
+
+/** The BSP that comes with this example. */
+export const bspFolder: string = fileURLToPath(new URL('../bsp', import.meta.url));
+
+/** A git repository to build from. */
+export interface GitSource {
+  /** Absolute path of the repository. */
+  readonly repository: string;
+  readonly branch: string;
+  readonly commitHash: string;
+}
+
+/** Makes the author and the date of the commit the same everywhere, and with them its hash. */
+const identity = {
+  GIT_AUTHOR_NAME: 'bringup quickstart',
+  GIT_AUTHOR_EMAIL: 'quickstart@localhost',
+  GIT_AUTHOR_DATE: '2025-01-01T00:00:00Z',
+  GIT_COMMITTER_NAME: 'bringup quickstart',
+  GIT_COMMITTER_EMAIL: 'quickstart@localhost',
+  GIT_COMMITTER_DATE: '2025-01-01T00:00:00Z',
+  // A person's settings must not change what is committed.
+  GIT_CONFIG_GLOBAL: '/dev/null',
+  GIT_CONFIG_NOSYSTEM: '1',
+};
+
+/**
+ * Makes a git repository of a folder, or brings the one made before up to date. The same files give
+ * the same commit, so a build of them is recognised; changed files give another one.
+ *
+ * @param folder - the source tree; its .gitignore applies.
+ * @param repository - where the bare repository goes.
+ * @throws Error with what git said.
+ */
+export async function commitFolder(folder: string, repository: string): Promise<GitSource> {
+  const branch = 'main';
+  await mkdir(repository, { recursive: true });
+  if (!(await exists(join(repository, 'HEAD')))) {
+    await git(repository, ['init', '--quiet', '--bare', `--initial-branch=${branch}`]);
+  }
+  // An index of its own each time: one that a killed run left behind locked would be in the way.
+  const scratch = await mkdtemp(join(repository, 'index-'));
+  try {
+    const env = { GIT_INDEX_FILE: join(scratch, 'index'), GIT_WORK_TREE: folder };
+    await git(repository, ['add', '--all', '.'], env, folder);
+    const tree = await git(repository, ['write-tree'], env);
+    const commitHash = await git(repository, ['commit-tree', tree, '-m', 'The BSP of the quickstart']);
+    await git(repository, ['update-ref', `refs/heads/${branch}`, commitHash]);
+    return { repository, branch, commitHash };
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+function git(repository: string, args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd = repository): Promise<string> {
+  return runCommand(['git', ...args], { cwd, env: { ...identity, GIT_DIR: repository, ...env } });
+}
