@@ -1,8 +1,9 @@
+import { Socket } from 'node:net';
 import { BringupError, type Clock, type ForwardTarget, type Logger, type ShellTarget } from '@bringup/core';
 import ssh2 from 'ssh2';
 import type { Client, ClientChannel } from 'ssh2';
 import { Login } from './auth.ts';
-import { CoalescingSocket } from './coalescing-socket.ts';
+import { coalesceWrites } from './coalesce-writes.ts';
 import { connectionFailed, connectionLost, type TargetName } from './errors.ts';
 import { HostKeys, type HostKeyPolicy } from './host-keys.ts';
 
@@ -177,9 +178,9 @@ export class ChannelRefused extends Error {
   }
 }
 
-function connectSocket(host: string, port: number, target: TargetName, signal: AbortSignal): Promise<CoalescingSocket> {
+function connectSocket(host: string, port: number, target: TargetName, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = new CoalescingSocket();
+    const socket = new Socket();
     const abort = (): void => void socket.destroy(new Error('the attempt was given up'));
     const settle = (): void => {
       signal.removeEventListener('abort', abort);
@@ -191,6 +192,7 @@ function connectSocket(host: string, port: number, target: TargetName, signal: A
     };
     const connected = (): void => {
       settle();
+      coalesceWrites(socket);
       resolve(socket);
     };
     signal.addEventListener('abort', abort, { once: true });
@@ -201,7 +203,7 @@ function connectSocket(host: string, port: number, target: TargetName, signal: A
 }
 
 function logIn(
-  socket: CoalescingSocket,
+  socket: Socket,
   username: string,
   target: TargetName,
   options: ConnectionOptions,

@@ -7,6 +7,9 @@ export const pidMarker = 'bringup-pid:';
 /** The kernel hands a command line to the login shell as one argument, of at most 128 KiB. */
 const maxCommandBytes = 128 * 1024 - 1;
 
+/** Utilities that POSIX has every shell behave alike in: its own save a third of the time of a program. */
+const shellUtilities = new Set(['true', 'false', 'test']);
+
 const variableName = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /** `text` as one word of a POSIX shell, whatever is in it but NUL. */
@@ -28,8 +31,9 @@ export function commandLine(argv: readonly string[], options: Pick<SpawnOptions,
   const variables = Object.entries(env ?? {})
     .map(([name, value]) => `export ${name}=${quoteWord(value)};`)
     .join('');
+  const program = argv[0] ?? '';
   // `exec --` is not understood by dash; such a command runs as the shell's child instead.
-  const exec = argv[0]?.startsWith('-') === true ? '' : 'exec ';
+  const exec = shellUtilities.has(program) || program.startsWith('-') ? '' : 'exec ';
   const line = `${folder}echo "${pidMarker}$$" >&2;${variables}${exec}${argv.map(quoteWord).join(' ')}`;
   if (Buffer.byteLength(line) > maxCommandBytes) {
     throw invalidInput('command', [
