@@ -3,6 +3,7 @@
 /** The rooms of packages/core/src from top to bottom: each imports only from those below it. */
 const rooms = [
   ['index', 'index\\.ts$'],
+  ['create-lab', 'create-lab\\.ts$'],
   ['lab', 'lab\\.ts$'],
   ['pipelines', 'pipelines/'],
   ['environments', 'environments/'],
@@ -18,7 +19,7 @@ const rooms = [
   ['store', 'store/'],
   ['local', 'local/'],
   // What every room uses to wait, to tell time and to speak of events.
-  ['runtime', '(?:async|events|runtime)\\.ts$'],
+  ['runtime', '(?:async|cleanup|events|runtime)\\.ts$'],
   ['contracts', 'contracts/'],
   ['model', 'model/'],
   ['base', '(?:errors|limits)\\.ts$'],
