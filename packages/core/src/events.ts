@@ -13,8 +13,19 @@ export interface WorkEvent {
   readonly error?: StoredError;
 }
 
-/** What can happen to a work item. */
-export type WorkVerb = 'queued' | 'started' | 'waiting' | 'phase' | 'succeeded' | 'failed' | 'cancelled';
+/**
+ * What can happen to a work item. `waiting`: for capacity. `recovered`: the process that worked on it
+ * died; it goes on from where it was.
+ */
+export type WorkVerb =
+  | 'queued'
+  | 'started'
+  | 'waiting'
+  | 'recovered'
+  | 'phase'
+  | 'succeeded'
+  | 'failed'
+  | 'cancelled';
 
 /**
  * Everything that is told, by name. Names are `noun:verb`. All of these are stored: a listener that

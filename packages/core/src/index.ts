@@ -11,7 +11,6 @@ export type { BuildJobManager, HistoryOptions } from './builds/manager.ts';
 export type { ArtifactRepository } from './artifacts/repository.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';
-export type { TestNode, TestOutcome, TestReport, TestTotals } from './testruns/test-report.ts';
 export type { PipelineManager } from './pipelines/manager.ts';
 export type { Selection, SelectionOutcome } from './selection/select.ts';
 export { boardRequest, buildRequest, vmRequest } from './selection/requests.ts';

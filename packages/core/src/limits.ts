@@ -78,6 +78,10 @@ export const limits = {
   testTimeoutMs: 60 * 60 * 1000,
   /** Longest line that console matching looks at; longer ones are matched in their first part only. */
   consoleLineBytes: 4 * 1024,
+  /** Quiet on the console after the last planned result, before a test run counts as over. */
+  testQuietMs: 2_000,
+  /** Commands of one test run. */
+  maxTestCommands: 1_000,
   /** Test results of one run. */
   maxTestResults: 100_000,
   /** Depth of nested subtests. */

@@ -89,14 +89,19 @@ export const sourceFields = {
   serverId: v.exactOptional(idField),
 } as const;
 
-/** Schema of a {@link BuildRequest}. */
-export const buildRequestSchema: v.GenericSchema<unknown, BuildRequest> = v.strictObject({
-  ...sourceFields,
+/** What a build may ask of its server. */
+export const buildRequirementFields = {
   requiredToolchain: v.exactOptional(v.picklist(['gcc', 'clang'], 'must be gcc or clang')),
   requiredLabels: v.exactOptional(labelsField),
   minCpuCores: v.exactOptional(countField),
   minMemoryMb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
   minStorageGb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
+} as const;
+
+/** Schema of a {@link BuildRequest}. */
+export const buildRequestSchema: v.GenericSchema<unknown, BuildRequest> = v.strictObject({
+  ...sourceFields,
+  ...buildRequirementFields,
   timeoutMs: v.exactOptional(millisecondsField),
   priority: v.exactOptional(v.pipe(v.number('must be a number'), v.integer('must be a whole number'))),
 });

@@ -1,6 +1,6 @@
 import type { StoredError } from '../errors.ts';
 import type { Architecture } from './architecture.ts';
-import type { BuildConfig } from './build.ts';
+import type { BuildConfig, BuildRequest } from './build.ts';
 import type { BootConfig, VmConfig } from './deployment.ts';
 import type { TestConfig } from './test-run.ts';
 
@@ -31,6 +31,11 @@ export interface PipelineRequest {
   readonly targetArchitecture: Architecture;
   readonly buildConfig: BuildConfig;
   readonly serverId?: string;
+  /** What the build needs of its server, beyond a compiler. */
+  readonly buildRequirements?: Pick<
+    BuildRequest,
+    'requiredToolchain' | 'requiredLabels' | 'minCpuCores' | 'minMemoryMb' | 'minStorageGb'
+  >;
   readonly environmentType: 'qemu';
   readonly environmentConfig?: EnvironmentConfig;
   readonly tests: TestConfig;

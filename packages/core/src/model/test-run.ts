@@ -1,7 +1,12 @@
 /** Results that the machine prints on its console by itself, as KUnit and kselftest do at boot. */
 export interface ConsoleTests {
   readonly from: 'console';
-  /** Ends the run once the results are complete; else the console's end or the time-out does. */
+  /**
+   * The run ends when the console ends, or when all planned results are there and nothing more was
+   * said for this long. Default 2 s.
+   */
+  readonly quietMs?: number;
+  /** Default 1 h. */
   readonly timeoutMs?: number;
 }
 
@@ -42,13 +47,5 @@ export interface TestCommand {
 /** Where a test run's results come from. */
 export type TestConfig = ConsoleTests | ShellTests | RemoteTests;
 
-/** Counts over all tests that have no subtests. */
-export interface TestTotals {
-  readonly total: number;
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
-}
-
-/** State of a test run. */
+/** State of a test run. `completed`: every planned test ran and none failed. */
 export type TestRunStatus = 'queued' | 'running' | 'completed' | 'failed' | 'cancelled';

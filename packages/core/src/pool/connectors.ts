@@ -1,3 +1,4 @@
+import { Cleanup } from '../cleanup.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
 import type { Hypervisor, HypervisorConnector } from '../contracts/hypervisor.ts';
 import type { ShellConnector, ShellSession, ShellTarget } from '../contracts/shell.ts';
@@ -46,7 +47,7 @@ export class Connectors implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<HostSession> {
     const connector = known('hypervisor', this.#hypervisors, host.hypervisor);
-    await using stack = new AsyncDisposableStack();
+    await using stack = new Cleanup();
     const shell = stack.use(await this.openShell(host, options));
     const hypervisor = stack.use(
       await connector.connect({ host: shellTarget(host), workspace: `${host.workspace}/vms` }, shell, {
@@ -55,7 +56,7 @@ export class Connectors implements AsyncDisposable {
       }),
     );
     const owned = stack.move();
-    return { shell, hypervisor, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+    return { shell, hypervisor, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

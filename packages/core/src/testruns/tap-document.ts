@@ -77,7 +77,7 @@ export class TapDocument {
     while (this.#stack.length > 1) this.#endInnermost();
     const root = this.#root;
     if (root.ended !== undefined) this.#loseParent(root);
-    let complete = !this.#bailedOut && this.#fillIn(root, []);
+    let complete = this.#fillIn(root, []) && !this.#bailedOut;
     if (root.plan === 0) this.#run.complain(`no test was planned${root.planReason === undefined ? '' : `: ${root.planReason}`}`);
     if (root.plan === undefined && requirePlan) {
       complete = false;

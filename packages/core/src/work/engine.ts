@@ -1,4 +1,5 @@
-import { withDeadline } from '../async.ts';
+import { onAbort, withDeadline } from '../async.ts';
+import { Cleanup } from '../cleanup.ts';
 import type { CallOptions, Clock, Logger, Random } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -44,7 +45,7 @@ export class WorkEngine implements AsyncDisposable {
   readonly #owner: string;
   readonly #handlers = new Map<WorkKind, WorkHandler<unknown, unknown>>();
   readonly #running = new Map<string, { readonly run: Run<unknown>; readonly done: Promise<void> }>();
-  readonly #resources = new DisposableStack();
+  readonly #resources = new Cleanup();
   #state: 'idle' | 'started' | 'stopping' = 'idle';
   #pumping: Promise<void> | undefined;
   #pumpAgain = false;
@@ -107,6 +108,26 @@ export class WorkEngine implements AsyncDisposable {
     return id;
   }
 
+  /** Queues an item under a parent and a key, unless it was queued before. */
+  async submitOnce(
+    kind: WorkKind,
+    input: unknown,
+    place: { readonly parentId: string; readonly key: string },
+  ): Promise<void> {
+    const { store, clock, random } = this.#options;
+    await store.transaction(async (tx) => {
+      const existing = await tx.db
+        .selectFrom('work_items')
+        .select('id')
+        .where('parent_id', '=', place.parentId)
+        .where('child_key', '=', place.key)
+        .executeTakeFirst();
+      if (existing !== undefined) return;
+      const id = newId(clock, random);
+      await enqueue(tx, { id, kind, input, parentId: place.parentId, childKey: place.key }, clock.now());
+    });
+  }
+
   /** An item. @throws `not-found`. */
   async get<I = unknown, O = unknown>(id: string): Promise<WorkItem<I, O>> {
     const row = await this.#options.store.db
@@ -120,18 +141,42 @@ export class WorkEngine implements AsyncDisposable {
 
   /** Waits until an item is final and gives it. @throws `not-found`, `aborted`, `deadline-exceeded`. */
   async finished<I = unknown, O = unknown>(id: string, options: CallOptions = {}): Promise<WorkItem<I, O>> {
-    const { store, clock } = this.#options;
+    const { clock } = this.#options;
     return withDeadline(clock, `waiting for ${id}`, options, async (signal) => {
       for (;;) {
-        const { promise: changed, resolve } = Promise.withResolvers<void>();
-        using _commit = store.onCommit('work', resolve);
-        using _timer = clock.timer(limits.workPollMs, resolve);
-        signal.addEventListener('abort', () => resolve(), { once: true });
+        using change = this.nextChange(signal);
         const item = await this.get<I, O>(id);
         if (isFinal(item.state) || signal.aborted) return item;
-        await changed;
+        await change.happened;
       }
     });
+  }
+
+  /**
+   * Resolves when work may have changed: at a commit of this process, after `limits.workPollMs`
+   * (another process may have done it), or on abort. Ask first, then look, then wait: so nothing is missed.
+   */
+  nextChange(signal?: AbortSignal): Disposable & { readonly happened: Promise<void> } {
+    const { store, clock } = this.#options;
+    const { promise: happened, resolve } = Promise.withResolvers<void>();
+    const parts = [store.onCommit('work', resolve), clock.timer(limits.workPollMs, resolve), onAbort(signal, resolve)];
+    return {
+      happened,
+      [Symbol.dispose]: () => {
+        for (const part of parts) part[Symbol.dispose]();
+      },
+    };
+  }
+
+  /** What an item started, by key. */
+  async children(id: string): Promise<readonly { readonly childKey: string; readonly item: WorkItem }[]> {
+    const rows = await this.#options.store.db
+      .selectFrom('work_items')
+      .selectAll()
+      .where('parent_id', '=', id)
+      .orderBy('id')
+      .execute();
+    return rows.map((row) => ({ childKey: row.child_key ?? '', item: toWorkItem(row) }));
   }
 
   /** Asks an item and its children to stop. One that is final already stays as it is. @throws `not-found`. */
@@ -355,7 +400,7 @@ export class WorkEngine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state === 'stopping') return;
     this.#state = 'stopping';
-    this.#resources.dispose();
+    await this.#resources[Symbol.asyncDispose]();
     await this.#pumping;
     const running = [...this.#running.values()];
     for (const { run } of running) run.stop(shuttingDown);

@@ -53,6 +53,8 @@ export interface WorkContext<C = unknown> {
   saveIn(tx: StoreTransaction, checkpoint: C): Promise<void>;
   /** Says what the item is doing now. @throws `lease-lost`. */
   phase(name: string): Promise<void>;
+  /** The same as part of a transaction of {@link WorkContext.transaction}. */
+  phaseIn(tx: StoreTransaction, name: string): Promise<void>;
   /** A transaction that commits only while this run still owns the item. @throws `lease-lost`. */
   transaction<T>(change: (tx: StoreTransaction) => Promise<T>): Promise<T>;
   /** Makes sure right before a side effect that this run still owns the item. @throws `lease-lost`. */

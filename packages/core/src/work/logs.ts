@@ -1,5 +1,5 @@
 import type { Clock } from '../contracts/runtime.ts';
-import { abortedError } from '../async.ts';
+import { abortedError, onAbort } from '../async.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
@@ -94,13 +94,13 @@ export class LogStore {
     const commit = this.#store.onCommit(`log:${logId}`, done);
     // Another process may be the writer: it can't wake us, so look again now and then.
     const timer = this.#clock.timer(limits.workPollMs, done);
-    signal?.addEventListener('abort', done, { once: true });
+    const abort = onAbort(signal, done);
     return {
       promise,
       [Symbol.dispose]: () => {
         commit[Symbol.dispose]();
         timer[Symbol.dispose]();
-        signal?.removeEventListener('abort', done);
+        abort[Symbol.dispose]();
       },
     };
   }

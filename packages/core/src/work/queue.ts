@@ -68,7 +68,7 @@ export async function requeueDue(tx: StoreTransaction, now: number, deadOwners: 
     .where('state', '=', 'waiting')
     .where((eb) => eb.or([eb('run_after', '<=', now), eb('deadline_at', '<=', now)]))
     .execute();
-  await tx.db
+  const recovered = await tx.db
     .updateTable('work_items')
     .set((eb) => ({ state: 'queued', owner: null, lease_until: null, takeovers: eb('takeovers', '+', 1) }))
     .where('state', '=', 'running')
@@ -77,7 +77,9 @@ export async function requeueDue(tx: StoreTransaction, now: number, deadOwners: 
         ? eb('lease_until', '<=', now)
         : eb.or([eb('lease_until', '<=', now), eb('owner', 'in', deadOwners)]),
     )
+    .returningAll()
     .execute();
+  for (const row of recovered) await announce(tx, row, 'recovered');
 }
 
 /** Claims up to `count` ready items for `owner`; each claim raises the item's fence. */
@@ -110,7 +112,8 @@ export async function claim(
     )
     .returningAll()
     .execute();
-  for (const row of rows) await announce(tx, row, 'started');
+  // An item that waited or was recovered is claimed again; it has started only once.
+  for (const row of rows) if (row.fence === 1) await announce(tx, row, 'started');
   return rows;
 }
 
@@ -200,8 +203,8 @@ export async function putAside(
     .where('id', '=', row.id)
     .returningAll()
     .executeTakeFirstOrThrow();
-  if (!ready) await announce(tx, updated, 'waiting');
-  else tx.wake('work');
+  if (ready) tx.wake('work');
+  else if (wait.childId === undefined) await announce(tx, updated, 'waiting');
 }
 
 /**

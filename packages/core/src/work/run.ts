@@ -129,16 +129,18 @@ export class Run<C> implements WorkContext<C> {
   }
 
   async phase(name: string): Promise<void> {
-    await this.fenced(async (tx, before) => {
-      if (before.phase === name) return;
-      const row = await tx.db
-        .updateTable('work_items')
-        .set({ phase: name })
-        .where('id', '=', this.id)
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      await announce(tx, row, 'phase');
-    });
+    await this.fenced((tx) => this.phaseIn(tx, name));
+  }
+
+  async phaseIn(tx: StoreTransaction, name: string): Promise<void> {
+    const row = await tx.db
+      .updateTable('work_items')
+      .set({ phase: name })
+      .where('id', '=', this.id)
+      .where((eb) => eb.or([eb('phase', 'is', null), eb('phase', '!=', name)]))
+      .returningAll()
+      .executeTakeFirst();
+    if (row !== undefined) await announce(tx, row, 'phase');
   }
 
   async child<I, O>(key: string, kind: WorkKind, input: I, options: ChildOptions = {}): Promise<WorkItem<I, O>> {

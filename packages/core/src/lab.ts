@@ -1,0 +1,174 @@
+import { ArtifactRepository } from './artifacts/repository.ts';
+import { BuildHandler } from './builds/handler.ts';
+import { BuildJobManager } from './builds/manager.ts';
+import { Cleanup } from './cleanup.ts';
+import type { ArtifactStorage } from './contracts/artifact-storage.ts';
+import type { HypervisorConnector } from './contracts/hypervisor.ts';
+import type { Clock, Logger, Random } from './contracts/runtime.ts';
+import type { ShellConnector } from './contracts/shell.ts';
+import { BootHandler } from './deployments/boot-handler.ts';
+import { DeploymentHandler } from './deployments/deployment-handler.ts';
+import { DeploymentManager } from './deployments/manager.ts';
+import { ReleaseHandler } from './deployments/release-handler.ts';
+import type { TransferReport } from './events.ts';
+import { limits } from './limits.ts';
+import { PipelineHandler } from './pipelines/handler.ts';
+import { PipelineManager } from './pipelines/manager.ts';
+import { Connectors } from './pool/connectors.ts';
+import { Pool } from './pool/pool.ts';
+import { boardKind } from './pool/kinds/board.ts';
+import { buildServerKind } from './pool/kinds/build-server.ts';
+import { hostKind } from './pool/kinds/host.ts';
+import { release, renewHeld } from './pool/reservations.ts';
+import { boards, buildServers, hosts, type BoardService, type BuildServerService, type HostService } from './pool/services.ts';
+import { silentLogger, systemClock, systemRandom } from './runtime.ts';
+import { Selection } from './selection/select.ts';
+import { EventFeed } from './store/feed.ts';
+import type { StoreProvider } from './store/provider.ts';
+import { sqlite } from './store/sqlite-provider.ts';
+import { Store } from './store/store.ts';
+import { TestRunHandler } from './testruns/handler.ts';
+import { TestRunManager } from './testruns/manager.ts';
+import { WorkEngine } from './work/engine.ts';
+
+/** What a lab is made of. Everything but the artifact storage has a default. */
+export interface LabOptions {
+  /** Where records are kept. Default: SQLite in memory, gone with the process. */
+  readonly store?: StoreProvider;
+  /** Where artifact bytes are kept. */
+  readonly artifacts: ArtifactStorage;
+  readonly connectors?: {
+    /** How build servers, hosts and boards are reached; the first is the default for new resources. */
+    readonly shell?: ShellConnector | readonly ShellConnector[];
+    /** How VMs on hosts are driven; the first is the default for new hosts. */
+    readonly hypervisor?: HypervisorConnector | readonly HypervisorConnector[];
+  };
+  /** Whether this process does the lab's work or only looks and submits. Default true. */
+  readonly work?: boolean;
+  /** Default: silent. */
+  readonly logger?: Logger;
+  /** Default: the machine's clock. */
+  readonly clock?: Clock;
+  /** Default: the runtime's randomness. */
+  readonly random?: Random;
+  /** Hears of bytes on the move, for progress bars. */
+  readonly onTransfer?: (report: TransferReport) => void;
+}
+
+/**
+ * A lab. Dispose of it to end it: work that is under way is handed back and goes on when the lab is
+ * opened again; nothing is cancelled.
+ */
+export interface Lab extends AsyncDisposable {
+  readonly buildServers: BuildServerService;
+  readonly hosts: HostService;
+  readonly boards: BoardService;
+  readonly builds: BuildJobManager;
+  readonly artifacts: ArtifactRepository;
+  readonly deployments: DeploymentManager;
+  readonly testRuns: TestRunManager;
+  readonly pipelines: PipelineManager;
+  readonly events: EventFeed;
+  readonly selection: Selection;
+}
+
+/**
+ * Opens a lab: the one place where its parts are put together.
+ * @throws `store-failed` when the database can't be opened.
+ */
+export async function openLab(options: LabOptions): Promise<Lab> {
+  const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
+  const onTransfer = options.onTransfer ?? (() => undefined);
+  await using stack = new Cleanup();
+  const store = stack.use(await Store.open(options.store ?? sqlite(), clock));
+  const connectors = stack.use(
+    new Connectors(listOf(options.connectors?.shell), listOf(options.connectors?.hypervisor)),
+  );
+  const events = stack.use(new EventFeed({ store, clock, logger }));
+  const work = new WorkEngine({ store, clock, random, logger });
+  const artifacts = new ArtifactRepository({ store, storage: options.artifacts, clock, random });
+  const selection = new Selection(store, clock, random);
+  const pool = { store, clock, random, logger, connectors };
+  const serverPool = new Pool(pool, buildServerKind);
+  const hostPool = new Pool(pool, hostKind);
+  const boardPool = new Pool(pool, boardKind);
+  const host = (id: string) => hostPool.get(id);
+
+  const deploymentServices = { store, connectors, selection, artifacts, host, onTransfer };
+  const { logs } = work;
+  work.register(
+    new BuildHandler({ connectors, selection, artifacts, logs, onTransfer, buildServer: (id) => serverPool.get(id) }),
+  );
+  work.register(new DeploymentHandler(deploymentServices));
+  work.register(new BootHandler(deploymentServices, logs));
+  work.register(new ReleaseHandler(deploymentServices));
+  work.register(new TestRunHandler({ store, connectors, artifacts, logs, host }));
+  work.register(new PipelineHandler(store));
+
+  stack.use(work);
+  if (options.work !== false) {
+    work.start();
+    stack.use(keepReservations(store, work, clock, logger));
+  }
+  const owned = stack.move();
+  return {
+    buildServers: buildServers(serverPool),
+    hosts: hosts(hostPool),
+    boards: boards(boardPool),
+    builds: new BuildJobManager({ store, work, artifacts }),
+    artifacts,
+    deployments: new DeploymentManager({ store, work, artifacts, connectors, host }),
+    testRuns: new TestRunManager({ store, work, artifacts }),
+    pipelines: new PipelineManager({ store, work }),
+    events,
+    selection,
+    [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+  };
+}
+
+function listOf<C>(connectors: C | readonly C[] | undefined): readonly C[] {
+  if (connectors === undefined) return [];
+  return Array.isArray(connectors) ? (connectors as readonly C[]) : [connectors as C];
+}
+
+/** Renews what unfinished work holds and frees what has run out, its environment included. */
+function keepReservations(store: Store, work: WorkEngine, clock: Clock, logger: Logger): AsyncDisposable {
+  let timer: Disposable | undefined;
+  let stopped = false;
+  let sweeping: Promise<void> = Promise.resolve();
+  const next = (): void => {
+    if (stopped) return;
+    timer = clock.timer(
+      limits.heartbeatMs,
+      () => {
+        sweeping = sweep(store, work, clock)
+          .catch((error: unknown) => logger.warn({ error }, 'reservations could not be looked after'))
+          .then(next);
+      },
+      { background: true },
+    );
+  };
+  next();
+  return {
+    [Symbol.asyncDispose]: async () => {
+      stopped = true;
+      timer?.[Symbol.dispose]();
+      await sweeping;
+    },
+  };
+}
+
+async function sweep(store: Store, work: WorkEngine, clock: Clock): Promise<void> {
+  for (const expired of await renewHeld(store, clock.now())) {
+    const deployment = await store.db
+      .selectFrom('deployments')
+      .select('id')
+      .where('reservation_id', '=', expired.id)
+      .executeTakeFirst();
+    if (deployment === undefined) {
+      await store.transaction((tx) => release(tx, expired.id, clock.now(), 'expired'));
+    } else {
+      await work.submitOnce('release', { deploymentId: deployment.id }, { parentId: deployment.id, key: 'expired' });
+    }
+  }
+}

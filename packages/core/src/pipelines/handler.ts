@@ -1,0 +1,155 @@
+import type { ArtifactSelection } from '../model/artifact.ts';
+import type { BuildRequest } from '../model/build.ts';
+import type { PipelineRequest, StageName } from '../model/pipeline.ts';
+import { stageNames } from '../model/pipeline.ts';
+import type { WorkItem, WorkKind } from '../model/work.ts';
+import { BringupError, fromStoredError } from '../errors.ts';
+import { insertBuild } from '../builds/manager.ts';
+import type { DeploymentInput } from '../deployments/deployment-handler.ts';
+import { insertDeployment } from '../deployments/manager.ts';
+import type { BootInput } from '../deployments/boot-handler.ts';
+import type { TestRunInput } from '../testruns/handler.ts';
+import { insertTestRun } from '../testruns/manager.ts';
+import type { Store } from '../store/store.ts';
+import type { ChildOptions, WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
+
+/** A pipeline as it is queued. */
+export interface PipelineInput extends PipelineRequest {
+  /** A finished build to go on from, in a retry. */
+  readonly reuseBuild?: string;
+}
+
+/** Ids of what the stages did, as far as they got. */
+export type PipelineOutput = { readonly [Stage in StageName]?: string };
+
+/** What is started for a stage. */
+interface StageWork {
+  readonly kind: WorkKind;
+  readonly input: unknown;
+  readonly prepare?: ChildOptions['prepare'];
+}
+
+/**
+ * Build, deploy, boot, test: each stage is a work item of its own, started when the one before has
+ * succeeded. The pipeline sleeps in between; when it ends, however it ends, its environment is given
+ * back.
+ */
+export class PipelineHandler implements WorkHandler<PipelineInput, PipelineOutput> {
+  readonly kind = 'pipeline';
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  async run(context: WorkContext, input: PipelineInput): Promise<WorkResult<PipelineOutput>> {
+    const done: Record<string, string> = {};
+    for (const stage of stageNames) {
+      const reused = stage === 'build' ? input.reuseBuild : undefined;
+      done[stage] = reused ?? (await this.#runStage(context, input, stage, done)).id;
+    }
+    await this.#giveBack(context);
+    return { output: done };
+  }
+
+  async #runStage(
+    context: WorkContext,
+    input: PipelineInput,
+    stage: StageName,
+    done: Readonly<Record<string, string>>,
+  ): Promise<WorkItem> {
+    const { kind, input: stageInput, prepare } = stageWork(context, input, stage, done);
+    const item = await context.child(stage, kind, stageInput, {
+      prepare: async (tx, id) => {
+        await context.phaseIn(tx, stage);
+        await prepare?.(tx, id);
+      },
+    });
+    if (item.error !== undefined) {
+      const error = fromStoredError(item.error);
+      throw new BringupError(error.code, `${stage}: ${error.message}`, {
+        retryable: error.retryable,
+        details: { ...error.details, stage, workId: item.id },
+      });
+    }
+    return item;
+  }
+
+  async #giveBack(context: WorkContext): Promise<void> {
+    const deployment = await this.#store.db
+      .selectFrom('work_items')
+      .select('id')
+      .where('parent_id', '=', context.id)
+      .where('child_key', '=', 'deploy')
+      .executeTakeFirst();
+    if (deployment === undefined) return;
+    await context.child('release', 'release', { deploymentId: deployment.id }, { evenIfCancelled: true });
+  }
+
+  async cleanUp(context: WorkContext): Promise<void> {
+    // A stage that is being cancelled puts its own things in order first.
+    const unfinished = await this.#store.db
+      .selectFrom('work_items')
+      .select(['id', 'child_key', 'kind', 'input'])
+      .where('parent_id', '=', context.id)
+      .where('state', 'in', ['queued', 'running', 'waiting'])
+      .where('kind', '!=', 'release')
+      .executeTakeFirst();
+    if (unfinished?.child_key != null) {
+      await context.child(unfinished.child_key, unfinished.kind as WorkKind, JSON.parse(unfinished.input));
+    }
+    await this.#giveBack(context);
+  }
+}
+
+function stageWork(
+  context: WorkContext,
+  input: PipelineInput,
+  stage: StageName,
+  done: Readonly<Record<string, string>>,
+): StageWork {
+  const { environmentConfig = {} } = input;
+  switch (stage) {
+    case 'build': {
+      const request: BuildRequest = {
+        sourceRepository: input.sourceRepository,
+        targetArchitecture: input.targetArchitecture,
+        buildConfig: input.buildConfig,
+        ...(input.branch !== undefined && { branch: input.branch }),
+        ...(input.commitHash !== undefined && { commitHash: input.commitHash }),
+        ...(input.serverId !== undefined && { serverId: input.serverId }),
+        ...(input.buildRequirements !== undefined && input.buildRequirements),
+      };
+      return { kind: 'build', input: request, prepare: (tx, id) => insertBuild(tx, id, request) };
+    }
+    case 'deploy': {
+      const artifacts: ArtifactSelection = { buildId: done['build'] ?? '' };
+      const deployment: DeploymentInput = {
+        artifacts,
+        architecture: input.targetArchitecture,
+        withBoot: false,
+        holder: context.id,
+        ...(environmentConfig.vm !== undefined && { vm: environmentConfig.vm }),
+        ...(environmentConfig.hostId !== undefined && { hostId: environmentConfig.hostId }),
+        ...(environmentConfig.requiredLabels !== undefined && { requiredLabels: environmentConfig.requiredLabels }),
+        ...(environmentConfig.extraArtifactIds !== undefined && {
+          extraArtifactIds: environmentConfig.extraArtifactIds,
+        }),
+      };
+      return { kind: 'deployment', input: deployment, prepare: insertDeployment };
+    }
+    case 'boot': {
+      const { boot } = environmentConfig;
+      const bootInput: BootInput = { deploymentId: done['deploy'] ?? '', ...(boot !== undefined && { boot }) };
+      return { kind: 'boot', input: bootInput };
+    }
+    case 'test': {
+      const testInput: TestRunInput = { deploymentId: done['deploy'] ?? '', tests: input.tests };
+      return {
+        kind: 'testrun',
+        input: testInput,
+        prepare: (tx, id) => insertTestRun(tx, id, testInput.deploymentId),
+      };
+    }
+  }
+}

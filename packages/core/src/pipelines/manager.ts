@@ -1,0 +1,223 @@
+import type { Selectable } from 'kysely';
+import { buildLogId } from '../builds/handler.ts';
+import { timesOf } from '../builds/manager.ts';
+import type { CallOptions } from '../contracts/runtime.ts';
+import { bootLogId } from '../deployments/records.ts';
+import { BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Architecture } from '../model/architecture.ts';
+import {
+  stageNames,
+  type Pipeline,
+  type PipelineRequest,
+  type PipelineStage,
+  type PipelineStatus,
+  type StageName,
+} from '../model/pipeline.ts';
+import { validate } from '../model/validate.ts';
+import { isFinal, type WorkItem } from '../model/work.ts';
+import type { PipelineRow } from '../store/schema.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
+import { testLogId } from '../testruns/handler.ts';
+import type { WorkEngine } from '../work/engine.ts';
+import type { ReadLogOptions } from '../work/logs.ts';
+import type { PipelineInput } from './handler.ts';
+import { pipelineRequestSchema } from './schema.ts';
+
+/** Pipelines: build, deploy, boot and test, in order, surviving crashes. */
+export class PipelineManager {
+  readonly #store: Store;
+  readonly #work: WorkEngine;
+
+  constructor(options: { store: Store; work: WorkEngine }) {
+    this.#store = options.store;
+    this.#work = options.work;
+  }
+
+  /** Queues a pipeline. @throws `invalid-input` with one issue per field. */
+  async createPipeline(input: PipelineRequest): Promise<Pipeline> {
+    return this.#submit(validate('the pipeline', pipelineRequestSchema, input));
+  }
+
+  async #submit(input: PipelineInput): Promise<Pipeline> {
+    const id = await this.#work.submit('pipeline', input, {
+      prepare: (tx, pipelineId) => insertPipeline(tx, pipelineId, input),
+      ...(input.timeoutMs !== undefined && { timeoutMs: input.timeoutMs }),
+      ...(input.priority !== undefined && { priority: input.priority }),
+    });
+    return this.getPipelineStatus(id);
+  }
+
+  /** @throws `not-found`. */
+  async getPipelineStatus(id: string): Promise<Pipeline> {
+    const row = await this.#store.db.selectFrom('pipelines').selectAll().where('id', '=', id).executeTakeFirst();
+    if (row === undefined) throw new BringupError('not-found', `there is no pipeline ${id}`, { details: { id } });
+    return this.#view(row);
+  }
+
+  /** Waits for the end of a pipeline, good or bad. @throws `not-found`, `aborted`, `deadline-exceeded`. */
+  async waitForPipeline(id: string, options: CallOptions = {}): Promise<Pipeline> {
+    await this.#work.finished(id, options);
+    return this.getPipelineStatus(id);
+  }
+
+  /** Pipelines, newest first. */
+  async getPipelineHistory(
+    options: { readonly before?: string; readonly limit?: number; readonly sourceRepository?: string } = {},
+  ): Promise<readonly Pipeline[]> {
+    const rows = await this.#store.db
+      .selectFrom('pipelines')
+      .selectAll()
+      .$if(options.before !== undefined, (query) => query.where('id', '<', options.before ?? ''))
+      .$if(options.sourceRepository !== undefined, (query) =>
+        query.where('repository', '=', options.sourceRepository ?? ''),
+      )
+      .orderBy('id', 'desc')
+      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .execute();
+    return Promise.all(rows.map((row) => this.#view(row)));
+  }
+
+  /**
+   * Stops a pipeline: the stage that runs ends what it started, the environment is given back, logs
+   * and artifacts stay. Resolves when the request is stored; {@link PipelineManager.waitForPipeline}
+   * tells when it is over.
+   * @throws `not-found`.
+   */
+  async cancelPipeline(id: string): Promise<void> {
+    await this.getPipelineStatus(id);
+    await this.#work.cancel(id, 'the pipeline was cancelled');
+  }
+
+  /**
+   * Runs an ended pipeline again from a stage on, as a new pipeline. From any stage but `build` its
+   * finished build is used as it is; the environment was given back, so deploy and boot come anew.
+   * @throws `not-found`; `conflict` while it runs, or when there is no finished build to go on from.
+   */
+  async retryPipelineStage(id: string, stage: StageName): Promise<Pipeline> {
+    const pipeline = await this.getPipelineStatus(id);
+    if (pipeline.completedAt === undefined) {
+      throw new BringupError('conflict', `pipeline ${id} has not ended; cancel it first`, { details: { id } });
+    }
+    const { reuseBuild: _earlier, ...input } = (await this.#work.get<PipelineInput>(id)).input;
+    if (stage === 'build') return this.#submit(input);
+    const build = pipeline.stages.find(({ name }) => name === 'build');
+    if (build?.status !== 'completed' || build.outputId === undefined) {
+      throw new BringupError('conflict', `pipeline ${id} has no finished build; retry it from 'build'`, {
+        details: { id, stage },
+      });
+    }
+    return this.#submit({ ...input, reuseBuild: build.outputId });
+  }
+
+  /**
+   * What a stage printed, byte for byte: the build's log, what the console said during the boot, what
+   * the tests printed. With `follow` it waits for the stage to begin and goes on to its end. The
+   * deploy stage prints nothing; its progress is in the events.
+   * @throws `not-found`, `aborted`.
+   */
+  async *getStageLogs(id: string, stage: StageName, options: ReadLogOptions = {}): AsyncIterable<Uint8Array> {
+    const workId = await this.#stageBegun(id, stage, options);
+    if (workId === undefined || stage === 'deploy') return;
+    const logId = { build: buildLogId, boot: bootLogId, test: testLogId }[stage](workId);
+    yield* this.#work.logs.readOf(workId, logId, options);
+  }
+
+  /** Id of the work item of a stage; with `follow`, waits until there is one or never will be. */
+  async #stageBegun(id: string, stage: StageName, options: ReadLogOptions): Promise<string | undefined> {
+    for (;;) {
+      using change = this.#work.nextChange(options.signal);
+      const pipeline = await this.getPipelineStatus(id);
+      const { outputId } = pipeline.stages.find(({ name }) => name === stage) ?? {};
+      if (outputId !== undefined || pipeline.completedAt !== undefined || options.follow !== true) return outputId;
+      await change.happened;
+    }
+  }
+
+  async #view(row: Selectable<PipelineRow>): Promise<Pipeline> {
+    const item = await this.#work.get<PipelineInput>(row.id);
+    const { input } = item;
+    const build = await this.#store.db
+      .selectFrom('builds')
+      .select('commit_hash')
+      .where('id', 'in', (eb) =>
+        eb.selectFrom('work_items').select('id').where('parent_id', '=', row.id).where('kind', '=', 'build'),
+      )
+      .executeTakeFirst();
+    const commitHash = build?.commit_hash ?? input.commitHash;
+    const stages = await this.#stages(item);
+    return {
+      id: row.id,
+      ...(row.name !== null && { name: row.name }),
+      sourceRepository: row.repository,
+      branch: row.branch,
+      ...(commitHash !== undefined && { commitHash }),
+      targetArchitecture: row.architecture as Architecture,
+      environmentType: 'qemu',
+      environmentConfig: input.environmentConfig ?? {},
+      stages,
+      status: pipelineStatus(item),
+      ...(!isFinal(item.state) && item.phase !== undefined && { currentStage: item.phase as StageName }),
+      ...(item.startedAt !== undefined && { startedAt: item.startedAt }),
+      ...(item.finishedAt !== undefined && { completedAt: item.finishedAt }),
+      ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
+      createdAt: item.createdAt,
+    };
+  }
+
+  async #stages(pipeline: WorkItem<PipelineInput>): Promise<PipelineStage[]> {
+    const children = new Map(
+      (await this.#work.children(pipeline.id)).map(({ childKey, item }) => [childKey, item] as const),
+    );
+    if (pipeline.input.reuseBuild !== undefined) {
+      children.set('build', await this.#work.get(pipeline.input.reuseBuild));
+    }
+    return stageNames.map((name) => stageView(name, children.get(name), isFinal(pipeline.state)));
+  }
+}
+
+function stageView(name: StageName, item: WorkItem | undefined, pipelineEnded: boolean): PipelineStage {
+  if (item === undefined) return { name, status: pipelineEnded ? 'skipped' : 'pending' };
+  const status = {
+    queued: 'pending',
+    waiting: 'running',
+    running: 'running',
+    succeeded: 'completed',
+    failed: 'failed',
+    cancelled: 'cancelled',
+  } as const;
+  return {
+    name,
+    status: status[item.state],
+    outputId: item.id,
+    ...(item.phase !== undefined && { phase: item.phase }),
+    ...timesOf(item),
+    ...(item.error !== undefined && { errorMessage: item.error.message }),
+  };
+}
+
+function pipelineStatus(item: WorkItem): PipelineStatus {
+  switch (item.state) {
+    case 'succeeded':
+      return 'completed';
+    case 'failed':
+    case 'cancelled':
+      return item.state;
+    default:
+      return item.startedAt === undefined ? 'pending' : 'running';
+  }
+}
+
+async function insertPipeline({ db }: StoreTransaction, id: string, input: PipelineInput): Promise<void> {
+  await db
+    .insertInto('pipelines')
+    .values({
+      id,
+      name: input.name ?? null,
+      repository: input.sourceRepository,
+      branch: input.branch ?? 'HEAD',
+      architecture: input.targetArchitecture,
+      environment_type: input.environmentType,
+    })
+    .execute();
+}

@@ -1,0 +1,114 @@
+import type { CallOptions } from '../contracts/runtime.ts';
+import type {
+  Board,
+  BoardRegistration,
+  BuildServer,
+  BuildServerRegistration,
+  Host,
+  HostRegistration,
+  Toolchain,
+} from '../model/resource.ts';
+import type { ListOptions, Pool } from './pool.ts';
+
+/** Build servers of the lab. */
+export interface BuildServerService {
+  /**
+   * Proves that the server can be reached and has the compilers it should, then adds it.
+   * @throws `invalid-input`, `conflict`, `connection-failed`, `authentication-failed`,
+   * `host-key-unknown`, `host-key-changed`, `toolchain-missing`.
+   */
+  registerServer(registration: BuildServerRegistration, options?: CallOptions): Promise<BuildServer>;
+  /** The same proof without adding anything. */
+  validateServerConnectivity(registration: BuildServerRegistration, options?: CallOptions): Promise<void>;
+  /** @throws `not-found`. */
+  getServerStatus(id: string): Promise<BuildServer>;
+  /** One page. */
+  getAllServers(options?: ListOptions): Promise<readonly BuildServer[]>;
+  findServer(hostname: string): Promise<BuildServer | undefined>;
+  getInstalledToolchains(id: string): Promise<readonly Toolchain[]>;
+  /** In maintenance no new builds go there. */
+  setMaintenanceMode(id: string, on: boolean): Promise<BuildServer>;
+  /** @throws `not-found`; `conflict` while builds run, unless `force`. */
+  decommissionServer(id: string, options?: { readonly force?: boolean }): Promise<void>;
+}
+
+/** QEMU hosts of the lab. */
+export interface HostService {
+  /**
+   * Proves that the host and its hypervisor can be reached, then adds it with what was detected.
+   * @throws `invalid-input`, `conflict`, `connection-failed`, `authentication-failed`,
+   * `host-key-unknown`, `host-key-changed`, `dependency-missing`.
+   */
+  registerHost(registration: HostRegistration, options?: CallOptions): Promise<Host>;
+  /** The same proof without adding anything. */
+  validateHostConnectivity(registration: HostRegistration, options?: CallOptions): Promise<void>;
+  /** @throws `not-found`. */
+  getHostStatus(id: string): Promise<Host>;
+  /** One page. */
+  getAllHosts(options?: ListOptions): Promise<readonly Host[]>;
+  findHost(hostname: string): Promise<Host | undefined>;
+  /** In maintenance no new VMs go there. */
+  setMaintenanceMode(id: string, on: boolean): Promise<Host>;
+  /** @throws `not-found`; `conflict` while VMs run, unless `force`. */
+  decommissionHost(id: string, options?: { readonly force?: boolean }): Promise<void>;
+}
+
+/** Boards of the lab. */
+export interface BoardService {
+  /**
+   * Proves that the board's shell answers, then adds it with what was detected.
+   * @throws `invalid-input`, `conflict`, `connection-failed`, `authentication-failed`, `architecture-mismatch`.
+   */
+  registerBoard(registration: BoardRegistration, options?: CallOptions): Promise<Board>;
+  /** The same proof without adding anything. */
+  validateBoardConnectivity(registration: BoardRegistration, options?: CallOptions): Promise<void>;
+  /** @throws `not-found`. */
+  getBoardStatus(id: string): Promise<Board>;
+  /** One page. */
+  getAllBoards(options?: ListOptions): Promise<readonly Board[]>;
+  findBoard(name: string): Promise<Board | undefined>;
+  /** In maintenance it can't be allocated. */
+  setMaintenanceMode(id: string, on: boolean): Promise<Board>;
+  /** @throws `not-found`; `conflict` while it is in use, unless `force`. */
+  decommissionBoard(id: string, options?: { readonly force?: boolean }): Promise<void>;
+}
+
+/** The pool by the names of build servers. */
+export function buildServers(pool: Pool<BuildServerRegistration, BuildServer>): BuildServerService {
+  return {
+    registerServer: (registration, options) => pool.register(registration, options),
+    validateServerConnectivity: (registration, options) => pool.validate(registration, options),
+    getServerStatus: (id) => pool.get(id),
+    getAllServers: (options) => pool.list(options),
+    findServer: (hostname) => pool.findByName(hostname),
+    getInstalledToolchains: async (id) => (await pool.get(id)).toolchains,
+    setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
+    decommissionServer: (id, options) => pool.remove(id, options),
+  };
+}
+
+/** The pool by the names of hosts. */
+export function hosts(pool: Pool<HostRegistration, Host>): HostService {
+  return {
+    registerHost: (registration, options) => pool.register(registration, options),
+    validateHostConnectivity: (registration, options) => pool.validate(registration, options),
+    getHostStatus: (id) => pool.get(id),
+    getAllHosts: (options) => pool.list(options),
+    findHost: (hostname) => pool.findByName(hostname),
+    setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
+    decommissionHost: (id, options) => pool.remove(id, options),
+  };
+}
+
+/** The pool by the names of boards. */
+export function boards(pool: Pool<BoardRegistration, Board>): BoardService {
+  return {
+    registerBoard: (registration, options) => pool.register(registration, options),
+    validateBoardConnectivity: (registration, options) => pool.validate(registration, options),
+    getBoardStatus: (id) => pool.get(id),
+    getAllBoards: (options) => pool.list(options),
+    findBoard: (name) => pool.findByName(name),
+    setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
+    decommissionBoard: (id, options) => pool.remove(id, options),
+  };
+}

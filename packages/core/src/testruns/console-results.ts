@@ -1,0 +1,54 @@
+import { onAbort } from '../async.ts';
+import type { Clock } from '../contracts/runtime.ts';
+import type { Console } from '../contracts/console.ts';
+import { limits } from '../limits.ts';
+import type { ConsoleTests } from '../model/test-run.ts';
+import { TapParser, type TapParserOptions } from './tap-parser.ts';
+import type { TestReport } from './test-report.ts';
+
+/** What {@link readConsoleResults} needs. */
+export interface ConsoleResultsOptions extends Pick<TapParserOptions, 'onResult'> {
+  readonly config: ConsoleTests;
+  readonly console: Console;
+  /** What the console said before, in order. */
+  readonly before: AsyncIterable<Uint8Array>;
+  /** Gets each new byte before it is looked at. */
+  readonly keep: (bytes: Uint8Array) => Promise<void>;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Reads the results that a machine prints by itself. Over when the console ends, when all that was
+ * planned is there and the console is quiet, or when the signal aborts.
+ */
+export async function readConsoleResults(options: ConsoleResultsOptions): Promise<TestReport> {
+  const { console, clock, signal, config } = options;
+  const parser = new TapParser(options.onResult === undefined ? {} : { onResult: options.onResult });
+  for await (const bytes of options.before) parser.feed(bytes);
+  const { promise: over, resolve } = Promise.withResolvers<'over'>();
+  let quiet: Disposable | undefined;
+  const listen = (): void => {
+    quiet?.[Symbol.dispose]();
+    quiet = parser.settled ? clock.timer(config.quietMs ?? limits.testQuietMs, () => resolve('over')) : undefined;
+  };
+  using _abort = onAbort(signal, () => resolve('over'));
+  const pump = async (): Promise<void> => {
+    for await (const bytes of console.output) {
+      await options.keep(bytes);
+      parser.feed(bytes);
+      listen();
+    }
+  };
+  listen();
+  const pumping = pump();
+  try {
+    await Promise.race([over, pumping]);
+  } finally {
+    quiet?.[Symbol.dispose]();
+    await console[Symbol.asyncDispose]();
+    // Disposing of the console ends its output; a failure of the pump came out of the race already.
+    await pumping.catch(() => undefined);
+  }
+  return parser.end();
+}

@@ -1,0 +1,274 @@
+import type { ArtifactRepository, NewArtifact } from '../artifacts/repository.ts';
+import { sleep } from '../async.ts';
+import { ConsoleSession } from '../consoles/console-session.ts';
+import { ConsoleShell } from '../consoles/console-shell.ts';
+import { bootLogId, deploymentRecord, type DeploymentRecord } from '../deployments/records.ts';
+import type { ShellSession } from '../contracts/shell.ts';
+import { BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Architecture } from '../model/architecture.ts';
+import type { Host } from '../model/resource.ts';
+import type { RemoteTests, ShellTests, TestCommand, TestConfig } from '../model/test-run.ts';
+import type { Connectors, HostSession } from '../pool/connectors.ts';
+import type { Store } from '../store/store.ts';
+import { followDetached, startDetached, stopDetached } from '../work/detached.ts';
+import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
+import type { LogStore, LogWriter } from '../work/logs.ts';
+import { SessionHolder } from '../work/session.ts';
+import { combineResults, commandResult } from './command-results.ts';
+import { readConsoleResults } from './console-results.ts';
+import { toJUnitXml } from './junit.ts';
+import { countedTests, isBadOutcome, type TestReport, type TestTotals } from './test-report.ts';
+
+/** What test runs work with. */
+export interface TestRunServices {
+  readonly store: Store;
+  readonly connectors: Connectors;
+  readonly artifacts: ArtifactRepository;
+  readonly logs: LogStore;
+  readonly host: (id: string) => Promise<Host>;
+}
+
+/** A test run as it is queued. */
+export interface TestRunInput {
+  readonly deploymentId: string;
+  readonly tests: TestConfig;
+}
+
+/** What a test run without failures gives. */
+export interface TestRunOutput {
+  readonly totals: TestTotals;
+}
+
+type CommandResult = ReturnType<typeof commandResult>;
+
+interface Checkpoint {
+  /** Results of the commands that are done. */
+  readonly done: readonly CommandResult[];
+  /** Where the output of the command that runs now begins in the log. */
+  readonly logStart?: number;
+}
+
+/** Id of a test run's log. */
+export function testLogId(testRunId: string): string {
+  return `testrun/${testRunId}`;
+}
+
+/** Runs tests on a booted target and understands what they print. */
+export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, Checkpoint> {
+  readonly kind = 'testrun';
+  readonly #services: TestRunServices;
+
+  constructor(services: TestRunServices) {
+    this.#services = services;
+  }
+
+  async run(context: WorkContext<Checkpoint>, input: TestRunInput): Promise<WorkResult<TestRunOutput>> {
+    const deployment = await deploymentRecord(this.#services.store, input.deploymentId);
+    if (deployment.releasedAt !== undefined || deployment.hostId === undefined || deployment.vm === undefined) {
+      throw new BringupError('conflict', `deployment ${input.deploymentId} has no running target to test`);
+    }
+    await using log = await context.openLog(testLogId(context.id));
+    const report = await this.#report(context, input.tests, deployment, log);
+    await log.end();
+    const files = await this.#files(context, report);
+    const origin = {
+      producerId: context.id,
+      architecture: deployment.vm.architecture satisfies Architecture,
+      metadata: { deployment: input.deploymentId },
+      ...(deployment.buildId !== undefined && { buildId: deployment.buildId }),
+    };
+    // Kept before the verdict: results of failed tests are wanted most.
+    await context.transaction(async (tx) => {
+      await this.#services.artifacts.record(tx, origin, files);
+      await tx.db
+        .updateTable('test_runs')
+        .set({ results: JSON.stringify(report) })
+        .where('id', '=', context.id)
+        .execute();
+    });
+    const failure = verdict(report);
+    if (failure !== undefined) throw failure;
+    return { output: { totals: report.totals } };
+  }
+
+  async #report(
+    context: WorkContext<Checkpoint>,
+    tests: TestConfig,
+    deployment: DeploymentRecord,
+    log: LogWriter,
+  ): Promise<TestReport> {
+    const { clock } = context;
+    await context.phase('testing');
+    const timer = new AbortController();
+    using _timeout = clock.timer(tests.timeoutMs ?? limits.testTimeoutMs, () =>
+      timer.abort(
+        new BringupError('deadline-exceeded', `the tests took longer than ${tests.timeoutMs ?? limits.testTimeoutMs} ms`),
+      ),
+    );
+    const signal = AbortSignal.any([context.signal, timer.signal]);
+    if (tests.from === 'shell') return this.#remoteTests(context, tests, log, signal);
+    await using session = await this.#openHost(deployment, signal);
+    const history = await this.#services.logs.stat(bootLogId(deployment.bootId ?? ''));
+    const offset = (history?.sizeBytes ?? 0) + log.sizeBytes;
+    const console = await session.hypervisor.openConsole(deployment.vm?.name ?? '', { offset, signal });
+    if (tests.from === 'console-shell') {
+      await using _console = console;
+      const reader = new ConsoleSession({ console, clock, sink: (bytes) => log.append(bytes) });
+      await using _reader = reader;
+      return await this.#shellTests(context, tests, reader, signal);
+    }
+    const report = await readConsoleResults({
+      config: tests,
+      console,
+      clock,
+      signal,
+      before: this.#consoleSoFar(deployment, log),
+      keep: (bytes) => log.append(bytes),
+    });
+    context.signal.throwIfAborted();
+    return report;
+  }
+
+  async #openHost(deployment: DeploymentRecord, signal: AbortSignal): Promise<HostSession> {
+    const host = await this.#services.host(deployment.hostId ?? '');
+    return this.#services.connectors.openHost(host, { signal });
+  }
+
+  async *#consoleSoFar(deployment: DeploymentRecord, log: LogWriter): AsyncIterable<Uint8Array> {
+    if (deployment.bootId !== undefined) yield* this.#services.logs.read(bootLogId(deployment.bootId));
+    yield* this.#services.logs.read(log.logId);
+  }
+
+  async #shellTests(
+    context: WorkContext<Checkpoint>,
+    tests: ShellTests,
+    session: ConsoleSession,
+    signal: AbortSignal,
+  ): Promise<TestReport> {
+    const shell = await ConsoleShell.open({
+      session,
+      signal,
+      clock: context.clock,
+      login: { user: tests.username ?? 'root' },
+    });
+    return this.#eachCommand(context, tests.commands, async (command) => {
+      const { exitCode, output } = await shell.run(command.argv, { signal, timeoutMs: limits.testTimeoutMs });
+      return { exitCode, output };
+    });
+  }
+
+  async #remoteTests(
+    context: WorkContext<Checkpoint>,
+    tests: RemoteTests,
+    log: LogWriter,
+    signal: AbortSignal,
+  ): Promise<TestReport> {
+    await using sessions = new SessionHolder(() => this.#services.connectors.openShell(tests.target, { signal }));
+    return this.#eachCommand(context, tests.commands, async (command, index) => {
+      const folder = remoteFolder(context.id, index);
+      const logStart = context.checkpoint?.logStart ?? log.sizeBytes;
+      await context.save({ done: [], ...context.checkpoint, logStart });
+      await startDetached(await sessions.get(), folder, command.argv, { signal });
+      const exitCode = await followDetached({
+        connect: () => sessions.get(),
+        folder,
+        offset: log.sizeBytes - logStart,
+        signal,
+        pause: (delayMs) => sleep(context.clock, delayMs, signal),
+        onBytes: (bytes) => log.append(bytes),
+      });
+      await log.flush();
+      const output = await this.#logFrom(log.logId, logStart);
+      await endRemote(await sessions.get(), folder, signal);
+      return { exitCode, output };
+    });
+  }
+
+  async #logFrom(logId: string, offset: number): Promise<string> {
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of this.#services.logs.read(logId, { offset })) {
+      chunks.push(chunk);
+      bytes += chunk.byteLength;
+      if (bytes > limits.execMaxOutputBytes) break;
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  }
+
+  /** Ends what still runs on a target that was reached by its shell. */
+  async cleanUp(
+    context: WorkContext<Checkpoint>,
+    { tests }: TestRunInput,
+    _error: BringupError,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await using log = await context.openLog(testLogId(context.id));
+    await log.end();
+    if (tests.from !== 'shell') return;
+    await using session = await this.#services.connectors.openShell(tests.target, { signal });
+    await endRemote(session, remoteFolder(context.id, context.checkpoint?.done.length ?? 0), signal);
+  }
+
+  async #eachCommand(
+    context: WorkContext<Checkpoint>,
+    commands: readonly TestCommand[],
+    run: (command: TestCommand, index: number) => Promise<{ exitCode: number; output: string }>,
+  ): Promise<TestReport> {
+    const done = [...(context.checkpoint?.done ?? [])];
+    for (const [index, command] of commands.entries()) {
+      if (index < done.length) continue;
+      const startedAt = context.clock.now();
+      const result = await run(command, index);
+      done.push(commandResult(command, { ...result, durationSeconds: (context.clock.now() - startedAt) / 1000 }));
+      await context.save({ done });
+    }
+    return combineResults(done);
+  }
+
+  async #files(context: WorkContext, report: TestReport): Promise<NewArtifact[]> {
+    const { storage } = this.#services.artifacts;
+    const put = async (filename: string, text: string): Promise<NewArtifact> => ({
+      type: 'test_results',
+      filename,
+      ...(await storage.put(once(Buffer.from(text)))),
+    });
+    return [
+      await put('results.json', `${JSON.stringify(report, undefined, 2)}\n`),
+      await put('junit.xml', toJUnitXml(report)),
+      { type: 'other', filename: 'test.log', ...(await storage.put(this.#services.logs.read(testLogId(context.id)))) },
+    ];
+  }
+}
+
+function remoteFolder(testRunId: string, index: number): string {
+  return `/tmp/bringup-${testRunId}-${index}`;
+}
+
+async function endRemote(session: ShellSession, folder: string, signal: AbortSignal): Promise<void> {
+  await stopDetached(session, folder, { signal });
+  await session.exec(['rm', '-rf', '--', folder], { signal });
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+/** Why a run counts as failed; undefined when every planned test ran and none failed. */
+function verdict(report: TestReport): BringupError | undefined {
+  const { totals } = report;
+  const failed = [...countedTests(report.tests)]
+    .filter(({ node }) => isBadOutcome(node.outcome))
+    .map(({ node, path }) => [...path, node.name].join('/'))
+    .slice(0, limits.errorLines);
+  const details = { totals: { ...totals }, failed, errors: report.errors };
+  if (failed.length > 0) {
+    const count = totals.fail + totals.error + totals.timeout + totals.missing;
+    return new BringupError('tests-failed', `${count} of ${totals.total} tests failed: ${failed.join(', ')}`, {
+      details,
+    });
+  }
+  if (report.complete && totals.total > 0) return undefined;
+  const why = totals.total === 0 ? 'no test results were printed' : (report.errors[0] ?? 'results are missing');
+  return new BringupError('tests-incomplete', `the tests did not run to their end: ${why}`, { details });
+}
