@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest';
+import { ByteQueue } from '../src/byte-queue.ts';
+import { PidFilter } from '../src/pid-filter.ts';
+
+const bytes = (length: number): Uint8Array => new Uint8Array(length);
+
+describe('output on its way to its reader', () => {
+  it('holds the target back while the reader is slow, and lets it go on when there is room', async () => {
+    const said: string[] = [];
+    const queue = new ByteQueue({ capacityBytes: 100, onFull: () => said.push('full'), onRoom: () => said.push('room') });
+    queue.push(bytes(60));
+    queue.push(bytes(60));
+    expect(said).toEqual(['full']);
+    const reader = queue[Symbol.asyncIterator]();
+    await reader.next();
+    expect(said).toEqual(['full']);
+    await reader.next();
+    expect(said).toEqual(['full', 'room']);
+  });
+
+  it('drops the oldest bytes where nothing may be held back', async () => {
+    const queue = new ByteQueue({ capacityBytes: 100 });
+    for (const value of [1, 2, 3]) queue.push(bytes(60).fill(value));
+    queue.end();
+    const kept: (number | undefined)[] = [];
+    for await (const chunk of queue) kept.push(chunk[0]);
+    expect(kept).toEqual([3]);
+  });
+
+  it('gives what came before the connection was lost, then the loss', async () => {
+    const queue = new ByteQueue({ capacityBytes: 100 });
+    queue.push(bytes(5));
+    queue.end(new Error('lost'));
+    const reader = queue[Symbol.asyncIterator]();
+    expect((await reader.next()).value?.byteLength).toBe(5);
+    await expect(reader.next()).rejects.toThrow('lost');
+  });
+
+  it('lets the target go on when the reader has left', async () => {
+    let room = 0;
+    const queue = new ByteQueue({ capacityBytes: 10, onFull: () => undefined, onRoom: () => (room += 1) });
+    queue.push(bytes(5));
+    queue.push(bytes(500));
+    for await (const _chunk of queue) break;
+    expect(room).toBe(1);
+    queue.push(bytes(500));
+    expect(room).toBe(1);
+  });
+});
+
+describe('the line with the process id', () => {
+  const filtered = (...chunks: readonly string[]): { pid: (string | undefined)[]; text: string } => {
+    const pid: (string | undefined)[] = [];
+    const filter = new PidFilter((found) => pid.push(found));
+    const parts = chunks.map((chunk) => filter.push(Buffer.from(chunk)));
+    return { pid, text: Buffer.concat([...parts, filter.end()].filter((part) => part !== undefined)).toString() };
+  };
+
+  it('is taken out however it is cut', () => {
+    const said = 'bringup-pid:4711\nerror: bringup-pid:1\n';
+    for (let at = 0; at <= said.length; at += 1) {
+      expect(filtered(said.slice(0, at), said.slice(at))).toEqual({ pid: ['4711'], text: 'error: bringup-pid:1\n' });
+    }
+  });
+
+  it('is found behind what start-up files say', () => {
+    expect(filtered('bash: warning\nbringup-pid:7\nmine')).toEqual({ pid: ['7'], text: 'mine' });
+  });
+
+  it('is not missed for ever: a stream without it is passed on whole', () => {
+    expect(filtered('This account is not available.\n')).toEqual({ pid: [undefined], text: 'This account is not available.\n' });
+    const flood = 'x'.repeat(70_000);
+    expect(filtered(flood, 'more')).toEqual({ pid: [undefined], text: `${flood}more` });
+  });
+});
