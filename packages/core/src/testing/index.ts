@@ -24,3 +24,4 @@ export {
   type MemoryArtifactStorage,
   type MemoryArtifactStorageOptions,
 } from './memory-artifact-storage.ts';
+export { cutInKernelMessages, renderTap, type KernelMessage, type RenderTapOptions } from './tap-render.ts';
