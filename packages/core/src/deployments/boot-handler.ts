@@ -4,22 +4,11 @@ import { selectSignatures } from '../consoles/signatures.ts';
 import type { Console } from '../contracts/console.ts';
 import type { Hypervisor, VmSpec } from '../contracts/hypervisor.ts';
 import { BringupError } from '../errors.ts';
-import type { BootConfig, BootPattern, BootReport } from '../model/deployment.ts';
+import type { BootPattern, BootReport } from '../model/deployment.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import type { LogStore, LogWriter } from '../work/logs.ts';
-import type { DeploymentServices } from './deployment-handler.ts';
 import { bootLogId, deploymentRecord } from './records.ts';
-
-/** A boot as it is queued. */
-export interface BootInput {
-  readonly deploymentId: string;
-  readonly boot?: BootConfig;
-}
-
-/** What a finished boot gives. */
-export interface BootOutput {
-  readonly report: BootReport;
-}
+import type { BootInput, BootOutput, DeploymentServices } from './services.ts';
 
 interface Checkpoint {
   /** When the VM was let run, milliseconds since the Unix epoch. */

@@ -1,30 +1,15 @@
-import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { BringupError } from '../errors.ts';
 import { fromStoredError } from '../errors.ts';
-import type { TransferReport } from '../events.ts';
 import { limits } from '../limits.ts';
 import type { BootReport, QemuDeploymentRequest } from '../model/deployment.ts';
-import type { Host } from '../model/resource.ts';
-import type { Connectors } from '../pool/connectors.ts';
 import { capacityTopic, extend, release } from '../pool/reservations.ts';
 import { vmRequest } from '../selection/requests.ts';
-import { noMatch, type Selection } from '../selection/select.ts';
-import type { Store } from '../store/store.ts';
+import { noMatch } from '../selection/select.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
-import type { BootInput, BootOutput } from './boot-handler.ts';
 import { vmName } from './records.ts';
+import type { BootInput, BootOutput, DeploymentServices } from './services.ts';
 import { transferArtifacts } from './transfer.ts';
 import { checkHost, pickBootFiles, vmDefaults, vmSpec } from './vm.ts';
-
-/** What deployments work with. */
-export interface DeploymentServices {
-  readonly store: Store;
-  readonly connectors: Connectors;
-  readonly selection: Selection;
-  readonly artifacts: ArtifactRepository;
-  readonly host: (id: string) => Promise<Host>;
-  readonly onTransfer: (report: TransferReport) => void;
-}
 
 /** A deployment as it is queued. */
 export interface DeploymentInput extends QemuDeploymentRequest {

@@ -2,7 +2,7 @@ import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { release } from '../pool/reservations.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
-import type { DeploymentServices } from './deployment-handler.ts';
+import type { DeploymentServices } from './services.ts';
 import { deploymentRecord, vmName } from './records.ts';
 
 /** A release as it is queued. */

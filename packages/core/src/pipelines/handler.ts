@@ -7,7 +7,7 @@ import { BringupError, fromStoredError } from '../errors.ts';
 import { insertBuild } from '../builds/manager.ts';
 import type { DeploymentInput } from '../deployments/deployment-handler.ts';
 import { insertDeployment } from '../deployments/manager.ts';
-import type { BootInput } from '../deployments/boot-handler.ts';
+import type { BootInput } from '../deployments/services.ts';
 import type { TestRunInput } from '../testruns/handler.ts';
 import { insertTestRun } from '../testruns/manager.ts';
 import type { Store } from '../store/store.ts';

@@ -1,0 +1,28 @@
+import type { ArtifactRepository } from '../artifacts/repository.ts';
+import type { TransferReport } from '../events.ts';
+import type { BootConfig, BootReport } from '../model/deployment.ts';
+import type { Host } from '../model/resource.ts';
+import type { Connectors } from '../pool/connectors.ts';
+import type { Selection } from '../selection/select.ts';
+import type { Store } from '../store/store.ts';
+
+/** What deployments work with. */
+export interface DeploymentServices {
+  readonly store: Store;
+  readonly connectors: Connectors;
+  readonly selection: Selection;
+  readonly artifacts: ArtifactRepository;
+  readonly host: (id: string) => Promise<Host>;
+  readonly onTransfer: (report: TransferReport) => void;
+}
+
+/** A boot as it is queued. */
+export interface BootInput {
+  readonly deploymentId: string;
+  readonly boot?: BootConfig;
+}
+
+/** What a finished boot gives. */
+export interface BootOutput {
+  readonly report: BootReport;
+}
