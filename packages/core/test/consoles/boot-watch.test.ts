@@ -54,7 +54,8 @@ describe('a boot watch', () => {
   });
 
   it('does not take a success pattern after a fatal report for a boot', async () => {
-    expect(await watch(say('[    3.000000] Oops: 0000 [#1] SMP\r\nboard login: '))).toMatchObject({ type: 'failed', report: { signature: 'oops' } });
+    const outcome = await watch(say('[    3.000000] Oops: 0000 [#1] SMP\r\nboard login: \r\n[    3.000001] Call Trace:\r\n'));
+    expect(outcome).toMatchObject({ type: 'failed', report: { signature: 'oops', lines: [expect.any(String), 'board login: ', '[    3.000001] Call Trace:'] } });
   });
 
   it('closes a report that never ends', async () => {

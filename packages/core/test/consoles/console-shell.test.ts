@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ConsoleSession } from '../../src/consoles/console-session.ts';
 import { ConsoleShell, type ConsoleShellOptions } from '../../src/consoles/console-shell.ts';
@@ -88,13 +89,15 @@ function board(options: { readonly password?: string; readonly accept?: boolean 
   const typed: string[] = [];
   let state: 'user' | 'password' | 'shell' = 'user';
   let buffer = '';
-  const answer = (input: string): void => {
+  const answer = async (input: string): Promise<void> => {
     typed.push(input);
     line.say(`${state === 'password' ? '' : input}\r\n`);
     if (state === 'user' && input !== '') state = options.password === undefined ? 'shell' : 'password';
     else if (state === 'password') {
       state = input === options.password && options.accept !== false ? 'shell' : 'user';
-      line.say(state === 'shell' ? 'Last login: Tue Jan  1 00:00:00 on ttyS0\r\n' : 'Login incorrect\r\n');
+      line.say(state === 'shell' ? 'Last login: ' : 'Login incorrect\r\n');
+      await nextTurn();
+      if (state === 'shell') line.say('Tue Jan  1 00:00:00 on ttyS0\r\n');
     } else if (state === 'shell') line.say(run(input));
     line.say({ user: 'board login: ', password: 'Password: ', shell: '# ' }[state]);
   };
@@ -108,8 +111,9 @@ function board(options: { readonly password?: string; readonly accept?: boolean 
     for await (const data of line.input()) {
       buffer += Buffer.from(data).toString();
       for (let at = buffer.indexOf('\n'); at >= 0; at = buffer.indexOf('\n')) {
-        answer(buffer.slice(0, at));
+        const input = buffer.slice(0, at);
         buffer = buffer.slice(at + 1);
+        await answer(input);
       }
     }
   })();

@@ -204,6 +204,11 @@ describe('test output on a console', () => {
     expect(report).toMatchObject({ complete: true, errors: [] });
   });
 
+  it('never reads "not" and "ok" apart, even where another test would be next', () => {
+    const report = read('KTAP version 1', '1..2', 'ok 1 a', '    KTAP version 1', '    1..2', '    not [    2.123456] random: crng init done', 'ok 2 lost its neighbour', 'not ok 2 b');
+    expect(outline(report.tests)).toEqual(['1 a pass', '2 b fail [1 test 1 missing; 2 lost its neighbour fail]']);
+  });
+
   it('is not confused by a test that shows a piece of dmesg', () => {
     const report = read('TAP version 13', '1..3', 'ok 1 a', '# [   12.345678] usb 1-1: reset', '# [   12.345679] usb 1-1: again', 'ok 2 b [    1.000000] c', 'ok 3 d');
     expect(outline(report.tests)).toEqual(['1 a pass', '2 b pass', '3 d pass']);
