@@ -3,6 +3,8 @@ import type { Clock } from '../contracts/runtime.ts';
 import type { Console } from '../contracts/console.ts';
 import { limits } from '../limits.ts';
 import type { ConsoleTests } from '../model/test-run.ts';
+import type { FailureReport } from '../consoles/failure-report.ts';
+import { KernelFailures } from './kernel-failures.ts';
 import { TapParser, type TapParserOptions } from './tap-parser.ts';
 import type { TestReport } from './test-report.ts';
 
@@ -18,25 +20,38 @@ export interface ConsoleResultsOptions extends Pick<TapParserOptions, 'onResult'
   readonly signal: AbortSignal;
 }
 
+/** What a machine said about its tests and about itself. */
+export interface ConsoleResults {
+  readonly report: TestReport;
+  /** The kernel failed while the tests ran. */
+  readonly kernelFailure?: FailureReport;
+}
+
 /**
- * Reads the results that a machine prints by itself. Over when the console ends, when all that was
- * planned is there and the console is quiet, or when the signal aborts.
+ * Reads the results that a machine prints by itself. Over when the console ends; when all that was
+ * planned is there, or the kernel has failed, and the console is quiet; or when the signal aborts.
  */
-export async function readConsoleResults(options: ConsoleResultsOptions): Promise<TestReport> {
+export async function readConsoleResults(options: ConsoleResultsOptions): Promise<ConsoleResults> {
   const { console, clock, signal, config } = options;
   const parser = new TapParser(options.onResult === undefined ? {} : { onResult: options.onResult });
-  for await (const bytes of options.before) parser.feed(bytes);
+  const kernel = new KernelFailures();
+  const feed = (bytes: Uint8Array): void => {
+    parser.feed(bytes);
+    kernel.feed(bytes);
+  };
+  for await (const bytes of options.before) feed(bytes);
   const { promise: over, resolve } = Promise.withResolvers<'over'>();
   let quiet: Disposable | undefined;
   const listen = (): void => {
     quiet?.[Symbol.dispose]();
-    quiet = parser.settled ? clock.timer(config.quietMs ?? limits.testQuietMs, () => resolve('over')) : undefined;
+    const mayBeOver = parser.settled || kernel.first !== undefined;
+    quiet = mayBeOver ? clock.timer(config.quietMs ?? limits.testQuietMs, () => resolve('over')) : undefined;
   };
   using _abort = onAbort(signal, () => resolve('over'));
   const pump = async (): Promise<void> => {
     for await (const bytes of console.output) {
       await options.keep(bytes);
-      parser.feed(bytes);
+      feed(bytes);
       listen();
     }
   };
@@ -50,5 +65,6 @@ export async function readConsoleResults(options: ConsoleResultsOptions): Promis
     // Disposing of the console ends its output; a failure of the pump came out of the race already.
     await pumping.catch(() => undefined);
   }
-  return parser.end();
+  const report = parser.end();
+  return kernel.first === undefined ? { report } : { report, kernelFailure: kernel.first };
 }

@@ -1,5 +1,6 @@
 import type { ArtifactRepository, NewArtifact } from '../artifacts/repository.ts';
 import { sleep } from '../async.ts';
+import type { FailureReport } from '../consoles/failure-report.ts';
 import { ConsoleSession } from '../consoles/console-session.ts';
 import { ConsoleShell } from '../consoles/console-shell.ts';
 import { bootLogId, deploymentRecord, type DeploymentRecord } from '../deployments/records.ts';
@@ -16,7 +17,7 @@ import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import type { LogStore, LogWriter } from '../work/logs.ts';
 import { SessionHolder } from '../work/session.ts';
 import { combineResults, commandResult } from './command-results.ts';
-import { readConsoleResults } from './console-results.ts';
+import { readConsoleResults, type ConsoleResults } from './console-results.ts';
 import { toJUnitXml } from './junit.ts';
 import { countedTests, isBadOutcome, type TestReport, type TestTotals } from './test-report.ts';
 
@@ -69,7 +70,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
       throw new BringupError('conflict', `deployment ${input.deploymentId} has no running target to test`);
     }
     await using log = await context.openLog(testLogId(context.id));
-    const report = await this.#report(context, input.tests, deployment, log);
+    const { report, kernelFailure } = await this.#report(context, input.tests, deployment, log);
     await log.end();
     const files = await this.#files(context, report);
     const origin = {
@@ -87,7 +88,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
         .where('id', '=', context.id)
         .execute();
     });
-    const failure = verdict(report);
+    const failure = verdict(report, kernelFailure);
     if (failure !== undefined) throw failure;
     return { output: { totals: report.totals } };
   }
@@ -97,7 +98,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
     tests: TestConfig,
     deployment: DeploymentRecord,
     log: LogWriter,
-  ): Promise<TestReport> {
+  ): Promise<ConsoleResults> {
     const { clock } = context;
     await context.phase('testing');
     const timer = new AbortController();
@@ -107,7 +108,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
       ),
     );
     const signal = AbortSignal.any([context.signal, timer.signal]);
-    if (tests.from === 'shell') return this.#remoteTests(context, tests, log, signal);
+    if (tests.from === 'shell') return { report: await this.#remoteTests(context, tests, log, signal) };
     await using session = await this.#openHost(deployment, signal);
     const history = await this.#services.logs.stat(bootLogId(deployment.bootId ?? ''));
     const offset = (history?.sizeBytes ?? 0) + log.sizeBytes;
@@ -116,9 +117,9 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
       await using _console = console;
       const reader = new ConsoleSession({ console, clock, sink: (bytes) => log.append(bytes) });
       await using _reader = reader;
-      return await this.#shellTests(context, tests, reader, signal);
+      return { report: await this.#shellTests(context, tests, reader, signal) };
     }
-    const report = await readConsoleResults({
+    const results = await readConsoleResults({
       config: tests,
       console,
       clock,
@@ -127,7 +128,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
       keep: (bytes) => log.append(bytes),
     });
     context.signal.throwIfAborted();
-    return report;
+    return results;
   }
 
   async #openHost(deployment: DeploymentRecord, signal: AbortSignal): Promise<HostSession> {
@@ -254,14 +255,27 @@ async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
   yield bytes;
 }
 
-/** Why a run counts as failed; undefined when every planned test ran and none failed. */
-function verdict(report: TestReport): BringupError | undefined {
+/** Why a run counts as failed; undefined when every planned test ran, none failed and the kernel held. */
+function verdict(report: TestReport, kernelFailure: FailureReport | undefined): BringupError | undefined {
   const { totals } = report;
   const failed = [...countedTests(report.tests)]
     .filter(({ node }) => isBadOutcome(node.outcome))
     .map(({ node, path }) => [...path, node.name].join('/'))
     .slice(0, limits.errorLines);
-  const details = { totals: { ...totals }, failed, errors: report.errors };
+  const details = {
+    totals: { ...totals },
+    failed,
+    errors: report.errors,
+    ...(kernelFailure !== undefined && {
+      signature: kernelFailure.signature,
+      kind: kernelFailure.kind,
+      excerpt: kernelFailure.lines,
+    }),
+  };
+  if (kernelFailure !== undefined) {
+    const message = `the kernel failed during the tests (${kernelFailure.signature}): ${kernelFailure.title}`;
+    return new BringupError('tests-failed', message, { details });
+  }
   if (failed.length > 0) {
     const count = totals.fail + totals.error + totals.timeout + totals.missing;
     return new BringupError('tests-failed', `${count} of ${totals.total} tests failed: ${failed.join(', ')}`, {
