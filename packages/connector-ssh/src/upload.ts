@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
-import { BringupError } from '@bringup/core';
+import { BringupError, isBringupError } from '@bringup/core';
 import type { ByteSource, Clock, TransferReceipt, UploadOptions } from '@bringup/core';
 import { CallScope } from './call-scope.ts';
 import { messageOf } from './errors.ts';
@@ -53,18 +53,21 @@ async function send(
   what: string,
 ): Promise<TransferReceipt> {
   using watch = new TransferWatch(clock, what, source.sizeBytes, options.onProgress, (error) => call.cut(error));
-  // The target answers only at the end, or early when it can't go on.
+  // The target answers at the end, or early when it can't go on: then a source that is slow, or
+  // stuck, is not waited for.
   const answer = Promise.all([collectText(process.stdout), collectText(process.stderr), process.exited]);
-  answer.catch(() => undefined);
-  const sha256 = await sendBytes(process, source, call, watch, what).catch(async (error: unknown) => {
+  const sending = sendBytes(process, source, call, watch, what).catch((error: unknown) => {
     // A target that stopped reading says why; that explains more than the broken pipe.
-    if (error instanceof BringupError && error.code === 'command-failed') return undefined;
+    if (isBringupError(error, 'command-failed')) return undefined;
     throw error;
   });
+  sending.catch(() => undefined);
+  answer.catch(() => undefined);
+  const sha256 = await Promise.race([sending, answer.then(() => undefined)]);
   watch.expectProof();
   const [stdout, stderr, status] = await answer;
   const stored = /^sha256:([0-9a-f]{64})$/m.exec(stdout)?.[1];
-  if (status.exitCode !== 0 || stored === undefined || stored !== sha256) {
+  if (status.exitCode !== 0 || sha256 === undefined || stored !== sha256) {
     throw transferError(what, path, status, stderr, { expected: sha256, actual: stored });
   }
   watch.finish();
