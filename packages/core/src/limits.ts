@@ -158,8 +158,6 @@ export const limits = {
   vmProbeMs: 500,
   /** Standard error of a QEMU that is quoted in an error. */
   qemuErrorBytes: 4 * 1024,
-  /** A console that is closed waits this long for its last input to be taken. */
-  consoleFlushMs: 500,
   /** One read of a recorded console. */
   consoleReadBytes: 64 * 1024,
 } as const;

@@ -3,7 +3,7 @@ export { seededRandom } from './random.ts';
 export { shellContract } from './shell-contract.ts';
 export type { ShellContractFixture, ShellContractOptions } from './shell-contract-fixture.ts';
 export { hypervisorContract, type HypervisorContractFixture, type HypervisorContractOptions } from './hypervisor-contract.ts';
-export { tinyGuest, tinyGuestImage } from './tiny-guest.ts';
+export { tinyGuest, tinyGuestImage } from '../local/tiny-guest.ts';
 export { ConsoleReader } from './console-reader.ts';
 export { MemoryLine, type MemoryConsole } from './memory-console.ts';
 export { memoryGuests, type MemoryBoot, type MemoryGuest } from './memory-guest.ts';

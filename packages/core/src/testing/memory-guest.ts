@@ -2,7 +2,7 @@ import { sleep } from '../async.ts';
 import type { VmSpec } from '../contracts/hypervisor.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import type { MemoryLine } from './memory-console.ts';
-import { tinyGuest } from './tiny-guest.ts';
+import { tinyGuest } from '../local/tiny-guest.ts';
 
 /** The machine that a {@link MemoryBoot} plays. */
 export interface MemoryGuest {
