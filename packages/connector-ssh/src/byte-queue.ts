@@ -7,6 +7,9 @@ export interface ByteQueueOptions {
   readonly onRoom?: () => void;
 }
 
+/** Chunks are joined up to this. */
+const joinedBytes = 256 * 1024;
+
 /** Bytes on their way from a channel to one reader. */
 export class ByteQueue implements AsyncIterable<Uint8Array> {
   readonly #options: ByteQueueOptions;
@@ -61,9 +64,8 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     this.#iterated = true;
     try {
       for (;;) {
-        const chunk = this.#chunks.shift();
+        const chunk = this.#take();
         if (chunk !== undefined) {
-          this.#bytes -= chunk.byteLength;
           if (this.#full && this.#bytes < this.#options.capacityBytes / 2) this.#room();
           yield chunk;
         } else if (this.#ended) {
@@ -76,6 +78,19 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     } finally {
       this.discard();
     }
+  }
+
+  /** What waits, joined up to a bound: a slow reader gets fewer and larger pieces. */
+  #take(): Uint8Array | undefined {
+    let [count, bytes] = [0, 0];
+    for (const chunk of this.#chunks) {
+      if (count > 0 && bytes + chunk.byteLength > joinedBytes) break;
+      count += 1;
+      bytes += chunk.byteLength;
+    }
+    this.#bytes -= bytes;
+    const taken = this.#chunks.splice(0, count);
+    return taken.length > 1 ? Buffer.concat(taken, bytes) : taken[0];
   }
 
   #overflow(): void {

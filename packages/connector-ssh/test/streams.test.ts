@@ -13,9 +13,18 @@ describe('output on its way to its reader', () => {
     expect(said).toEqual(['full']);
     const reader = queue[Symbol.asyncIterator]();
     await reader.next();
-    expect(said).toEqual(['full']);
-    await reader.next();
     expect(said).toEqual(['full', 'room']);
+  });
+
+  it('comes in fewer and larger pieces to a slow reader, none of them without bound', async () => {
+    const queue = new ByteQueue({ capacityBytes: 10_000_000 });
+    for (let value = 0; value < 100; value += 1) queue.push(bytes(32 * 1024).fill(value));
+    queue.end();
+    const pieces: Uint8Array[] = [];
+    for await (const piece of queue) pieces.push(piece);
+    expect(pieces.length).toBe(13);
+    expect(Math.max(...pieces.map((piece) => piece.byteLength))).toBe(256 * 1024);
+    expect(Buffer.concat(pieces).filter((_, index) => index % (32 * 1024) === 0)).toEqual(Buffer.from(Array.from({ length: 100 }, (_, value) => value)));
   });
 
   it('drops the oldest bytes where nothing may be held back', async () => {
