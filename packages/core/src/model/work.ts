@@ -29,7 +29,8 @@ export interface WorkItem<I = unknown, O = unknown> {
   readonly parentId?: string;
   /** How often another process had to take it over. */
   readonly takeovers: number;
-  readonly cancelRequested: boolean;
+  /** It was asked to stop (cancelled, or its deadline passed) and is putting things in order. */
+  readonly stopping: boolean;
   readonly deadlineAt?: number;
   readonly createdAt: number;
   readonly startedAt?: number;

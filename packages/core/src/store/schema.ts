@@ -102,7 +102,8 @@ export interface WorkRow {
   priority: number;
   run_after: number;
   deadline_at: number | null;
-  cancel_requested_at: number | null;
+  /** Set once the item has been asked to stop: the error it will end with. JSON. */
+  stop_reason: string | null;
   /** How often it was taken over from a process that died. */
   takeovers: number;
   owner: string | null;

@@ -1,7 +1,7 @@
 import { onAbort, withDeadline } from '../async.ts';
 import { Cleanup } from '../cleanup.ts';
 import type { CallOptions, Clock, Logger, Random } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, fromStoredError, type StoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isFinal, type WorkItem, type WorkKind } from '../model/work.ts';
 import { newId } from '../runtime.ts';
@@ -9,7 +9,7 @@ import type { Store, StoreTransaction } from '../store/store.ts';
 import { SteppedAside, type WorkHandler } from './handler.ts';
 import { LogStore } from './logs.ts';
 import { formatOwner, isKnownDead, thisProcess } from './owner.ts';
-import { claim, enqueue, finish, putAside, requestCancel, requeueDue, type NewWork } from './queue.ts';
+import { claim, enqueue, finish, overdueItems, putAside, requestStop, requeueDue, stopOverdue, type NewWork } from './queue.ts';
 import { toWorkItem } from './records.ts';
 import { Run } from './run.ts';
 
@@ -48,6 +48,7 @@ export class WorkEngine implements AsyncDisposable {
   readonly #resources = new Cleanup();
   #state: 'idle' | 'started' | 'stopping' = 'idle';
   #pumping: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
   #pumpAgain = false;
   #renewedAt = 0;
 
@@ -182,11 +183,14 @@ export class WorkEngine implements AsyncDisposable {
   /** Asks an item and its children to stop. One that is final already stays as it is. @throws `not-found`. */
   async cancel(id: string, reason = 'cancelled on request'): Promise<void> {
     await this.get(id);
-    const uncancellable = [...this.#handlers.values()].filter((h) => h.uncancellable === true).map((h) => h.kind);
     const error = new BringupError('aborted', reason).toJSON();
     await this.#options.store.transaction((tx) =>
-      requestCancel(tx, id, uncancellable, error, this.#options.clock.now()),
+      requestStop(tx, id, this.#uncancellable(), error, this.#options.clock.now()),
     );
+  }
+
+  #uncancellable(): WorkKind[] {
+    return [...this.#handlers.values()].filter((h) => h.uncancellable === true).map((h) => h.kind);
   }
 
   #pump(): void {
@@ -210,17 +214,18 @@ export class WorkEngine implements AsyncDisposable {
 
   async #claimAndRun(): Promise<void> {
     const { store, clock } = this.#options;
-    await this.#stopCancelled();
+    await this.#tellStopped();
     const free = limits.workConcurrency - this.#running.size;
     if (!(await this.#anythingDue(free))) return;
     const dead = await this.#deadOwners();
     const rows = await store.transaction(async (tx) => {
+      await stopOverdue(tx, this.#uncancellable(), clock.now());
       await requeueDue(tx, clock.now(), dead);
       return free <= 0 ? [] : claim(tx, [...this.#handlers.keys()], this.#owner, free, clock.now());
     });
     for (const row of rows) {
       const run = new Run<unknown>({ ...this.#options, logs: this.logs }, row, this.#owner);
-      if (row.cancel_requested_at !== null) run.stop(cancelled(run));
+      if (run.askedToStop !== undefined) run.stop(run.askedToStop);
       this.#running.set(row.id, { run, done: this.#execute(run) });
     }
     if (rows.length === free && free > 0) this.#pumpAgain = true;
@@ -236,13 +241,16 @@ export class WorkEngine implements AsyncDisposable {
       .where((eb) =>
         eb.or([
           ...(free > 0 ? [eb.and([eb('state', '=', 'queued'), eb('kind', 'in', [...this.#handlers.keys()])])] : []),
-          eb.and([eb('state', '=', 'waiting'), eb.or([eb('run_after', '<=', now), eb('deadline_at', '<=', now)])]),
+          eb.and([eb('state', '=', 'waiting'), eb('run_after', '<=', now)]),
           eb.and([eb('state', '=', 'running'), eb('lease_until', '<=', now)]),
         ]),
       )
       .limit(1)
       .executeTakeFirst();
-    return due !== undefined || (await this.#deadOwners()).length > 0;
+    if (due !== undefined || (await overdueItems(db, now).select('id').limit(1).executeTakeFirst()) !== undefined) {
+      return true;
+    }
+    return (await this.#deadOwners()).length > 0;
   }
 
   async #deadOwners(): Promise<string[]> {
@@ -255,17 +263,17 @@ export class WorkEngine implements AsyncDisposable {
     return rows.flatMap(({ owner }) => (owner !== null && isKnownDead(owner, this.#identity) ? [owner] : []));
   }
 
-  async #stopCancelled(): Promise<void> {
+  /** Tells what runs here that it has been asked to stop. */
+  async #tellStopped(): Promise<void> {
     if (this.#running.size === 0) return;
     const rows = await this.#options.store.db
       .selectFrom('work_items')
-      .select('id')
+      .select(['id', 'stop_reason'])
       .where('id', 'in', [...this.#running.keys()])
-      .where('cancel_requested_at', 'is not', null)
+      .where('stop_reason', 'is not', null)
       .execute();
-    for (const { id } of rows) {
-      const run = this.#running.get(id)?.run;
-      run?.stop(cancelled(run));
+    for (const { id, stop_reason } of rows) {
+      this.#running.get(id)?.run.stop(fromStoredError(JSON.parse(stop_reason ?? '{}') as StoredError));
     }
   }
 
@@ -312,16 +320,11 @@ export class WorkEngine implements AsyncDisposable {
     const { clock, logger } = this.#options;
     const handler = this.#handlers.get(run.kind);
     if (handler === undefined) return;
+    // A deadline is dealt with where claims are made; this only sees to it that it is on time.
     using _deadline =
-      run.deadlineAt === undefined || handler.uncancellable === true
+      run.deadlineAt === undefined || run.stopReason !== undefined
         ? undefined
-        : clock.timer(Math.max(0, run.deadlineAt - clock.now()), () =>
-            run.stop(
-              new BringupError('deadline-exceeded', `${run.kind} ${run.id} did not end by its deadline`, {
-                retryable: true,
-              }),
-            ),
-          );
+        : clock.timer(Math.max(0, run.deadlineAt - clock.now()), () => this.#pump());
     try {
       if (run.takeovers > limits.workMaxTakeovers) {
         throw new BringupError(
@@ -397,8 +400,12 @@ export class WorkEngine implements AsyncDisposable {
    * Stops claiming, interrupts what runs and hands it back to the queue, where this or another
    * process finds it. Nothing is cancelled by it.
    */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state === 'stopping') return;
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping ??= this.#shutDown();
+    return this.#stopping;
+  }
+
+  async #shutDown(): Promise<void> {
     this.#state = 'stopping';
     await this.#resources[Symbol.asyncDispose]();
     await this.#pumping;
@@ -409,7 +416,3 @@ export class WorkEngine implements AsyncDisposable {
 }
 
 const shuttingDown = new BringupError('aborted', 'the lab is shutting down');
-
-function cancelled(run: Run<unknown>): BringupError {
-  return new BringupError('aborted', `${run.kind} ${run.id} was cancelled`);
-}

@@ -1,10 +1,10 @@
-import { sql, type Selectable, type Transaction } from 'kysely';
-import type { StoredError } from '../errors.ts';
+import { sql, type Selectable, type SelectQueryBuilder, type Transaction } from 'kysely';
+import { BringupError, type StoredError } from '../errors.ts';
 import type { WorkVerb } from '../events.ts';
 import type { WorkKind, WorkState } from '../model/work.ts';
 import { isFinal } from '../model/work.ts';
 import type { Schema, WorkRow } from '../store/schema.ts';
-import type { StoreTransaction } from '../store/store.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import { endOf, never, toWorkEvent } from './records.ts';
 
@@ -45,7 +45,7 @@ export async function enqueue(tx: StoreTransaction, work: NewWork, now: number):
       priority: work.priority ?? 0,
       run_after: now,
       deadline_at: work.timeoutMs === undefined ? null : now + work.timeoutMs,
-      cancel_requested_at: null,
+      stop_reason: null,
       takeovers: 0,
       owner: null,
       lease_until: null,
@@ -66,7 +66,7 @@ export async function requeueDue(tx: StoreTransaction, now: number, deadOwners: 
     .updateTable('work_items')
     .set({ state: 'queued', wake_on: null })
     .where('state', '=', 'waiting')
-    .where((eb) => eb.or([eb('run_after', '<=', now), eb('deadline_at', '<=', now)]))
+    .where('run_after', '<=', now)
     .execute();
   const recovered = await tx.db
     .updateTable('work_items')
@@ -80,6 +80,33 @@ export async function requeueDue(tx: StoreTransaction, now: number, deadOwners: 
     .returningAll()
     .execute();
   for (const row of recovered) await announce(tx, row, 'recovered');
+}
+
+/** Asks the items whose deadline has passed, and what they started, to stop. */
+export async function stopOverdue(
+  tx: StoreTransaction,
+  uncancellable: readonly WorkKind[],
+  now: number,
+): Promise<void> {
+  const overdue = await overdueItems(tx.db, now).select(['id', 'kind']).execute();
+  for (const { id, kind } of overdue) {
+    const error = new BringupError('deadline-exceeded', `${kind} ${id} did not end by its deadline`, {
+      retryable: true,
+    });
+    await requestStop(tx, id, uncancellable, error.toJSON(), now);
+  }
+}
+
+/** Unfinished items whose deadline has passed and which have not been asked to stop. */
+export function overdueItems(
+  db: Pick<Store['db'], 'selectFrom'>,
+  now: number,
+): SelectQueryBuilder<Schema, 'work_items', object> {
+  return db
+    .selectFrom('work_items')
+    .where('deadline_at', '<=', now)
+    .where('stop_reason', 'is', null)
+    .where('state', 'in', ['queued', 'running', 'waiting']);
 }
 
 /** Claims up to `count` ready items for `owner`; each claim raises the item's fence. */
@@ -209,9 +236,9 @@ export async function putAside(
 
 /**
  * Asks an item and everything it started to stop. What has not begun ends at once; what runs is
- * told; what waits is run once more so that it can put things back in order.
+ * told; what waits is run once more so that it can put things back in order. The first reason stays.
  */
-export async function requestCancel(
+export async function requestStop(
   tx: StoreTransaction,
   id: string,
   uncancellable: readonly WorkKind[],
@@ -226,14 +253,14 @@ export async function requestCancel(
     .where('parent_id', '=', id)
     .where('state', 'not in', finals)
     .execute();
-  for (const child of children) await requestCancel(tx, child.id, uncancellable, reason, now);
+  for (const child of children) await requestStop(tx, child.id, uncancellable, reason, now);
   if (row.state === 'queued' && row.started_at === null) {
-    await finish(tx, id, { state: 'cancelled', error: reason }, now);
+    await finish(tx, id, { state: reason.code === 'aborted' ? 'cancelled' : 'failed', error: reason }, now);
     return;
   }
   await tx.db
     .updateTable('work_items')
-    .set({ cancel_requested_at: row.cancel_requested_at ?? now, ...(row.state === 'waiting' && { state: 'queued' }) })
+    .set({ stop_reason: row.stop_reason ?? JSON.stringify(reason), ...(row.state === 'waiting' && { state: 'queued' }) })
     .where('id', '=', id)
     .execute();
   tx.wake('work');

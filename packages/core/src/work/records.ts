@@ -19,7 +19,7 @@ export function toWorkItem<I, O>(row: Selectable<WorkRow>): WorkItem<I, O> {
     ...(row.error !== null && { error: JSON.parse(row.error) as StoredError }),
     ...(row.parent_id !== null && { parentId: row.parent_id }),
     takeovers: row.takeovers,
-    cancelRequested: row.cancel_requested_at !== null,
+    stopping: row.stop_reason !== null,
     ...(row.deadline_at !== null && { deadlineAt: row.deadline_at }),
     createdAt: row.created_at,
     ...(row.started_at !== null && { startedAt: row.started_at }),

@@ -59,6 +59,13 @@ export class Run<C> implements WorkContext<C> {
     return this.#row.deadline_at ?? undefined;
   }
 
+  /** Why the item was asked to stop before this run claimed it. */
+  get askedToStop(): BringupError | undefined {
+    return this.#row.stop_reason === null
+      ? undefined
+      : fromStoredError(JSON.parse(this.#row.stop_reason) as StoredError);
+  }
+
   /** The failure an earlier run had reached when its process died: only the clean-up is left to do. */
   get reachedFailure(): BringupError | undefined {
     return this.#row.error === null ? undefined : fromStoredError(JSON.parse(this.#row.error) as StoredError);

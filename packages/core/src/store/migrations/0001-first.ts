@@ -103,7 +103,7 @@ async function work(db: Kysely<unknown>, { name, int64, bytes }: StoreFlavor): P
     .addColumn('priority', 'integer', (c) => c.notNull())
     .addColumn('run_after', int64, (c) => c.notNull())
     .addColumn('deadline_at', int64)
-    .addColumn('cancel_requested_at', int64)
+    .addColumn('stop_reason', 'text')
     .addColumn('takeovers', 'integer', (c) => c.notNull())
     .addColumn('owner', 'text')
     .addColumn('lease_until', int64)
