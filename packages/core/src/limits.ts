@@ -8,17 +8,17 @@ export const limits = {
   /** A short command on a target. */
   execTimeoutMs: 60_000,
   /** Standard output and error of a short command together. */
-  execMaxOutputBytes: 8 * 1024 * 1024,
+  execMaxOutputBytes: 8_388_608,
   /** From TERM to KILL when a process must end. */
   killGraceMs: 5_000,
   /** Standard error that nobody reads is kept up to this; the oldest goes first. */
-  unreadStderrBytes: 256 * 1024,
+  unreadStderrBytes: 262_144,
   /** One read of a file that is sent or received. */
-  fileChunkBytes: 256 * 1024,
+  fileChunkBytes: 262_144,
   /** A transfer that moves no byte for this long has failed. */
   transferStallMs: 30_000,
   /** Hashing all outputs of a build on its server. */
-  hashTimeoutMs: 10 * 60_000,
+  hashTimeoutMs: 600_000,
   /** Further tries of a transfer that failed or arrived damaged. */
   transferRetries: 3,
   /** Least time between two progress reports of one transfer. */
@@ -46,11 +46,11 @@ export const limits = {
   workMaxTakeovers: 10,
 
   /** One piece of a stored log. */
-  logChunkBytes: 64 * 1024,
+  logChunkBytes: 65_536,
   /** A log piece is stored at the latest this long after its first byte came in. */
   logFlushMs: 50,
   /** One log; what comes after is dropped and said so at its end. */
-  logMaxBytes: 1024 * 1024 * 1024,
+  logMaxBytes: 1_073_741_824,
   /** Records one page of a listing holds at most. */
   pageSize: 100,
 
@@ -62,7 +62,7 @@ export const limits = {
   reconnectBackoffMs: 500,
 
   /** A build, from its submission. */
-  buildTimeoutMs: 4 * 60 * 60 * 1000,
+  buildTimeoutMs: 14_400_000,
   /** Lines of a failed build's log that are named in its error. */
   errorLines: 20,
   /** Outputs of one build. */
@@ -75,9 +75,9 @@ export const limits = {
   /** A VM that says nothing at all for this long never speaks. */
   bootSilenceMs: 60_000,
   /** All tests of one run. */
-  testTimeoutMs: 60 * 60 * 1000,
+  testTimeoutMs: 3_600_000,
   /** Longest line that console matching looks at; longer ones are matched in their first part only. */
-  consoleLineBytes: 4 * 1024,
+  consoleLineBytes: 4_096,
   /** Quiet on the console after the last planned result, before a test run counts as over. */
   testQuietMs: 2_000,
   /** Commands of one test run. */
@@ -90,7 +90,7 @@ export const limits = {
   /** A reservation nobody renews ends after this. */
   reservationMs: 15_000,
   /** A deployment made outside a pipeline is kept this long unless released or extended. */
-  deploymentKeepMs: 60 * 60 * 1000,
+  deploymentKeepMs: 3_600_000,
   /** Tries to give an environment back before its VM is left to a person. */
   releaseAttempts: 6,
   /** How long work that waits for capacity sleeps before it looks by itself. */
@@ -108,11 +108,11 @@ export const limits = {
   /** One read, write or flush of the artifact storage; slower ones have failed. */
   storageStallMs: 120_000,
   /** What hashing and writing an artifact take turns with; two such blocks are held for each put. */
-  artifactBlockBytes: 1024 * 1024,
+  artifactBlockBytes: 1_048_576,
   /** An artifact is flushed to the disk each time this much of it was written. */
-  artifactFlushBytes: 32 * 1024 * 1024,
+  artifactFlushBytes: 33_554_432,
   /** An unfinished artifact whose writer can't be asked is removed after this. */
-  artifactLeftoverMs: 24 * 60 * 60 * 1000,
+  artifactLeftoverMs: 86_400_000,
 
   /** Between two signs of life asked of an SSH server that says nothing. */
   sshKeepaliveIntervalMs: 5_000,
@@ -125,7 +125,7 @@ export const limits = {
   /** An SSH connection nobody uses is closed after this. */
   sshIdleMs: 60_000,
   /** Output of a spawned process that waits here for its reader; the rest waits on the target. */
-  processBufferBytes: 1024 * 1024,
+  processBufferBytes: 1_048_576,
 
   /** A console that is quiet this long after a fatal signature has finished its report. */
   bootReportQuietMs: 1_000,
@@ -136,7 +136,7 @@ export const limits = {
   /** Failure reports and warnings kept of one boot. */
   bootReportsMax: 50,
   /** Console text that waits to be looked at by an expect; older text is dropped. */
-  consoleWindowBytes: 256 * 1024,
+  consoleWindowBytes: 262_144,
   /** A console that is quiet this long is taken to wait for input. */
   consoleIdleMs: 1_000,
   /** From opening a console to a shell that answers, login included. */
@@ -151,13 +151,13 @@ export const limits = {
   /** A trial guest must have run under KVM within this time; a healthy one takes a tenth of it. */
   kvmProofMs: 1_500,
   /** A trial guest that did not run is tried again after this long. */
-  kvmDoubtMs: 60 * 60 * 1000,
+  kvmDoubtMs: 3_600_000,
   /** VM events that may wait for a slow reader. */
   vmEventBacklog: 1_000,
   /** How often a QEMU host looks for VMs whose end it was not told of. */
   vmProbeMs: 500,
   /** Standard error of a QEMU that is quoted in an error. */
-  qemuErrorBytes: 4 * 1024,
+  qemuErrorBytes: 4_096,
   /** One read of a recorded console. */
-  consoleReadBytes: 64 * 1024,
+  consoleReadBytes: 65_536,
 } as const;

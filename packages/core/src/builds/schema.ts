@@ -1,7 +1,19 @@
 import * as v from 'valibot';
 import { artifactTypes } from '../model/artifact.ts';
 import type { BuildConfig, BuildRequest, OutputDeclaration } from '../model/build.ts';
-import { argvField, architectureField, countField, environmentField, idField, labelsField, millisecondsField, noNul } from '../model/fields.ts';
+import type { Architecture } from '../model/architecture.ts';
+import {
+  argvField,
+  architectureField,
+  countField,
+  environmentField,
+  idField,
+  labelsField,
+  millisecondsField,
+  noNul,
+  type Field,
+  type OptionalField,
+} from '../model/fields.ts';
 
 const relativePath = v.pipe(
   noNul('must be a string'),
@@ -80,23 +92,36 @@ export const commitField: v.GenericSchema<unknown, string> = v.pipe(
 );
 
 /** The fields of a build that pipelines share. */
-export const sourceFields = {
+export const sourceFields: {
+  readonly sourceRepository: Field<string>;
+  readonly branch: OptionalField<string>;
+  readonly commitHash: OptionalField<string>;
+  readonly targetArchitecture: Field<Architecture>;
+  readonly buildConfig: Field<BuildConfig>;
+  readonly serverId: OptionalField<string>;
+} = {
   sourceRepository: repositoryField,
   branch: v.exactOptional(gitName),
   commitHash: v.exactOptional(commitField),
   targetArchitecture: architectureField,
   buildConfig: buildConfigSchema,
   serverId: v.exactOptional(idField),
-} as const;
+};
 
 /** What a build may ask of its server. */
-export const buildRequirementFields = {
+export const buildRequirementFields: {
+  readonly requiredToolchain: OptionalField<string>;
+  readonly requiredLabels: OptionalField<Record<string, string>>;
+  readonly minCpuCores: OptionalField<number>;
+  readonly minMemoryMb: OptionalField<number>;
+  readonly minStorageGb: OptionalField<number>;
+} = {
   requiredToolchain: v.exactOptional(v.picklist(['gcc', 'clang'], 'must be gcc or clang')),
   requiredLabels: v.exactOptional(labelsField),
   minCpuCores: v.exactOptional(countField),
   minMemoryMb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
   minStorageGb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
-} as const;
+};
 
 /** Schema of a {@link BuildRequest}. */
 export const buildRequestSchema: v.GenericSchema<unknown, BuildRequest> = v.strictObject({

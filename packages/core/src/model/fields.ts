@@ -1,6 +1,12 @@
 import * as v from 'valibot';
 import { architectures } from './architecture.ts';
 
+/** Schema of one field. */
+export type Field<T> = v.GenericSchema<unknown, T>;
+
+/** Schema of a field that may be left out. */
+export type OptionalField<T> = v.ExactOptionalSchema<Field<T>, undefined>;
+
 /** Name of a machine or board. */
 export const nameField: v.GenericSchema<unknown, string> = v.pipe(
   v.string('must be a string'),
@@ -34,7 +40,14 @@ export const labelsField: v.GenericSchema<unknown, Record<string, string>> = v.r
 );
 
 /** The fields that say how a resource is reached. */
-export const connectionFields = {
+export const connectionFields: {
+  readonly shell: OptionalField<string>;
+  readonly hostname: Field<string>;
+  readonly ipAddress: OptionalField<string>;
+  readonly sshPort: OptionalField<number>;
+  readonly sshUsername: OptionalField<string>;
+  readonly sshKeyPath: OptionalField<string>;
+} = {
   shell: v.exactOptional(v.string('must be the name of a connector')),
   hostname: nameField,
   ipAddress: v.exactOptional(v.pipe(v.string(), v.ip('must be an IP address'))),
@@ -48,7 +61,7 @@ export const connectionFields = {
   ),
   sshUsername: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
   sshKeyPath: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
-} as const;
+};
 
 /** Environment variables. Names are those a POSIX shell accepts. */
 export const environmentField: v.GenericSchema<unknown, Record<string, string>> = v.record(

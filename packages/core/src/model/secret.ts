@@ -1,8 +1,6 @@
-import { inspect } from 'node:util';
-
 /**
  * A value that must never be printed, logged or stored: a password, passphrase or token.
- * Turning it into a string, JSON or an inspection gives `[secret]`; only {@link Secret.reveal}
+ * Turning it into a string or JSON gives `[secret]`, inspecting it shows nothing; only {@link Secret.reveal}
  * gives the value, so every place that reads one can be found by its name.
  */
 export class Secret {
@@ -22,10 +20,6 @@ export class Secret {
   }
 
   toJSON(): string {
-    return '[secret]';
-  }
-
-  [inspect.custom](): string {
     return '[secret]';
   }
 }

@@ -188,7 +188,11 @@ export async function finish(
 }
 
 /** Readies the items that wait for `wakeOn`, at most `count` of them, first come first served. */
-export async function wake(tx: StoreTransaction, wakeOn: string, count = limits.workConcurrency): Promise<void> {
+export async function wake(
+  tx: StoreTransaction,
+  wakeOn: string,
+  count: number = limits.workConcurrency,
+): Promise<void> {
   await tx.db
     .updateTable('work_items')
     .set({ state: 'queued', wake_on: null })
