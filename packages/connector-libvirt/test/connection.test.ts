@@ -124,6 +124,15 @@ describe('a connection that ends', () => {
     expect(await connection.closed).toBeUndefined();
   });
 
+  test('because we dispose it, has no reason either when the daemon closes instead of answering', async () => {
+    const { daemon, connection } = connect();
+    const disposed = connection[Symbol.asyncDispose]();
+    await daemon.take();
+    daemon.close();
+    await disposed;
+    expect(await connection.closed).toBeUndefined();
+  });
+
   test('is not held up by a daemon that does not answer the goodbye', async () => {
     const clock = fakeClock();
     const { connection } = connect(clock);

@@ -50,6 +50,7 @@ export class RpcConnection implements AsyncDisposable {
   readonly #closedResolver = Promise.withResolvers<Error | undefined>();
   #keepalive: Keepalive | undefined;
   #serial = 0;
+  #closing = false;
   #end: { readonly error: BringupError | undefined } | undefined;
 
   constructor(socket: Duplex, options: RpcConnectionOptions) {
@@ -259,7 +260,9 @@ export class RpcConnection implements AsyncDisposable {
   /** Ends the connection; `error` is undefined when we wanted it. */
   #stop(error: BringupError | undefined): void {
     if (this.#end !== undefined) return;
-    this.#end = { error };
+    // The daemon closes on our goodbye, often before its answer is through.
+    const reported = this.#closing ? undefined : error;
+    this.#end = { error: reported };
     this.#keepalive?.[Symbol.dispose]();
     this.#slots.clear();
     this.#open.clear();
@@ -269,12 +272,13 @@ export class RpcConnection implements AsyncDisposable {
     this.#streams.clear();
     this.#listeners.clear();
     this.#socket.destroy();
-    this.#closedResolver.resolve(error);
+    this.#closedResolver.resolve(reported);
   }
 
   /** Says goodbye to the daemon, briefly, and closes. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#end !== undefined) return;
+    this.#closing = true;
     // The daemon cleans up after a client that just leaves, too.
     await this.call('connectClose', empty, { timeoutMs: limits.hypervisorCloseTimeoutMs }).catch(() => {});
     this.#stop(undefined);
