@@ -47,15 +47,15 @@ async function newestArchive(folder: string): Promise<string> {
 }
 
 /**
- * Makes an initrd of a static busybox, an init script and the test suite. The same inputs give the
- * same bytes.
+ * Makes an initrd of a static busybox and what a folder adds to it. The same inputs give the same
+ * bytes.
  *
  * @param file - where it is written.
+ * @param rootfs - folder with `init` and all it needs. Default: the example's init and test suite.
  * @throws Error when busybox is missing or not static.
  */
-export async function buildInitrd(file: string): Promise<void> {
+export async function buildInitrd(file: string, rootfs = join(linuxFolder, 'rootfs')): Promise<void> {
   const busybox = await staticBusybox();
-  const rootfs = join(linuxFolder, 'rootfs');
   const entries: CpioEntry[] = [
     { path: 'bin', type: 'folder' },
     { path: 'bin/busybox', type: 'file', content: await readFile(busybox), executable: true },
