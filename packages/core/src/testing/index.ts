@@ -25,3 +25,7 @@ export {
   type MemoryArtifactStorageOptions,
 } from './memory-artifact-storage.ts';
 export { cutInKernelMessages, renderTap, type KernelMessage, type RenderTapOptions } from './tap-render.ts';
+export { memoryPower, MemoryPowerOutlet, type MemoryPowerOptions } from './memory-power.ts';
+export { powerContract, type PowerContractFixture, type PowerContractOptions } from './power-contract.ts';
+export { memoryFlash, MemoryFlashStation, type MemoryFlashOptions } from './memory-flash.ts';
+export { flashContract, type FlashContractFixture, type FlashContractOptions } from './flash-contract.ts';
