@@ -87,17 +87,21 @@ export interface Hypervisor extends AsyncDisposable {
   /**
    * Defines a VM and creates it paused, its console being recorded from the first byte on.
    * @throws `conflict` when the name is taken, `hypervisor-failed` when the host refuses,
-   * `unsupported` for an architecture or accelerator it lacks.
+   * `unsupported` for an architecture or accelerator it lacks, `dependency-missing` when installing
+   * an emulator would help, `invalid-input`. A call that fails, or is aborted, leaves no VM.
    */
   createVm(spec: VmSpec, options?: CallOptions): Promise<VmInfo>;
-  /** Lets a paused VM run. @throws `not-found`, `hypervisor-failed`. */
+  /**
+   * Lets a paused VM run; one that runs already is left alone.
+   * @throws `not-found`, `hypervisor-failed` when it has ended.
+   */
   startVm(name: string, options?: CallOptions): Promise<void>;
   /** Ends a VM and removes all the connector made for it. No VM of that name is fine too. */
   destroyVm(name: string, options?: CallOptions): Promise<void>;
   /**
    * The console of a VM, from any byte it ever said on. Only one at a time may write.
    * @throws `not-found`; `console-busy` when another holds it; `console-history-lost` when the host
-   * no longer has bytes from `offset` on.
+   * no longer has bytes from `offset` on, or never had them.
    */
   openConsole(name: string, options?: OpenConsoleOptions): Promise<Console>;
   /** Changes from now on; leaving the loop unsubscribes. */

@@ -25,6 +25,7 @@ export async function launchQemu(
   signal: AbortSignal,
 ): Promise<void> {
   await using log = await open(folder.qemuLog, 'a', 0o600);
+  signal.throwIfAborted();
   const child = spawn(emulator, args, {
     cwd: folder.path,
     // The overlay of a disk is made in TMPDIR: the workspace is where the room is.

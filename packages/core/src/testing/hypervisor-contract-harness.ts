@@ -1,7 +1,7 @@
 import type { Console } from '../contracts/console.ts';
 import type { Hypervisor, OpenConsoleOptions, VmSpec } from '../contracts/hypervisor.ts';
 import { ConsoleReader } from './console-reader.ts';
-import type { HypervisorContractFixture } from './hypervisor-contract.ts';
+import type { HypervisorContractFixture } from './hypervisor-contract-fixture.ts';
 
 /** A console with its reader. */
 export interface OpenedConsole {
