@@ -44,6 +44,8 @@ export const limits = {
   workConcurrency: 16,
   /** Attempts of a work item whose process died, before it is given up. */
   workMaxTakeovers: 10,
+  /** Putting back in order what a failed or cancelled work item left behind. */
+  workCleanUpMs: 60_000,
 
   /** One piece of a stored log. */
   logChunkBytes: 65_536,
@@ -70,6 +72,8 @@ export const limits = {
   /** Name of one artifact. */
   maxFilenameChars: 512,
 
+  /** The deployment of a pipeline, from its submission, waiting included. */
+  deploymentTimeoutMs: 14_400_000,
   /** A boot, from start to the success pattern. */
   bootTimeoutMs: 180_000,
   /** A VM that says nothing at all for this long never speaks. */

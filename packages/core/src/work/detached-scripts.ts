@@ -3,6 +3,7 @@
  * it to go on. A command has a folder:
  *
  *     started/   made by whoever starts it; making a folder is atomic, so it is started once
+ *     running/   made by the one supervisor that goes on
  *     pid        process id and start time of its supervisor, which leads a session of its own
  *     log        standard output and error, byte for byte
  *     exit       exit status, present once it has ended
@@ -22,6 +23,8 @@ start_time() {
 const supervisor = `${startTime}
 cd -- "$1" || exit 1
 shift
+# Whoever waited for the start may have launched another; only one goes on.
+mkdir running 2> /dev/null || exit 0
 # A stop goes to the whole group: outlive it, to tell how the command ended.
 trap : TERM INT HUP
 printf '%s %s\\n' "$$" "$(start_time $$)" > pid.new && mv pid.new pid

@@ -9,7 +9,7 @@ import type { Store, StoreTransaction } from '../store/store.ts';
 import { SteppedAside, type WorkHandler } from './handler.ts';
 import { LogStore } from './logs.ts';
 import { formatOwner, isKnownDead, thisProcess } from './owner.ts';
-import { claim, enqueue, finish, overdueItems, putAside, requestStop, requeueDue, stopOverdue, type NewWork } from './queue.ts';
+import { claim, enqueue, finish, handBack, overdueItems, putAside, requestStop, requeueDue, stopChildren, stopOverdue, type NewWork } from './queue.ts';
 import { toWorkItem } from './records.ts';
 import { Run } from './run.ts';
 
@@ -30,9 +30,6 @@ export interface SubmitOptions {
   readonly prepare?: (tx: StoreTransaction, id: string) => Promise<void>;
 }
 
-/** How long a handler's `cleanUp` may take. */
-const cleanUpTimeoutMs = 60_000;
-
 /**
  * Runs durable work. Items are claimed under a lease, which heartbeats renew; each claim has a
  * fence that only grows, and every write of a run checks it. When a process dies, its items are
@@ -46,6 +43,7 @@ export class WorkEngine implements AsyncDisposable {
   readonly #handlers = new Map<WorkKind, WorkHandler<unknown, unknown>>();
   readonly #running = new Map<string, { readonly run: Run<unknown>; readonly done: Promise<void> }>();
   readonly #resources = new Cleanup();
+  readonly #ending = new AbortController();
   #state: 'idle' | 'started' | 'stopping' = 'idle';
   #pumping: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -226,6 +224,8 @@ export class WorkEngine implements AsyncDisposable {
     for (const row of rows) {
       const run = new Run<unknown>({ ...this.#options, logs: this.logs }, row, this.#owner);
       if (run.askedToStop !== undefined) run.stop(run.askedToStop);
+      // This process was held up for so long that its own lease ran out.
+      this.#running.get(row.id)?.run.stop(lostLease(run, 'ran out and was granted anew'));
       this.#running.set(row.id, { run, done: this.#execute(run) });
     }
     if (rows.length === free && free > 0) this.#pumpAgain = true;
@@ -303,7 +303,7 @@ export class WorkEngine implements AsyncDisposable {
       for (const row of rows) renewed.add(`${row.id}#${row.fence}`);
       for (const run of runs) {
         if (this.#running.get(run.id)?.run !== run || renewed.has(`${run.id}#${run.fence}`)) continue;
-        run.stop(new BringupError('lease-lost', `${run.kind} ${run.id} was taken over by another process`));
+        run.stop(lostLease(run, 'was taken over by another process'));
       }
       this.#renewedAt = clock.now();
     } catch (error) {
@@ -311,7 +311,7 @@ export class WorkEngine implements AsyncDisposable {
       // Others may take the work over once the leases have run out: be out of it before.
       if (clock.now() - this.#renewedAt < limits.leaseMs - limits.heartbeatMs) return;
       for (const { run } of this.#running.values()) {
-        run.stop(new BringupError('lease-lost', `the lease of ${run.kind} ${run.id} could not be renewed in time`));
+        run.stop(lostLease(run, 'could not be renewed in time'));
       }
     }
   }
@@ -333,6 +333,8 @@ export class WorkEngine implements AsyncDisposable {
         );
       }
       if (run.reachedFailure !== undefined) throw run.reachedFailure;
+      // What was asked to stop before it could go on is only put back in order.
+      if (run.stopReason !== undefined) throw run.stopReason;
       const result = await handler.run(run, run.input);
       await run.flushLogs();
       await run.fenced(async (tx) => {
@@ -345,7 +347,7 @@ export class WorkEngine implements AsyncDisposable {
         logger.error({ error, work: run.id }, 'the end of a work item could not be stored');
       });
     } finally {
-      this.#running.delete(run.id);
+      if (this.#running.get(run.id)?.run === run) this.#running.delete(run.id);
       this.#pump();
     }
   }
@@ -353,47 +355,68 @@ export class WorkEngine implements AsyncDisposable {
   async #unfinished(run: Run<unknown>, handler: WorkHandler<unknown, unknown>, thrown: unknown): Promise<void> {
     const { clock, logger } = this.#options;
     await run.flushLogs();
-    if (thrown instanceof SteppedAside) {
+    const mayWait = run.stopReason === undefined || run.stopReason === shuttingDown;
+    if (thrown instanceof SteppedAside && mayWait) {
       await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
       return;
     }
     const error = run.reachedFailure ?? run.failure(thrown);
-    if (error.code === 'lease-lost') {
+    if (run.stopReason?.code === 'lease-lost') {
       logger.warn({ work: run.id }, error.message);
       return;
     }
     if (error === shuttingDown) {
-      await run.fenced(async (tx) => {
-        await tx.db
-          .updateTable('work_items')
-          .set({ state: 'queued', owner: null, lease_until: null })
-          .where('id', '=', run.id)
-          .execute();
-        tx.wake('work');
-      });
+      await run.fenced((tx) => handBack(tx, run.id));
       return;
     }
-    if (handler.cleanUp !== undefined) {
-      // From here on the item can only fail, whoever takes it over.
-      await run.fenced(async ({ db }) => {
-        const stored = JSON.stringify(error.toJSON());
-        await db.updateTable('work_items').set({ error: stored }).where('id', '=', run.id).execute();
-      });
-      try {
-        await withDeadline(clock, `cleaning up after ${run.id}`, { timeoutMs: cleanUpTimeoutMs }, async (signal) =>
-          handler.cleanUp?.(run, run.input, error, signal),
-        );
-      } catch (cleanUpError) {
-        if (cleanUpError instanceof SteppedAside) {
-          await run.fenced((tx, row) => putAside(tx, row, cleanUpError.wait, clock.now()));
-          return;
-        }
-        logger.error({ error: cleanUpError, work: run.id }, 'cleaning up failed');
-      }
-      await run.flushLogs();
-    }
+    if (!(await this.#begunToFail(run, error))) return;
+    if (!(await this.#cleanedUp(run, handler, error))) return;
     const state = error.code === 'aborted' ? 'cancelled' : 'failed';
     await run.fenced((tx) => finish(tx, run.id, { state, error: error.toJSON() }, clock.now()));
+  }
+
+  /**
+   * Stores that the item can only fail from here on, whoever takes it over, and stops what it
+   * started. False when the item has to wait for that first.
+   */
+  async #begunToFail(run: Run<unknown>, error: BringupError): Promise<boolean> {
+    const now = this.#options.clock.now();
+    return run.fenced(async (tx, row) => {
+      await tx.db
+        .updateTable('work_items')
+        .set({ error: JSON.stringify(error.toJSON()) })
+        .where('id', '=', run.id)
+        .execute();
+      const reason = new BringupError('aborted', `${run.kind} ${run.id}, which it was part of, has ended: ${error.message}`);
+      const childId = await stopChildren(tx, run.id, this.#uncancellable(), reason.toJSON(), now);
+      if (childId !== undefined) await putAside(tx, row, { childId }, now);
+      return childId === undefined;
+    });
+  }
+
+  /** False when the item was put aside or handed back with its clean-up still to do. */
+  async #cleanedUp(run: Run<unknown>, handler: WorkHandler<unknown, unknown>, error: BringupError): Promise<boolean> {
+    const { clock, logger } = this.#options;
+    // Even cleaning up kills whoever does it: leave it to the leases of what the item holds.
+    if (run.takeovers > 2 * limits.workMaxTakeovers) return true;
+    try {
+      const bounds = { timeoutMs: limits.workCleanUpMs, signal: this.#ending.signal };
+      await withDeadline(clock, `cleaning up after ${run.id}`, bounds, async (signal) =>
+        handler.cleanUp?.(run, run.input, error, signal),
+      );
+    } catch (thrown) {
+      if (thrown instanceof SteppedAside) {
+        await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
+        return false;
+      }
+      if (this.#ending.signal.aborted) {
+        await run.fenced((tx) => handBack(tx, run.id));
+        return false;
+      }
+      logger.error({ error: thrown, work: run.id }, 'cleaning up failed');
+    }
+    await run.flushLogs();
+    return true;
   }
 
   /**
@@ -411,8 +434,13 @@ export class WorkEngine implements AsyncDisposable {
     await this.#pumping;
     const running = [...this.#running.values()];
     for (const { run } of running) run.stop(shuttingDown);
+    this.#ending.abort(shuttingDown);
     await Promise.all(running.map(({ done }) => done));
   }
 }
 
 const shuttingDown = new BringupError('aborted', 'the lab is shutting down');
+
+function lostLease(run: Run<unknown>, how: string): BringupError {
+  return new BringupError('lease-lost', `the lease of ${run.kind} ${run.id} ${how}`);
+}

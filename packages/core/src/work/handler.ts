@@ -23,7 +23,7 @@ export interface ChildOptions {
 
 /** What an item waits for when it steps aside. */
 export interface WaitFor {
-  /** A name that {@link WorkContext.transaction} callers and the pool wake, such as `capacity:host`. */
+  /** A name that {@link WorkContext.expectIn} was told and that others wake, such as `capacity:host`. */
   readonly wakeOn?: string;
   /** At the latest after this long, milliseconds. */
   readonly atLatestMs?: number;
@@ -64,6 +64,11 @@ export interface WorkContext<C = unknown> {
    * The key must be the same each time the handler runs.
    */
   child<I, O>(key: string, kind: WorkKind, input: I, options?: ChildOptions): Promise<WorkItem<I, O>>;
+  /**
+   * Says what the run is about to look for, before it looks: an event between the look and
+   * {@link WorkContext.stepAside} is then not missed. Part of a transaction of {@link WorkContext.transaction}.
+   */
+  expectIn(tx: StoreTransaction, wakeOn: string): Promise<void>;
   /** Steps aside; the handler is run again from its start when what it waits for happened. */
   stepAside(wait: WaitFor): never;
   /** Opens a log of the item for appending at its end. */

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 /**
@@ -9,6 +9,8 @@ import { hostname } from 'node:os';
 export interface ProcessIdentity {
   readonly host: string;
   readonly bootId: string;
+  /** Process ids mean something only within it: containers of one machine have their own. */
+  readonly pidNamespace: string;
   readonly pid: number;
   /** Start time of the process in clock ticks since boot; tells a reused pid apart. */
   readonly startTicks: string;
@@ -32,11 +34,20 @@ export function processStartTicks(pid: number | 'self'): string | undefined {
   return fields[19];
 }
 
+function linkOr(path: string, fallback: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return fallback;
+  }
+}
+
 /** Identity of this process. */
 export function thisProcess(): ProcessIdentity {
   return {
     host: hostname(),
     bootId: readOr('/proc/sys/kernel/random/boot_id', ''),
+    pidNamespace: linkOr('/proc/self/ns/pid', ''),
     pid: process.pid,
     startTicks: processStartTicks('self') ?? '',
   };
@@ -44,7 +55,7 @@ export function thisProcess(): ProcessIdentity {
 
 /** The identity as text for the store; `nonce` tells several labs in one process apart. */
 export function formatOwner(identity: ProcessIdentity, nonce: string): string {
-  return [identity.host, identity.bootId, identity.pid, identity.startTicks, nonce].join('|');
+  return [identity.host, identity.bootId, identity.pidNamespace, identity.pid, identity.startTicks, nonce].join('|');
 }
 
 /**
@@ -52,8 +63,9 @@ export function formatOwner(identity: ProcessIdentity, nonce: string): string {
  * since or its process is gone. Owners elsewhere are never known to be dead; their lease decides.
  */
 export function isKnownDead(owner: string, self: ProcessIdentity): boolean {
-  const [host, bootId, pid, startTicks] = owner.split('|');
+  const [host, bootId, pidNamespace, pid, startTicks] = owner.split('|');
   if (self.bootId === '' || host !== self.host) return false;
   if (bootId !== self.bootId) return true;
+  if (pidNamespace !== self.pidNamespace) return false;
   return processStartTicks(Number(pid)) !== startTicks;
 }

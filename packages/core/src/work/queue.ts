@@ -207,6 +207,31 @@ export async function wake(
         .limit(count),
     )
     .execute();
+  // Those that look right now whether they have to wait at all: see expectWake().
+  await tx.db
+    .updateTable('work_items')
+    .set({ wake_on: null })
+    .where('wake_on', '=', wakeOn)
+    .where('state', '=', 'running')
+    .execute();
+  tx.wake('work');
+}
+
+/**
+ * Says that a running item is about to look for something it may have to wait for. If that happens
+ * after the look and before the item is put aside, it is ready again at once.
+ */
+export async function expectWake({ db }: StoreTransaction, id: string, wakeOn: string): Promise<void> {
+  await db.updateTable('work_items').set({ wake_on: wakeOn }).where('id', '=', id).execute();
+}
+
+/** Gives a running item back to the queue. */
+export async function handBack(tx: StoreTransaction, id: string): Promise<void> {
+  await tx.db
+    .updateTable('work_items')
+    .set({ state: 'queued', owner: null, lease_until: null, wake_on: null })
+    .where('id', '=', id)
+    .execute();
   tx.wake('work');
 }
 
@@ -221,7 +246,11 @@ export async function putAside(
     wait.childId === undefined
       ? undefined
       : await tx.db.selectFrom('work_items').select('state').where('id', '=', wait.childId).executeTakeFirst();
-  const ready = child !== undefined && isFinal(child.state as WorkState);
+  // What the run could not know: the child has ended, the event has happened, it was asked to stop.
+  const ready =
+    wait.childId === undefined
+      ? (wait.wakeOn !== undefined && row.wake_on !== wait.wakeOn) || (row.stop_reason !== null && row.error === null)
+      : child === undefined || isFinal(child.state as WorkState);
   const updated = await tx.db
     .updateTable('work_items')
     .set({
@@ -251,13 +280,7 @@ export async function requestStop(
 ): Promise<void> {
   const row = await tx.db.selectFrom('work_items').selectAll().where('id', '=', id).executeTakeFirst();
   if (row === undefined || isFinal(row.state as WorkState) || uncancellable.includes(row.kind as WorkKind)) return;
-  const children = await tx.db
-    .selectFrom('work_items')
-    .select('id')
-    .where('parent_id', '=', id)
-    .where('state', 'not in', finals)
-    .execute();
-  for (const child of children) await requestStop(tx, child.id, uncancellable, reason, now);
+  await stopChildren(tx, id, uncancellable, reason, now);
   if (row.state === 'queued' && row.started_at === null) {
     await finish(tx, id, { state: reason.code === 'aborted' ? 'cancelled' : 'failed', error: reason }, now);
     return;
@@ -268,4 +291,22 @@ export async function requestStop(
     .where('id', '=', id)
     .execute();
   tx.wake('work');
+}
+
+/** Asks what an item started to stop. Gives a child that has not ended yet, if there is one. */
+export async function stopChildren(
+  tx: StoreTransaction,
+  parentId: string,
+  uncancellable: readonly WorkKind[],
+  reason: StoredError,
+  now: number,
+): Promise<string | undefined> {
+  const unfinished = tx.db
+    .selectFrom('work_items')
+    .select('id')
+    .where('parent_id', '=', parentId)
+    .where('state', 'not in', finals)
+    .$if(uncancellable.length > 0, (query) => query.where('kind', 'not in', uncancellable));
+  for (const child of await unfinished.execute()) await requestStop(tx, child.id, uncancellable, reason, now);
+  return (await unfinished.executeTakeFirst())?.id;
 }

@@ -7,7 +7,7 @@ import type { WorkRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { SteppedAside, type ChildOptions, type WaitFor, type WorkContext } from './handler.ts';
 import type { LogStore, LogWriter } from './logs.ts';
-import { announce, enqueue, owned } from './queue.ts';
+import { announce, enqueue, expectWake, owned } from './queue.ts';
 import { toWorkItem } from './records.ts';
 
 /** What a run needs from the engine. */
@@ -26,6 +26,7 @@ export class Run<C> implements WorkContext<C> {
   readonly #owner: string;
   readonly #stop = new AbortController();
   readonly #writers: LogWriter[] = [];
+  readonly #expected = new Set<string>();
   #checkpoint: C | undefined;
 
   constructor(services: RunServices, row: Selectable<WorkRow>, owner: string) {
@@ -151,7 +152,7 @@ export class Run<C> implements WorkContext<C> {
   }
 
   async child<I, O>(key: string, kind: WorkKind, input: I, options: ChildOptions = {}): Promise<WorkItem<I, O>> {
-    const child = await this.fenced(async (tx) => {
+    const child = await this.fenced(async (tx, row) => {
       const existing = await tx.db
         .selectFrom('work_items')
         .selectAll()
@@ -159,7 +160,9 @@ export class Run<C> implements WorkContext<C> {
         .where('child_key', '=', key)
         .executeTakeFirst();
       if (existing !== undefined) return toWorkItem<I, O>(existing);
-      if (this.signal.aborted && options.evenIfCancelled !== true) return undefined;
+      // Whoever stored a moment ago that this is to stop did not find this child to stop, too.
+      const stopped = this.signal.aborted || row.stop_reason !== null;
+      if (stopped && options.evenIfCancelled !== true) return undefined;
       const id = newId(this.clock, this.#services.random);
       await enqueue(
         tx,
@@ -183,7 +186,15 @@ export class Run<C> implements WorkContext<C> {
     return child;
   }
 
+  async expectIn(tx: StoreTransaction, wakeOn: string): Promise<void> {
+    await expectWake(tx, this.id, wakeOn);
+    this.#expected.add(wakeOn);
+  }
+
   stepAside(wait: WaitFor): never {
+    if (wait.wakeOn !== undefined && !this.#expected.has(wait.wakeOn)) {
+      throw new TypeError(`call expectIn('${wait.wakeOn}') before looking for what is waited for`);
+    }
     throw new SteppedAside(wait);
   }
 
