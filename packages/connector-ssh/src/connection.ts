@@ -1,11 +1,12 @@
 import { Socket } from 'node:net';
-import { BringupError, type Clock, type ForwardTarget, type Logger, type ShellTarget } from '@bringup/core';
+import type { BringupError, Clock, ForwardTarget, Logger, ShellTarget } from '@bringup/core';
 import ssh2 from 'ssh2';
 import type { Client, ClientChannel } from 'ssh2';
 import { Login } from './auth.ts';
 import { coalesceWrites } from './coalesce-writes.ts';
 import { connectionFailed, connectionLost, type TargetName } from './errors.ts';
 import { HostKeys, type HostKeyPolicy } from './host-keys.ts';
+import { preparePacketKeys } from './packet-keys.ts';
 
 /** Ciphers in order of speed on CPUs with AES instructions; ChaCha20 is slow in ssh2 without native code. */
 const ciphers = [
@@ -222,7 +223,11 @@ function logIn(
     };
     const closed = (): void => fail(new Error('the connection was closed during the handshake'));
     client.on('error', fail).on('close', closed);
-    client.once('handshake', () => (authenticating = true));
+    // Again after every exchange of new keys.
+    client.on('handshake', () => {
+      authenticating = true;
+      if (!preparePacketKeys(client)) options.logger.debug(target.details, 'packet keys are used as they are');
+    });
     client.once('ready', () => {
       const connection = Connection.of(client, target, options.clock);
       client.off('error', fail).off('close', closed);

@@ -24,10 +24,11 @@ async function knownHosts(...lines: readonly string[]): Promise<string> {
   return path;
 }
 
-async function connects(options: SshOptions): Promise<void> {
+/** Runs a command there; gives its exit code. */
+async function connects(options: SshOptions): Promise<number | null> {
   await using connector = ssh(options);
   await using session = await connector.connect(sshd.target);
-  expect((await session.exec(['true'])).exitCode).toBe(0);
+  return (await session.exec(['true'])).exitCode;
 }
 
 async function refusal(options: SshOptions, code: ErrorCode): Promise<BringupError> {
@@ -38,14 +39,14 @@ async function refusal(options: SshOptions, code: ErrorCode): Promise<BringupErr
 
 describe('the host key', () => {
   it.each(['ed25519', 'ecdsa', 'rsa'] as const)('is accepted when known_hosts has the %s one alone', async (type) => {
-    await connects({ knownHosts: [await knownHosts(`NAME ${await sshd.hostKey(type)}`)] });
+    expect(await connects({ knownHosts: [await knownHosts(`NAME ${await sshd.hostKey(type)}`)] })).toBe(0);
   });
 
   it('is found in a file that ssh-keygen has hashed', async () => {
     const path = await knownHosts(`NAME ${await sshd.hostKey('ed25519')}`);
     await run('ssh-keygen', ['-q', '-H', '-f', path]);
     expect(await readFile(path, 'utf8')).toMatch(/^\|1\|/);
-    await connects({ knownHosts: [path] });
+    expect(await connects({ knownHosts: [path] })).toBe(0);
   });
 
   it('is refused when nothing is known, with its fingerprint and the line to add', async () => {
@@ -83,22 +84,23 @@ describe('the host key', () => {
   });
 
   it('is refused when the file is missing or can not be read', async () => {
-    await refusal({ knownHosts: [join(sshd.dir, 'missing')] }, 'host-key-unknown');
+    const error = await refusal({ knownHosts: [join(sshd.dir, 'missing')] }, 'host-key-unknown');
+    expect(error.message).toContain(join(sshd.dir, 'missing'));
     await refusal({ knownHosts: [sshd.dir] }, 'host-key-unknown');
     await refusal({ knownHosts: [sshd.dir], hostKeys: 'accept-new' }, 'host-key-unknown');
   });
 
   it('is written down and then known, when new hosts are accepted', async () => {
     const file = join(sshd.dir, 'new', 'known_hosts');
-    await connects({ knownHosts: [file], hostKeys: 'accept-new' });
+    expect(await connects({ knownHosts: [file], hostKeys: 'accept-new' })).toBe(0);
     expect(await readFile(file, 'utf8')).toBe(`[127.0.0.1]:${sshd.port} ${await sshd.hostKey('ed25519')}\n`);
-    await connects({ knownHosts: [file] });
+    expect(await connects({ knownHosts: [file] })).toBe(0);
   });
 
   it('is judged by its pinned fingerprint alone', async () => {
     const { stdout } = await run('ssh-keygen', ['-lf', join(sshd.dir, 'host_ed25519.pub')]);
     const name = `[127.0.0.1]:${sshd.port}`;
-    await connects({ knownHosts: [join(sshd.dir, 'missing')], fingerprints: { [name]: [stdout.split(' ')[1] ?? ''] } });
+    expect(await connects({ knownHosts: [join(sshd.dir, 'missing')], fingerprints: { [name]: [stdout.split(' ')[1] ?? ''] } })).toBe(0);
     await refusal({ knownHosts: [sshd.knownHosts], fingerprints: { [name]: ['SHA256:nothing'] } }, 'host-key-changed');
   });
 });

@@ -17,11 +17,12 @@ beforeAll(async () => {
 });
 afterAll(() => sshd[Symbol.asyncDispose]());
 
-async function logsIn(target: Partial<ShellTarget>, options: SshOptions = { agent: null }): Promise<void> {
+/** Runs a command there; gives its exit code. */
+async function logsIn(target: Partial<ShellTarget>, options: SshOptions = { agent: null }): Promise<number | null> {
   await using connector = ssh({ knownHosts: [sshd.knownHosts], ...options });
   const { keyPath: _key, ...rest } = sshd.target;
   await using session = await connector.connect({ ...rest, ...target });
-  expect((await session.exec(['true'])).exitCode).toBe(0);
+  return (await session.exec(['true'])).exitCode;
 }
 
 async function refusal(target: Partial<ShellTarget>, code: ErrorCode, options?: SshOptions): Promise<BringupError> {
@@ -36,7 +37,7 @@ describe('logging in', () => {
     await copyFile(sshd.keyPath, keyPath);
     await run('chmod', ['600', keyPath]);
     await run('ssh-keygen', ['-q', '-p', '-P', '', '-N', 'open sesame', '-f', keyPath]);
-    await logsIn({ keyPath, passphrase: new Secret('open sesame') });
+    expect(await logsIn({ keyPath, passphrase: new Secret('open sesame') })).toBe(0);
     expect((await refusal({ keyPath }, 'authentication-failed')).message).toMatch(/encrypted.*passphrase/);
     const wrong = await refusal({ keyPath, passphrase: new Secret('sesame, open') }, 'authentication-failed');
     expect(wrong.message).toMatch(/passphrase is wrong/);
@@ -49,7 +50,7 @@ describe('logging in', () => {
     try {
       await once(createInterface(agent.stdout), 'line');
       await run('ssh-add', ['-q', sshd.keyPath], { env: { ...process.env, SSH_AUTH_SOCK: socket } });
-      await logsIn({}, { agent: socket });
+      expect(await logsIn({}, { agent: socket })).toBe(0);
     } finally {
       agent.kill('SIGTERM');
       await once(agent, 'exit');
