@@ -68,13 +68,14 @@ export class Terminal {
   }
 
   /** A line that a job or a device said, such as `build │ gcc -c main.c`. */
-  log(source: string, text: string): void {
+  log(source: string, text: string, style: Style = 'dim'): void {
     const line = `  ${source.padEnd(7)} │ ${printable(text)}`;
-    this.#write(`${this.style(this.#live ? cut(line, this.#columns()) : line, 'dim')}\n`);
+    this.#write(`${this.style(this.#live ? cut(line, this.#columns()) : line, style)}\n`);
   }
 
   /**
-   * How far something is. Redrawn in place on a terminal; elsewhere told once for each quarter.
+   * How far something is. Redrawn in place on a terminal; elsewhere told once for each quarter. At
+   * 1 it is done and stays as a line.
    * @param fraction - 0 to 1.
    */
   progress(label: string, fraction: number, note = ''): void {
@@ -84,10 +85,12 @@ export class Terminal {
     const text = `  ${label.padEnd(7)} ${bar} ${String(Math.round(part * 100)).padStart(3)} %  ${note}`.trimEnd();
     if (this.#live) {
       this.#progress = cut(text, this.#columns() - 1);
-      this.#stream.write(`\r\u001b[K${this.#progress}`);
+      this.#stream.write(`\r\u001b[K${this.#progress}${part === 1 ? '\n' : ''}`);
+      if (part === 1) this.#progress = '';
     } else if (Math.floor(part * 4) > this.#quarter) {
       this.#quarter = Math.floor(part * 4);
       this.#stream.write(`${text}\n`);
+      if (part === 1) this.#quarter = -1;
     }
   }
 
