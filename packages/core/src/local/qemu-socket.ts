@@ -28,7 +28,7 @@ async function connectOnce(folder: string, name: string): Promise<Socket> {
   const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     // Connecting to a unix socket resolves the path at once and succeeds or fails without waiting.
-    const socket = createConnection({ path: `/proc/self/fd/${directory}/${name}`, allowHalfOpen: true });
+    const socket = createConnection({ path: `/proc/self/fd/${directory}/${name}` });
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve);
       socket.once('error', reject);
