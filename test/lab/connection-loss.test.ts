@@ -1,0 +1,42 @@
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Lab } from '@bringup/core';
+import { expectNothingLeft, textOf } from '../fixtures/looking.ts';
+import { openLab, registerMachines, startRemoteMachines, type RemoteMachines } from '../fixtures/machines.ts';
+import { steppedBuild } from '../fixtures/sources.ts';
+
+describe('SSH connections that are killed', () => {
+  let machines: RemoteMachines;
+  let lab: Lab;
+  beforeAll(async () => {
+    machines = await startRemoteMachines();
+    lab = await openLab(machines.settings);
+    await registerMachines(lab, machines);
+  });
+  afterAll(async () => {
+    await lab?.[Symbol.asyncDispose]();
+    await machines?.[Symbol.asyncDispose]();
+  });
+
+  test('during a build cost it nothing and its log not a byte', async () => {
+    const build = await steppedBuild(machines.folder, { gate: true });
+    const { id } = await lab.pipelines.createPipeline(build.pipeline);
+    let seen = 0;
+    let cuts = 0;
+    for await (const chunk of lab.pipelines.getStageLogs(id, 'build', { follow: true })) {
+      seen += chunk.byteLength;
+      if (cuts === 0 || (cuts === 1 && seen >= build.bytesAtGate)) {
+        cuts += 1;
+        expect((await machines.sshd.connections()).length).toBeGreaterThan(0);
+        await machines.sshd.dropConnections();
+        if (cuts === 2) await build.openGate();
+      }
+    }
+    expect(cuts).toBe(2);
+    const pipeline = await lab.pipelines.waitForPipeline(id);
+    expect(pipeline.error).toBeUndefined();
+    expect(await textOf(lab.pipelines.getStageLogs(id, 'build'))).toBe(build.log);
+    expect(await readFile(build.runs, 'utf8')).toBe('ran\n');
+    await expectNothingLeft(lab, machines);
+  });
+});
