@@ -114,6 +114,14 @@ export class ArtifactRepository {
     return this.#view(row);
   }
 
+  /** Those of the artifacts that are still there, in the order asked for. */
+  async getArtifacts(ids: readonly string[]): Promise<readonly Artifact[]> {
+    if (ids.length === 0) return [];
+    const rows = await this.#store.db.selectFrom('artifacts').selectAll().where('id', 'in', ids).execute();
+    const found = new Map(rows.map((row) => [row.id, this.#view(row)]));
+    return ids.flatMap((id) => found.get(id) ?? []);
+  }
+
   /** What one work item (a build, boot or test run) made, in the order of filenames. */
   async getArtifactsByProducer(producerId: string): Promise<readonly Artifact[]> {
     const rows = await this.#store.db

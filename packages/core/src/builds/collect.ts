@@ -5,6 +5,7 @@ import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { NewArtifact } from '../artifacts/repository.ts';
 import type { OutputDeclaration } from '../model/build.ts';
+import type { SessionHolder } from '../work/session.ts';
 import { collectScript } from './scripts.ts';
 
 /** A file that a build left on its server. */
@@ -100,7 +101,7 @@ function distinct(found: readonly FoundOutput[]): FoundOutput[] {
  * @throws `checksum-mismatch`, `transfer-failed`, `storage-full`, `connection-lost`, `aborted`.
  */
 export async function fetchOutput(
-  connect: () => Promise<ShellSession>,
+  sessions: SessionHolder,
   storage: ArtifactStorage,
   output: FoundOutput,
   signal: AbortSignal,
@@ -109,14 +110,15 @@ export async function fetchOutput(
   if ((await storage.stat(output.sha256, { signal })) !== undefined) return;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const session = await connect();
-      await storage.put(session.download(output.path, { sha256: output.sha256, signal, onProgress }), {
-        sha256: output.sha256,
-        signal,
-      });
+      await sessions.run((session) =>
+        storage.put(session.download(output.path, { sha256: output.sha256, signal, onProgress }), {
+          sha256: output.sha256,
+          signal,
+        }),
+      );
       return;
     } catch (error) {
-      const again = isBringupError(error, 'checksum-mismatch', 'transfer-failed', 'connection-lost');
+      const again = isBringupError(error, 'checksum-mismatch', 'transfer-failed');
       if (!again || attempt > limits.transferRetries) throw error;
     }
   }

@@ -1,4 +1,3 @@
-import { sleep } from '../async.ts';
 import type { ArtifactRepository, NewArtifact } from '../artifacts/repository.ts';
 import type { ShellSession } from '../contracts/shell.ts';
 import { BringupError, type ErrorCode, errorCodes } from '../errors.ts';
@@ -71,7 +70,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     await context.phase('collecting');
     const commitHash = context.checkpoint?.commitHash ?? '';
     const log = await this.#keepLog(context);
-    await removeFolder(await sessions.get(), folder, context.signal);
+    await this.#tidyUp(context, sessions, folder);
     const output: { commitHash: string; artifactIds: string[] } = { commitHash, artifactIds: [] };
     return {
       output,
@@ -94,13 +93,28 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     };
   }
 
+  /** Everything is stored by now: a folder that stays behind is no reason to fail. */
+  async #tidyUp(context: WorkContext, sessions: SessionHolder, folder: string): Promise<void> {
+    try {
+      await sessions.run((session) => removeFolder(session, folder, context.signal));
+    } catch (error) {
+      context.signal.throwIfAborted();
+      context.logger.warn({ error, build: context.id }, 'the folder of a finished build could not be removed');
+    }
+  }
+
   async #reserve(context: WorkContext<Checkpoint>, request: BuildRequest): Promise<Checkpoint> {
     const wanted = buildRequest(request);
+    const topic = capacityTopic('build_server');
     let checkpoint: Checkpoint | undefined;
     const outcome = await this.#services.selection.reserve(
       wanted,
       context.id,
-      (change) => context.transaction(change),
+      (change) =>
+        context.transaction(async (tx) => {
+          await context.expectIn(tx, topic);
+          return change(tx);
+        }),
       async (tx, reservation) => {
         checkpoint = { serverId: reservation.resourceId, reservationId: reservation.id };
         await context.saveIn(tx, checkpoint);
@@ -114,11 +128,12 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     if (checkpoint !== undefined) return checkpoint;
     if (outcome.success || !outcome.temporary) throw noMatch(wanted, outcome.success ? [] : outcome.rejections);
     await context.phase('waiting');
-    return context.stepAside({ wakeOn: capacityTopic('build_server'), atLatestMs: limits.capacityRetryMs });
+    return context.stepAside({ wakeOn: topic, atLatestMs: limits.capacityRetryMs });
   }
 
   #sessions(context: WorkContext, server: BuildServer): SessionHolder {
-    return new SessionHolder(() => this.#services.connectors.openShell(server, { signal: context.signal }));
+    const { clock, signal } = context;
+    return new SessionHolder(() => this.#services.connectors.openShell(server, { signal }), { clock, signal });
   }
 
   async #buildAndCollect(
@@ -137,31 +152,29 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
       request.requiredToolchain,
     );
     await context.guard();
-    await startDetached(
-      await sessions.get(),
+    const command = [
+      'env',
+      ...plan.environment,
+      'sh',
+      '-c',
+      buildScript,
+      'bringup-build',
       folder,
-      [
-        'env',
-        ...plan.environment,
-        'sh',
-        '-c',
-        buildScript,
-        'bringup-build',
-        folder,
-        `${server.workspace}/git`,
-        request.sourceRepository,
-        request.branch ?? 'HEAD',
-        request.commitHash ?? '',
-        plan.script,
-        ...plan.args,
-      ],
-      { signal },
-    );
+      `${server.workspace}/git`,
+      request.sourceRepository,
+      request.branch ?? 'HEAD',
+      request.commitHash ?? '',
+      plan.script,
+      ...plan.args,
+    ];
+    await sessions.run((session) => startDetached(session, folder, command, { signal }));
     const commitHash = await this.#follow(context, request, sessions, folder);
     await context.phase('collecting');
-    const found = await findOutputs(await sessions.get(), `${folder}/${plan.outputFolder}`, plan.outputs, signal);
+    const found = await sessions.run((session) =>
+      findOutputs(session, `${folder}/${plan.outputFolder}`, plan.outputs, signal),
+    );
     for (const output of found) {
-      await fetchOutput(() => sessions.get(), this.#services.artifacts.storage, output, signal, (progress) =>
+      await fetchOutput(sessions, this.#services.artifacts.storage, output, signal, (progress) =>
         this.#services.onTransfer({
           workId: context.id,
           filename: output.filename,
@@ -190,7 +203,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
       folder,
       offset: log.sizeBytes,
       signal,
-      pause: (delayMs) => sleep(context.clock, delayMs, signal),
+      clock: context.clock,
       onBytes: (bytes) => log.append(bytes),
       onNote: async (note) => {
         const [phase = 'preparing', commit] = note.split(' ');
@@ -203,7 +216,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     });
     await log.flush();
     if (exitCode === 0) return commitHash;
-    throw await this.#failure(context, request, await sessions.get(), folder, exitCode);
+    throw await sessions.run((session) => this.#failure(context, request, session, folder, exitCode));
   }
 
   async #rememberCommit(context: WorkContext, commitHash: string): Promise<void> {
@@ -283,7 +296,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
       folder,
       offset: log.sizeBytes,
       signal,
-      pause: (delayMs) => sleep(context.clock, delayMs, signal),
+      clock: context.clock,
       onBytes: (bytes) => log.append(bytes),
     }).catch(() => undefined);
     await removeFolder(session, folder, signal);

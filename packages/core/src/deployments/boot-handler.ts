@@ -1,17 +1,28 @@
+import { onAbort } from '../async.ts';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
 import { BootWatch, bootError, type BootOutcome } from '../consoles/boot-watch.ts';
 import { selectSignatures } from '../consoles/signatures.ts';
-import type { Console } from '../contracts/console.ts';
 import type { Hypervisor, VmSpec } from '../contracts/hypervisor.ts';
 import { BringupError } from '../errors.ts';
 import type { BootPattern, BootReport } from '../model/deployment.ts';
+import type { Host } from '../model/resource.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import type { LogStore, LogWriter } from '../work/logs.ts';
+import { Reconnects } from '../work/session.ts';
 import { bootLogId, deploymentRecord } from './records.ts';
 import type { BootInput, BootOutput, DeploymentServices } from './services.ts';
 
 interface Checkpoint {
   /** When the VM was let run, milliseconds since the Unix epoch. */
+  readonly startedAt: number;
+}
+
+/** A boot that is being watched. */
+interface Watched {
+  readonly host: Host;
+  readonly vm: VmSpec;
+  readonly log: LogWriter;
+  /** When its time began, milliseconds since the Unix epoch. */
   readonly startedAt: number;
 }
 
@@ -37,29 +48,41 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
   }
 
   async run(context: WorkContext<Checkpoint>, input: BootInput): Promise<WorkResult<BootOutput>> {
-    const { signal } = context;
-    const { hostId, vm } = await deploymentRecord(this.#services.store, input.deploymentId);
-    if (hostId === undefined || vm === undefined) {
+    const { hostId, vm, releasedAt } = await deploymentRecord(this.#services.store, input.deploymentId);
+    if (hostId === undefined || vm === undefined || releasedAt !== undefined) {
       throw new BringupError('conflict', `deployment ${input.deploymentId} has no VM to boot`);
     }
     const host = await this.#services.host(hostId);
-    await using session = await this.#services.connectors.openHost(host, { signal });
     await using log = await context.openLog(bootLogId(context.id));
     const takenOver = context.checkpoint !== undefined;
-    const startedAt = await this.#ready(context, input, session.hypervisor, vm);
-    await using console = await session.hypervisor.openConsole(vm.name, { offset: log.sizeBytes, signal });
-    const state = (await session.hypervisor.getVm(vm.name, { signal }))?.state;
     await context.phase('booting');
-    await context.guard();
-    if (state === 'paused') await session.hypervisor.startVm(vm.name, { signal });
+    const startedAt = await this.#start(context, input, host, vm);
     // Nobody listened in between: a boot that is taken over gets its time again.
-    const outcome = await this.#watch(context, input, console, log, takenOver ? context.clock.now() : startedAt);
+    const outcome = await this.#watch(context, input, { host, vm, log, startedAt: takenOver ? context.clock.now() : startedAt });
     await log.end();
     const report = toReport(outcome, context.clock.now() - startedAt);
     await this.#remember(context, input, report);
     const error = bootError(outcome);
     if (error !== undefined) throw error;
     return { output: { report }, commit: await this.#keep(context, input) };
+  }
+
+  /** Lets the VM run, unless it does already. Gives the time it was started. */
+  async #start(context: WorkContext<Checkpoint>, input: BootInput, host: Host, vm: VmSpec): Promise<number> {
+    const { signal } = context;
+    const reconnects = new Reconnects(context.clock, signal);
+    for (;;) {
+      try {
+        await using session = await this.#services.connectors.openHost(host, { signal });
+        const startedAt = await this.#ready(context, input, session.hypervisor, vm);
+        const state = (await session.hypervisor.getVm(vm.name, { signal }))?.state;
+        await context.guard();
+        if (state === 'paused') await session.hypervisor.startVm(vm.name, { signal });
+        return startedAt;
+      } catch (error) {
+        await reconnects.pauseAfter(error);
+      }
+    }
   }
 
   /**
@@ -76,10 +99,7 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
     const state = (await hypervisor.getVm(vm.name, { signal }))?.state;
     if (context.checkpoint !== undefined) {
       if (state !== undefined) return context.checkpoint.startedAt;
-      throw new BringupError('process-lost', `the VM ${vm.name} vanished from its host while it booted`, {
-        retryable: true,
-        details: { vm: vm.name },
-      });
+      throw vanished(vm);
     }
     if (state !== 'paused') {
       await context.guard();
@@ -98,41 +118,48 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
     return startedAt;
   }
 
-  async #watch(
-    context: WorkContext<Checkpoint>,
-    { boot = {} }: BootInput,
-    console: Console,
-    log: LogWriter,
-    startedAt: number,
-  ): Promise<BootOutcome> {
+  async #watch(context: WorkContext<Checkpoint>, { boot = {} }: BootInput, target: Watched): Promise<BootOutcome> {
     using watch = new BootWatch({
       success: boot.successPatterns ?? defaultSuccessPatterns,
       signatures: selectSignatures({ drop: boot.ignoreSignatures ?? [] }),
       clock: context.clock,
       signal: context.signal,
-      startedAt,
+      startedAt: target.startedAt,
       ...(boot.timeoutMs !== undefined && { timeoutMs: boot.timeoutMs }),
       ...(boot.silenceMs !== undefined && { silenceMs: boot.silenceMs }),
     });
     // A boot that is taken over: judge what was logged before, too.
-    for await (const chunk of this.#logs.read(log.logId)) watch.feed(chunk);
-    const iterator = console.output[Symbol.asyncIterator]();
-    const pump = async (): Promise<void> => {
-      while (!watch.settled) {
-        const next = await iterator.next();
-        if (next.done === true) break;
-        // Logged before it is judged: what decided must be there to be read.
-        await log.append(next.value);
-        watch.feed(next.value);
-      }
-      watch.end();
-    };
-    const pumping = pump();
+    for await (const chunk of this.#logs.read(target.log.logId)) watch.feed(chunk);
+    const over = new AbortController();
+    const listening = this.#listen(context, watch, target, AbortSignal.any([context.signal, over.signal]));
     try {
-      return await Promise.race([watch.outcome, pumping.then(() => watch.outcome)]);
+      return await Promise.race([watch.outcome, listening.then(() => watch.outcome)]);
     } finally {
-      await console[Symbol.asyncDispose]();
-      await pumping.catch(() => undefined);
+      over.abort();
+      await listening.catch(() => undefined);
+    }
+  }
+
+  /** Feeds the watch; a console that breaks off is opened anew at the byte it had reached. */
+  async #listen(context: WorkContext, watch: BootWatch, { host, vm, log }: Watched, signal: AbortSignal): Promise<void> {
+    const reconnects = new Reconnects(context.clock, signal, ['console-busy']);
+    while (!watch.settled) {
+      try {
+        await using session = await this.#services.connectors.openHost(host, { signal });
+        const { hypervisor } = session;
+        if ((await hypervisor.getVm(vm.name, { signal })) === undefined) throw vanished(vm);
+        await using console = await hypervisor.openConsole(vm.name, { offset: log.sizeBytes, signal });
+        using _over = onAbort(signal, () => void console[Symbol.asyncDispose]());
+        for await (const chunk of console.output) {
+          reconnects.succeeded();
+          // Logged before it is judged: what decided must be there to be read.
+          await log.append(chunk);
+          watch.feed(chunk);
+        }
+        if (!signal.aborted) watch.end();
+      } catch (error) {
+        await reconnects.pauseAfter(error);
+      }
     }
   }
 
@@ -168,6 +195,13 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
     await log.end();
     await context.transaction(await this.#keep(context, input));
   }
+}
+
+function vanished(vm: VmSpec): BringupError {
+  return new BringupError('process-lost', `the VM ${vm.name} vanished from its host while it booted`, {
+    retryable: true,
+    details: { vm: vm.name },
+  });
 }
 
 function toReport(outcome: BootOutcome, durationMs: number): BootReport {

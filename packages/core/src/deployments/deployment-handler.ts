@@ -1,11 +1,12 @@
-import type { BringupError } from '../errors.ts';
+import type { Hypervisor, VmSpec } from '../contracts/hypervisor.ts';
 import { fromStoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BootReport, QemuDeploymentRequest } from '../model/deployment.ts';
-import { capacityTopic, extend, release } from '../pool/reservations.ts';
+import { capacityTopic, extend } from '../pool/reservations.ts';
 import { vmRequest } from '../selection/requests.ts';
 import { noMatch } from '../selection/select.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
+import { Reconnects, SessionHolder } from '../work/session.ts';
 import { vmName } from './records.ts';
 import type { BootInput, BootOutput, DeploymentServices } from './services.ts';
 import { transferArtifacts } from './transfer.ts';
@@ -87,11 +88,16 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
       ...(input.hostId !== undefined && { hostId: input.hostId }),
       ...(input.requiredLabels !== undefined && { requiredLabels: input.requiredLabels }),
     });
+    const topic = capacityTopic('host');
     let checkpoint: Checkpoint | undefined;
     const outcome = await this.#services.selection.reserve(
       wanted,
       input.holder ?? context.id,
-      (change) => context.transaction(change),
+      (change) =>
+        context.transaction(async (tx) => {
+          await context.expectIn(tx, topic);
+          return change(tx);
+        }),
       async (tx, reservation) => {
         checkpoint = { hostId: reservation.resourceId, reservationId: reservation.id };
         await context.saveIn(tx, checkpoint);
@@ -112,7 +118,7 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
     if (checkpoint !== undefined) return checkpoint;
     if (outcome.success || !outcome.temporary) throw noMatch(wanted, outcome.success ? [] : outcome.rejections);
     await context.phase('waiting');
-    return context.stepAside({ wakeOn: capacityTopic('host'), atLatestMs: limits.capacityRetryMs });
+    return context.stepAside({ wakeOn: topic, atLatestMs: limits.capacityRetryMs });
   }
 
   async #create(
@@ -123,10 +129,13 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
   ): Promise<void> {
     const { signal } = context;
     const host = await this.#services.host(held.hostId);
-    await using session = await this.#services.connectors.openHost(host, { signal });
     await context.phase('transferring');
+    await using sessions = new SessionHolder(() => this.#services.connectors.openShell(host, { signal }), {
+      clock: context.clock,
+      signal,
+    });
     const paths = await transferArtifacts({
-      session: session.shell,
+      sessions,
       storage: this.#services.artifacts.storage,
       folder: `${host.workspace}/files`,
       artifacts: [files.kernel, files.initrd, files.deviceTree, files.rootfs].filter((file) => file !== undefined),
@@ -138,40 +147,40 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
       deployment: context.id,
       reservation: held.reservationId,
     });
-    checkHost(await session.hypervisor.capabilities({ signal }), spec);
-    await context.guard();
-    // A VM of that name is our own from a run that died: whatever state it is in, it is not wanted.
-    await session.hypervisor.destroyVm(spec.name, { signal });
-    await session.hypervisor.createVm(spec, { signal });
-    await context.transaction(async (tx) => {
-      await context.saveIn(tx, { ...held, created: true });
-      const vm = JSON.stringify(spec);
-      await tx.db.updateTable('deployments').set({ vm }).where('id', '=', context.id).execute();
-    });
+    const reconnects = new Reconnects(context.clock, signal);
+    for (;;) {
+      try {
+        await using session = await this.#services.connectors.openHost(host, { signal });
+        await this.#createVm(context, held, session.hypervisor, spec);
+        return;
+      } catch (error) {
+        await reconnects.pauseAfter(error);
+      }
+    }
   }
 
-  async cleanUp(
+  async #createVm(
     context: WorkContext<Checkpoint>,
-    _input: DeploymentInput,
-    _error: BringupError,
-    signal: AbortSignal,
+    held: Checkpoint,
+    hypervisor: Hypervisor,
+    spec: VmSpec,
   ): Promise<void> {
-    const held = context.checkpoint;
-    if (held === undefined) return;
-    const { connectors, host } = this.#services;
-    try {
-      await using session = await connectors.openHost(await host(held.hostId), { signal });
-      await session.hypervisor.destroyVm(vmName(context.id), { signal });
-    } catch (error) {
-      context.logger.warn({ error, deployment: context.id }, 'the VM could not be removed from its host');
-    }
-    await context.transaction(async (tx) => {
-      await release(tx, held.reservationId, context.clock.now());
-      await tx.db
-        .updateTable('deployments')
-        .set({ released_at: context.clock.now() })
-        .where('id', '=', context.id)
-        .execute();
+    const { signal } = context;
+    checkHost(await hypervisor.capabilities({ signal }), spec);
+    // Stored before there is a VM: whoever has to give it back must know of it.
+    await context.transaction(async ({ db }) => {
+      const vm = JSON.stringify(spec);
+      await db.updateTable('deployments').set({ vm }).where('id', '=', context.id).execute();
     });
+    // A VM of that name is our own from a run that died: whatever state it is in, it is not wanted.
+    await hypervisor.destroyVm(spec.name, { signal });
+    await hypervisor.createVm(spec, { signal });
+    await context.save({ ...held, created: true });
+  }
+
+  /** Gives back what was taken, patiently: a host that is out of reach just now must not keep the VM. */
+  async cleanUp(context: WorkContext<Checkpoint>): Promise<void> {
+    if (context.checkpoint === undefined) return;
+    await context.child('release', 'release', { deploymentId: context.id }, { evenIfCancelled: true });
   }
 }

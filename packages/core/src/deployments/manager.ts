@@ -8,7 +8,7 @@ import { limits } from '../limits.ts';
 import type { BootReport, Deployment, DeploymentStatus, QemuDeploymentRequest } from '../model/deployment.ts';
 import type { Host } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
-import type { WorkItem } from '../model/work.ts';
+import { isFinal, type WorkItem } from '../model/work.ts';
 import type { Connectors } from '../pool/connectors.ts';
 import type { DeploymentRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
@@ -109,9 +109,22 @@ export class DeploymentManager {
     await this.#work.cancel(id, 'the deployment was cancelled');
   }
 
-  /** Ends the VM and frees what it took; resolves when that is done. @throws `not-found`, what kept the VM from ending. */
+  /**
+   * Ends the VM and frees what it took; resolves when that is done. A deployment that is still under
+   * way is cancelled.
+   * @throws `not-found`; `conflict` while a pipeline works with it: cancel that; what kept the VM from ending.
+   */
   async releaseDeployment(id: string, options: CallOptions = {}): Promise<void> {
-    await deploymentRecord(this.#store, id);
+    const { state, parentId } = await this.#work.get((await deploymentRecord(this.#store, id)).id);
+    if (parentId !== undefined && !isFinal((await this.#work.get(parentId)).state)) {
+      throw new BringupError('conflict', `deployment ${id} belongs to pipeline ${parentId}, which is not over; cancel that`, {
+        details: { id, pipelineId: parentId },
+      });
+    }
+    if (!isFinal(state)) {
+      await this.#work.cancel(id, 'the deployment was released');
+      await this.#work.finished(id, options);
+    }
     const releaseId = await this.#work.submit('release', { deploymentId: id });
     const { error } = await this.#work.finished(releaseId, options);
     if (error !== undefined) throw new BringupError(error.code, error.message, error);
@@ -139,7 +152,7 @@ export class DeploymentManager {
       id: row.id,
       targetType: row.target_type as Deployment['targetType'],
       ...(row.target_id !== null && { targetId: row.target_id }),
-      artifacts: await Promise.all(ids.map((id) => this.#artifacts.getArtifact(id))),
+      artifacts: await this.#artifacts.getArtifacts(ids),
       ...(row.build_id !== null && { buildId: row.build_id }),
       ...(row.commit_hash !== null && { commitHash: row.commit_hash }),
       status: deploymentStatus(item),

@@ -1,4 +1,4 @@
-import { BringupError } from '../errors.ts';
+import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { release } from '../pool/reservations.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
@@ -38,7 +38,8 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
       } catch (error) {
         context.signal.throwIfAborted();
         const failures = (context.checkpoint?.failures ?? 0) + 1;
-        if (failures >= limits.releaseAttempts) throw leftBehind(deploymentId, hostId, error);
+        const gone = isBringupError(error, 'not-found');
+        if (gone || failures >= limits.releaseAttempts) throw leftBehind(deploymentId, hostId, error);
         context.logger.warn({ error, deployment: deploymentId }, 'the VM could not be removed yet');
         await context.save({ failures });
         return context.stepAside({ atLatestMs: 1000 * 2 ** failures });
@@ -76,7 +77,9 @@ function leftBehind(deploymentId: string, hostId: string, cause: unknown): Bring
   const vm = vmName(deploymentId);
   return new BringupError(
     'hypervisor-failed',
-    `the VM ${vm} could not be removed from host ${hostId} in ${limits.releaseAttempts} tries; remove it by hand`,
+    isBringupError(cause, 'not-found')
+      ? `host ${hostId} of the VM ${vm} is not in the pool any more; remove the VM by hand`
+      : `the VM ${vm} could not be removed from host ${hostId} in ${limits.releaseAttempts} tries; remove it by hand`,
     { cause, details: { vm, hostId, deploymentId } },
   );
 }

@@ -3,6 +3,7 @@ import type { ByteSource, ShellSession, TransferProgress } from '../contracts/sh
 import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Artifact } from '../model/artifact.ts';
+import type { SessionHolder } from '../work/session.ts';
 
 /**
  * Makes the folder of deployed files and tells which of them are there whole. `$1` folder, then
@@ -21,7 +22,7 @@ done
 
 /** What {@link transferArtifacts} needs. */
 export interface TransferRequest {
-  readonly session: ShellSession;
+  readonly sessions: SessionHolder;
   readonly storage: ArtifactStorage;
   /** Folder on the target that holds files by their hash. */
   readonly folder: string;
@@ -37,8 +38,8 @@ export interface TransferRequest {
  * `artifact-not-found`, `connection-lost`, `aborted`.
  */
 export async function transferArtifacts(request: TransferRequest): Promise<ReadonlyMap<string, string>> {
-  const { session, folder, artifacts, signal } = request;
-  const present = await presentHashes(session, folder, artifacts, signal);
+  const { sessions, folder, artifacts, signal } = request;
+  const present = await sessions.run((session) => presentHashes(session, folder, artifacts, signal));
   const paths = new Map<string, string>();
   for (const artifact of artifacts) {
     const path = `${folder}/${artifact.checksumSha256}`;
@@ -69,7 +70,7 @@ async function presentHashes(
 }
 
 async function send(request: TransferRequest, artifact: Artifact, path: string): Promise<void> {
-  const { session, storage, signal, onProgress } = request;
+  const { sessions, storage, signal, onProgress } = request;
   const source: ByteSource = {
     sizeBytes: artifact.sizeBytes,
     sha256: artifact.checksumSha256,
@@ -77,7 +78,9 @@ async function send(request: TransferRequest, artifact: Artifact, path: string):
   };
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await session.upload(source, path, { signal, onProgress: (progress) => onProgress(artifact, progress) });
+      await sessions.run((session) =>
+        session.upload(source, path, { signal, onProgress: (progress) => onProgress(artifact, progress) }),
+      );
       return;
     } catch (error) {
       const again = isBringupError(error, 'checksum-mismatch', 'transfer-failed');

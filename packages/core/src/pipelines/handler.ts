@@ -4,6 +4,7 @@ import type { PipelineRequest, StageName } from '../model/pipeline.ts';
 import { stageNames } from '../model/pipeline.ts';
 import type { WorkItem, WorkKind } from '../model/work.ts';
 import { BringupError, fromStoredError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { insertBuild } from '../builds/manager.ts';
 import type { DeploymentInput } from '../deployments/deployment-handler.ts';
 import { insertDeployment } from '../deployments/manager.ts';
@@ -27,6 +28,7 @@ interface StageWork {
   readonly kind: WorkKind;
   readonly input: unknown;
   readonly prepare?: ChildOptions['prepare'];
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -58,8 +60,9 @@ export class PipelineHandler implements WorkHandler<PipelineInput, PipelineOutpu
     stage: StageName,
     done: Readonly<Record<string, string>>,
   ): Promise<WorkItem> {
-    const { kind, input: stageInput, prepare } = stageWork(context, input, stage, done);
+    const { kind, input: stageInput, prepare, timeoutMs } = stageWork(context, input, stage, done);
     const item = await context.child(stage, kind, stageInput, {
+      ...(timeoutMs !== undefined && { timeoutMs }),
       prepare: async (tx, id) => {
         await context.phaseIn(tx, stage);
         await prepare?.(tx, id);
@@ -87,17 +90,6 @@ export class PipelineHandler implements WorkHandler<PipelineInput, PipelineOutpu
   }
 
   async cleanUp(context: WorkContext): Promise<void> {
-    // A stage that is being cancelled puts its own things in order first.
-    const unfinished = await this.#store.db
-      .selectFrom('work_items')
-      .select(['id', 'child_key', 'kind', 'input'])
-      .where('parent_id', '=', context.id)
-      .where('state', 'in', ['queued', 'running', 'waiting'])
-      .where('kind', '!=', 'release')
-      .executeTakeFirst();
-    if (unfinished?.child_key != null) {
-      await context.child(unfinished.child_key, unfinished.kind as WorkKind, JSON.parse(unfinished.input));
-    }
     await this.#giveBack(context);
   }
 }
@@ -120,7 +112,7 @@ function stageWork(
         ...(input.serverId !== undefined && { serverId: input.serverId }),
         ...(input.buildRequirements !== undefined && input.buildRequirements),
       };
-      return { kind: 'build', input: request, prepare: (tx, id) => insertBuild(tx, id, request) };
+      return { kind: 'build', input: request, prepare: (tx, id) => insertBuild(tx, id, request), timeoutMs: limits.buildTimeoutMs };
     }
     case 'deploy': {
       const artifacts: ArtifactSelection = { buildId: done['build'] ?? '' };
@@ -136,7 +128,7 @@ function stageWork(
           extraArtifactIds: environmentConfig.extraArtifactIds,
         }),
       };
-      return { kind: 'deployment', input: deployment, prepare: insertDeployment };
+      return { kind: 'deployment', input: deployment, prepare: insertDeployment, timeoutMs: limits.deploymentTimeoutMs };
     }
     case 'boot': {
       const { boot } = environmentConfig;

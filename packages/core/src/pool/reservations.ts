@@ -149,14 +149,18 @@ export async function release(
     .returningAll()
     .executeTakeFirst();
   if (ended === undefined) return;
+  // Summed anew instead of subtracted: fractions of gigabytes would leave crumbs.
+  const held = (column: 'slots' | 'cpu' | 'memory_mb' | 'storage_gb') =>
+    sql<number>`(select coalesce(sum(${sql.ref(column)}), 0) from reservations
+      where resource_id = ${ended.resource_id} and state = 'active')`;
   const resource = await tx.db
     .updateTable('resources')
-    .set((eb) => ({
-      slots_used: eb('slots_used', '-', ended.slots),
-      cpu_used: eb('cpu_used', '-', ended.cpu),
-      memory_mb_used: eb('memory_mb_used', '-', ended.memory_mb),
-      storage_gb_used: eb('storage_gb_used', '-', ended.storage_gb),
-    }))
+    .set({
+      slots_used: held('slots'),
+      cpu_used: held('cpu'),
+      memory_mb_used: held('memory_mb'),
+      storage_gb_used: held('storage_gb'),
+    })
     .where('id', '=', ended.resource_id)
     .returning('kind')
     .executeTakeFirst();

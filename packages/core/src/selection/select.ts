@@ -1,9 +1,11 @@
+import type { SelectQueryBuilder } from 'kysely';
 import type { Clock, Random } from '../contracts/runtime.ts';
 import { BringupError, type ErrorDetails } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Rejection, ScoredCandidate } from '../model/requirements.ts';
 import { reserve, type CapacityRequest, type Reservation } from '../pool/reservations.ts';
 import { newId } from '../runtime.ts';
+import type { Schema } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { explain } from './explain.ts';
 
@@ -74,47 +76,28 @@ export class Selection {
     });
     if (granted !== undefined) return granted;
     const rejections = await explain(this.#store, request);
-    return { success: false, rejections, temporary: rejections.some((rejection) => rejection.temporary) };
+    return { success: false, rejections, temporary: await this.#couldFit(request) };
+  }
+
+  /** Whether a resource meets everything that does not change by itself. */
+  async #couldFit(request: CapacityRequest): Promise<boolean> {
+    const [first] = await suitable(this.#store.db, request).limit(1).execute();
+    return first !== undefined;
   }
 
   async #candidates(db: Pick<Store['db'], 'selectFrom'>, request: CapacityRequest): Promise<ScoredCandidate[]> {
-    const { use, minimum } = request;
-    let query = db
-      .selectFrom('offers')
-      .innerJoin('resources', 'resources.id', 'offers.resource_id')
-      .select(['resources.id', 'resources.name', 'offers.load'])
-      .where('offers.kind', '=', request.kind)
-      .where('offers.architecture', '=', request.architecture)
+    const { use, preferred } = request;
+    const query = suitable(db, request)
       .where('offers.open', '=', 1)
       .where((eb) => eb(eb('slots_total', '-', eb.ref('slots_used')), '>=', use.slots))
       .where((eb) => eb(eb('cpu_total', '-', eb.ref('cpu_used')), '>=', use.cpu))
       .where((eb) => eb(eb('memory_mb_total', '-', eb.ref('memory_mb_used')), '>=', use.memoryMb))
-      .where((eb) => eb(eb('storage_gb_total', '-', eb.ref('storage_gb_used')), '>=', use.storageGb))
-      .where('cpu_total', '>=', minimum.cpu)
-      .where('memory_mb_total', '>=', minimum.memoryMb)
-      .where('storage_gb_total', '>=', minimum.storageGb);
-    for (const group of request.traits) {
-      query = query.where((eb) =>
-        eb.exists(
-          eb
-            .selectFrom('traits')
-            .select('traits.trait')
-            .whereRef('traits.resource_id', '=', 'offers.resource_id')
-            .where(
-              'traits.trait',
-              'in',
-              group.map(({ trait }) => trait),
-            ),
-        ),
-      );
-    }
-    if (request.only !== undefined) query = query.where('offers.resource_id', '=', request.only);
+      .where((eb) => eb(eb('storage_gb_total', '-', eb.ref('storage_gb_used')), '>=', use.storageGb));
     const rows = await query
       .orderBy('offers.load')
       .orderBy('offers.resource_id')
       .limit(limits.selectionCandidates)
       .execute();
-    const { preferred } = request;
     if (preferred !== undefined && !rows.some((row) => row.id === preferred)) {
       const [row] = await query.where('offers.resource_id', '=', preferred).execute();
       if (row !== undefined) rows.push(row);
@@ -125,8 +108,44 @@ export class Selection {
   }
 }
 
+type Candidate = { readonly id: string; readonly name: string; readonly load: number };
+
+/** Resources that meet what does not depend on the moment: architecture, traits and size. */
+function suitable(
+  db: Pick<Store['db'], 'selectFrom'>,
+  request: CapacityRequest,
+): SelectQueryBuilder<Schema, 'offers' | 'resources', Candidate> {
+  const { use, minimum } = request;
+  let query = db
+    .selectFrom('offers')
+    .innerJoin('resources', 'resources.id', 'offers.resource_id')
+    .select(['resources.id', 'resources.name', 'offers.load'])
+    .where('offers.kind', '=', request.kind)
+    .where('offers.architecture', '=', request.architecture)
+    .where('slots_total', '>=', use.slots)
+    .where('cpu_total', '>=', Math.max(use.cpu, minimum.cpu))
+    .where('memory_mb_total', '>=', Math.max(use.memoryMb, minimum.memoryMb))
+    .where('storage_gb_total', '>=', Math.max(use.storageGb, minimum.storageGb));
+  for (const group of request.traits) {
+    query = query.where((eb) =>
+      eb.exists(
+        eb
+          .selectFrom('traits')
+          .select('traits.trait')
+          .whereRef('traits.resource_id', '=', 'offers.resource_id')
+          .where(
+            'traits.trait',
+            'in',
+            group.map(({ trait }) => trait),
+          ),
+      ),
+    );
+  }
+  return request.only === undefined ? query : query.where('offers.resource_id', '=', request.only);
+}
+
 function score(
-  row: { readonly id: string; readonly name: string; readonly load: number },
+  row: Candidate,
   preferred: string | undefined,
 ): ScoredCandidate {
   const parts = { preferred: row.id === preferred ? 100 : 0, idle: 100 * (1 - row.load) };

@@ -1,5 +1,4 @@
 import type { ArtifactRepository, NewArtifact } from '../artifacts/repository.ts';
-import { sleep } from '../async.ts';
 import type { FailureReport } from '../consoles/failure-report.ts';
 import { ConsoleSession } from '../consoles/console-session.ts';
 import { ConsoleShell } from '../consoles/console-shell.ts';
@@ -108,6 +107,23 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
       ),
     );
     const signal = AbortSignal.any([context.signal, timer.signal]);
+    try {
+      return await this.#results(context, tests, deployment, log, signal);
+    } catch (error) {
+      context.signal.throwIfAborted();
+      // What was aborted in the middle by the time-out is overdue, not cancelled.
+      throw timer.signal.aborted ? timer.signal.reason : error;
+    }
+  }
+
+  async #results(
+    context: WorkContext<Checkpoint>,
+    tests: TestConfig,
+    deployment: DeploymentRecord,
+    log: LogWriter,
+    signal: AbortSignal,
+  ): Promise<ConsoleResults> {
+    const { clock } = context;
     if (tests.from === 'shell') return { report: await this.#remoteTests(context, tests, log, signal) };
     await using session = await this.#openHost(deployment, signal);
     const history = await this.#services.logs.stat(bootLogId(deployment.bootId ?? ''));
@@ -165,23 +181,27 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
     log: LogWriter,
     signal: AbortSignal,
   ): Promise<TestReport> {
-    await using sessions = new SessionHolder(() => this.#services.connectors.openShell(tests.target, { signal }));
+    const { clock } = context;
+    await using sessions = new SessionHolder(() => this.#services.connectors.openShell(tests.target, { signal }), {
+      clock,
+      signal,
+    });
     return this.#eachCommand(context, tests.commands, async (command, index) => {
       const folder = remoteFolder(context.id, index);
       const logStart = context.checkpoint?.logStart ?? log.sizeBytes;
       await context.save({ done: [], ...context.checkpoint, logStart });
-      await startDetached(await sessions.get(), folder, command.argv, { signal });
+      await sessions.run((session) => startDetached(session, folder, command.argv, { signal }));
       const exitCode = await followDetached({
         connect: () => sessions.get(),
         folder,
         offset: log.sizeBytes - logStart,
         signal,
-        pause: (delayMs) => sleep(context.clock, delayMs, signal),
+        clock,
         onBytes: (bytes) => log.append(bytes),
       });
       await log.flush();
       const output = await this.#logFrom(log.logId, logStart);
-      await endRemote(await sessions.get(), folder, signal);
+      await sessions.run((session) => endRemote(session, folder, signal));
       return { exitCode, output };
     });
   }

@@ -1,8 +1,9 @@
-import type { CallOptions } from '../contracts/runtime.ts';
+import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import type { ShellSession } from '../contracts/shell.ts';
-import { BringupError, isBringupError } from '../errors.ts';
+import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { pollScript, startScript, stopScript } from './detached-scripts.ts';
+import { Reconnects } from './session.ts';
 
 /** News of a detached command. */
 export interface DetachedNews {
@@ -103,8 +104,8 @@ export interface FollowOptions {
   /** Told when the command's note changes. */
   readonly onNote?: (note: string) => Promise<void>;
   readonly signal: AbortSignal;
-  /** Waits before another try. */
-  readonly pause: (delayMs: number) => Promise<void>;
+  /** The time between reconnects. */
+  readonly clock: Clock;
 }
 
 /**
@@ -116,13 +117,13 @@ export interface FollowOptions {
  */
 export async function followDetached(options: FollowOptions): Promise<number> {
   let { offset } = options;
-  let failures = 0;
+  const reconnects = new Reconnects(options.clock, options.signal);
   let note = '';
   for (;;) {
     try {
       const session = await options.connect();
       const news = await pollDetached(session, options.folder, offset, { signal: options.signal });
-      failures = 0;
+      reconnects.succeeded();
       await options.onBytes(news.bytes);
       offset += news.bytes.byteLength;
       if (news.note !== note) await options.onNote?.(news.note);
@@ -137,14 +138,7 @@ export async function followDetached(options: FollowOptions): Promise<number> {
         { retryable: true, details: { folder: options.folder, state: news.state } },
       );
     } catch (error) {
-      if (!isConnectionTrouble(error) || options.signal.aborted) throw error;
-      failures += 1;
-      if (failures > limits.reconnectAttempts) throw error;
-      await options.pause(limits.reconnectBackoffMs * 2 ** (failures - 1));
+      await reconnects.pauseAfter(error);
     }
   }
-}
-
-function isConnectionTrouble(error: unknown): boolean {
-  return isBringupError(error, 'connection-lost', 'connection-failed', 'deadline-exceeded');
 }

@@ -1,13 +1,68 @@
+import { sleep } from '../async.ts';
+import type { Clock } from '../contracts/runtime.ts';
 import type { ShellSession } from '../contracts/shell.ts';
+import { isBringupError, type ErrorCode } from '../errors.ts';
+import { limits } from '../limits.ts';
+
+/** A connection broke or could not be made, which says nothing about what it was used for. */
+const connectionTrouble: readonly ErrorCode[] = ['connection-lost', 'connection-failed', 'deadline-exceeded'];
+
+/** How often and how patiently a broken connection is made anew. */
+export class Reconnects {
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  readonly #alsoFor: readonly ErrorCode[];
+  #failures = 0;
+
+  /** @param alsoFor - codes of errors that pass like connection trouble. */
+  constructor(clock: Clock, signal: AbortSignal, alsoFor: readonly ErrorCode[] = []) {
+    this.#clock = clock;
+    this.#signal = signal;
+    this.#alsoFor = alsoFor;
+  }
+
+  /** The connection works: the next trouble is the first again. */
+  succeeded(): void {
+    this.#failures = 0;
+  }
+
+  /** Pauses before another try. @throws `error` when it is no connection trouble or there was too much of it. */
+  async pauseAfter(error: unknown): Promise<void> {
+    this.#failures += 1;
+    const passing = isBringupError(error, ...connectionTrouble, ...this.#alsoFor);
+    if (!passing || this.#failures > limits.reconnectAttempts || this.#signal.aborted) throw error;
+    await sleep(this.#clock, limits.reconnectBackoffMs * 2 ** (this.#failures - 1), this.#signal);
+  }
+}
 
 /** A session that is made when it is first needed, and made anew once it has ended. */
 export class SessionHolder implements AsyncDisposable {
   readonly #open: () => Promise<ShellSession>;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
   #current: { session: ShellSession; ended: boolean } | undefined;
   #opening: Promise<ShellSession> | undefined;
 
-  constructor(open: () => Promise<ShellSession>) {
+  /** @param bounds - the time between reconnects, and what ends them. */
+  constructor(open: () => Promise<ShellSession>, bounds: { readonly clock: Clock; readonly signal: AbortSignal }) {
     this.#open = open;
+    this.#clock = bounds.clock;
+    this.#signal = bounds.signal;
+  }
+
+  /**
+   * Runs something that may be run again; when the connection breaks, it is, on a new one.
+   * @throws what it throws, and those of the connector when the target stays out of reach.
+   */
+  async run<T>(act: (session: ShellSession) => Promise<T>): Promise<T> {
+    const reconnects = new Reconnects(this.#clock, this.#signal);
+    for (;;) {
+      try {
+        return await act(await this.get());
+      } catch (error) {
+        await reconnects.pauseAfter(error);
+      }
+    }
   }
 
   /** A session that is not known to be broken. @throws those of the connector. */
