@@ -84,6 +84,7 @@ export class Pool {
   ): Promise<T> {
     for (;;) {
       const member = await this.#acquire(options.signal, options.urgent === true);
+      const alone = member.used === 1;
       try {
         throwIfAborted(options.signal, 'command');
         return await member.connection.exec(line, (channel, connection) => {
@@ -91,11 +92,11 @@ export class Pool {
           return attach(channel, connection);
         });
       } catch (error) {
+        const tooMany = error instanceof ChannelRefused && !alone;
+        // Before the release lets the next one in: it would be refused too.
+        if (tooMany) lowerCapacity(member);
         this.#release(member);
-        if (!(error instanceof ChannelRefused) || member.used === 0) throw error;
-        // The server takes fewer commands than we thought: it has just said how many.
-        if (member.used >= member.capacity) member.reserve = 0;
-        else member.capacity = member.used;
+        if (!tooMany) throw error;
       }
     }
   }
@@ -226,4 +227,11 @@ export class Pool {
       );
     }
   }
+}
+
+/** The server takes fewer commands than we thought: all but the one it has just refused. */
+function lowerCapacity(member: Member): void {
+  const taken = member.used - 1;
+  if (taken >= member.capacity) member.reserve = 0;
+  else member.capacity = Math.max(1, taken);
 }
