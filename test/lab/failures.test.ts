@@ -169,6 +169,7 @@ describe('With machines of its own,', () => {
       const pipeline = await runPipeline(lab, request);
       expect(stagesOf(pipeline)).toBe('failed skipped skipped skipped');
       expect(pipeline.error?.code).toBe('disk-full');
+      expect(pipeline.errorMessage).toContain(`no space left on device in ${workspace}`);
       expect(await textOf(lab.pipelines.getStageLogs(pipeline.id, 'build'))).toContain('after 4000\n');
       await expectNothingLeft(lab, own);
     });

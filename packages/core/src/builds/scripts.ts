@@ -74,7 +74,11 @@ export src out
 cd -- "$src" || exit 1
 sh -c "$recipe" bringup-recipe "$@" && exit 0
 status=$?
-if full; then printf 'disk-full\\n' > "$job/failure"; fi
+if full || tail -c 65536 "$job/log" 2> /dev/null | grep -q 'No space left on device'; then
+  # The job's files go anyway; without them there is room to say why.
+  rm -rf -- "$src" "$out"
+  fail disk-full "no space left on device in $job while building"
+fi
 exit "$status"
 `;
 

@@ -6,7 +6,8 @@
  *     running/   made by the one supervisor that goes on
  *     pid        process id and start time of its supervisor, which leads a session of its own
  *     log        standard output and error, byte for byte
- *     exit       exit status, present once it has ended
+ *     exit       exit status, present once it has ended; its room is taken beforehand, as `exit.new`,
+ *                so that a command which fills the disk can still tell how it ended
  *     note       one line the command may leave about how far it is
  */
 
@@ -29,7 +30,7 @@ mkdir running 2> /dev/null || exit 0
 trap : TERM INT HUP
 printf '%s %s\\n' "$$" "$(start_time $$)" > pid.new && mv pid.new pid
 "$@" > log 2>&1 < /dev/null
-printf '%s\\n' "$?" > exit.new && mv exit.new exit
+printf '%-8s\\n' "$?" 1<> exit.new && mv exit.new exit
 `;
 
 /**
@@ -43,6 +44,8 @@ shift
 mkdir -p -- "$dir"
 cd -- "$dir"
 launch() {
+  # An external command: it tells why it can't write.
+  [ -s exit.new ] || printf '%-8s\\n' '' | LC_ALL=C cat > exit.new
   : >> log
   setsid sh -c "$supervisor" bringup-job "$dir" "$@" > /dev/null 2>&1 < /dev/null &
 }
@@ -73,7 +76,8 @@ while :; do
   pid=
   # Looked at before the log's size: what has ended writes no more.
   if [ -e exit ]; then
-    state="exited $(cat exit)"
+    read -r status < exit
+    state="exited $status"
   elif [ -s pid ]; then
     read -r pid start < pid
     if [ "$(start_time "$pid")" != "$start" ] && [ ! -e exit ]; then state='lost -'; fi
@@ -103,6 +107,6 @@ n=0
 while [ ! -e exit ] && [ "$n" -lt "$2" ]; do n=$((n + 1)); sleep 0.1; done
 if [ ! -e exit ]; then
   kill -KILL "-$pid" 2> /dev/null
-  echo 137 > exit.new && mv exit.new exit
+  printf '%-8s\\n' 137 1<> exit.new && mv exit.new exit
 fi
 `;
