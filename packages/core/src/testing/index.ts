@@ -30,3 +30,18 @@ export { memoryPower, MemoryPowerOutlet, type MemoryPowerOptions } from './memor
 export { powerContract, type PowerContractFixture, type PowerContractOptions } from './power-contract.ts';
 export { memoryFlash, MemoryFlashStation, type MemoryFlashOptions } from './memory-flash.ts';
 export { flashContract, type FlashContractFixture, type FlashContractOptions } from './flash-contract.ts';
+export {
+  memoryLab,
+  type MemoryBoardOptions,
+  type MemoryHostOptions,
+  type MemoryLab,
+  type MemoryLabOptions,
+  type MemoryServerOptions,
+} from './memory-lab.ts';
+export {
+  plainMemoryBuild,
+  type MemoryBuild,
+  type MemoryBuildFunction,
+  type MemoryRepository,
+} from './memory-build.ts';
+export type { MemoryMachine, MemoryToolchain } from './memory-machine.ts';

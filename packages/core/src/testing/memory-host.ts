@@ -18,6 +18,8 @@ export interface MemoryFaults {
   refuseConnection: boolean;
   /** Connecting fails with `authentication-failed`. */
   rejectAuthentication: boolean;
+  /** Connecting fails with this, such as `host-key-changed`. */
+  failConnection: BringupError | undefined;
   /** Whatever is started now gets no answer, ever: it ends by its deadline, an abort or a drop. */
   hang: boolean;
   /** This many of the next uploads are stored with one byte changed. */
@@ -40,6 +42,7 @@ export class MemoryHost {
   readonly faults: MemoryFaults = {
     refuseConnection: false,
     rejectAuthentication: false,
+    failConnection: undefined,
     hang: false,
     corruptUploads: 0,
     corruptDownloads: 0,

@@ -18,7 +18,7 @@ export interface MemoryHypervisorOptions {
   /** Default: the system's. */
   readonly clock?: Clock;
   /** What the hosts can do. Default: x86_64 and arm64 without KVM, 4 cores, 8 GiB. */
-  readonly capabilities?: Partial<HypervisorCapabilities>;
+  readonly capabilities?: Partial<HypervisorCapabilities> | ((hostname: string) => Partial<HypervisorCapabilities>);
   /**
    * Whether the host has a file that a VM is to be made of; a VM of files that are not there is
    * refused as QEMU does. Default: asks the host's shell (`test -f`).
@@ -79,11 +79,11 @@ export class MemoryHypervisorConnector implements HypervisorConnector {
     const bounded = { timeoutMs: limits.connectTimeoutMs, ...options };
     return withDeadline(this.#clock, `connecting to the hypervisor of ${hostname}`, bounded, async () => {
       this.#takeFault('connect');
-      const { fileExists } = this.#options;
+      const { fileExists, capabilities } = this.#options;
       const session = new MemoryHypervisor({
         host: this.host(hostname),
         clock: this.#clock,
-        capabilities: { ...defaultCapabilities, ...this.#options.capabilities },
+        capabilities: { ...defaultCapabilities, ...(typeof capabilities === 'function' ? capabilities(hostname) : capabilities) },
         fileExists: async (path) =>
           fileExists === undefined ? (await shell.exec(['test', '-f', path])).exitCode === 0 : fileExists(path),
         takeFault: (call) => this.#takeFault(call),

@@ -87,6 +87,7 @@ class InMemoryShell implements MemoryShell {
     if (host.faults.rejectAuthentication) {
       throw new BringupError('authentication-failed', `${hostname} does not let ${username} in.`, { details: { hostname, username } });
     }
+    if (host.faults.failConnection !== undefined) throw host.faults.failConnection;
     const session = new MemorySession(this.#clock, host, username);
     this.#sessions.add(session);
     void session.closed.then(() => this.#sessions.delete(session));

@@ -1,0 +1,190 @@
+import type { Logger } from '../contracts/runtime.ts';
+import { openLab, type Lab } from '../lab.ts';
+import type { Board, BoardRegistration, BuildServer, BuildServerRegistration, Host, HostRegistration } from '../model/resource.ts';
+import type { HypervisorCapabilities } from '../contracts/hypervisor.ts';
+import { silentLogger } from '../runtime.ts';
+import { fakeClock, type FakeClock } from './clock.ts';
+import { memoryArtifactStorage, type MemoryArtifactStorage } from './memory-artifact-storage.ts';
+import { memoryBuildScripts, plainMemoryBuild, type MemoryBuildFunction, type MemoryRepository } from './memory-build.ts';
+import { MemoryController } from './memory-controller.ts';
+import { MemoryJobs } from './memory-detached.ts';
+import { memoryGuests, type MemoryBoot } from './memory-guest.ts';
+import { memoryHypervisor, type MemoryHypervisorConnector } from './memory-hypervisor.ts';
+import { memoryMachineScripts, type MemoryMachine } from './memory-machine.ts';
+import { memoryShell, type MemoryShell } from './memory-shell.ts';
+import { MemoryDatabase } from './memory-store.ts';
+import { seededRandom } from './random.ts';
+
+/** Options of {@link memoryLab}. */
+export interface MemoryLabOptions {
+  /** Plays the recipe of every build. Default: {@link plainMemoryBuild}. */
+  readonly build?: MemoryBuildFunction;
+  /** What build servers can fetch, by URL or path. A repository that is not named here is missing. */
+  readonly repositories?: Readonly<Record<string, MemoryRepository>>;
+  /** The guest that every VM boots. Default {@link memoryGuests}`.passes`. */
+  readonly guest?: MemoryBoot;
+  /** Default: a new one. */
+  readonly clock?: FakeClock;
+  /** Of ids. Default 1. */
+  readonly seed?: number;
+  /** Default: silent. */
+  readonly logger?: Logger;
+}
+
+/** A machine of a {@link MemoryLab} and how it is registered; all of it has defaults. */
+export type MemoryServerOptions = Partial<BuildServerRegistration> & { readonly machine?: MemoryMachine };
+
+/** As {@link MemoryServerOptions}, for a host. */
+export type MemoryHostOptions = Partial<HostRegistration> & {
+  readonly machine?: MemoryMachine;
+  /** Of its hypervisor. Default: x86_64 and arm64 without KVM, and the machine's cores and memory. */
+  readonly capabilities?: Partial<HypervisorCapabilities>;
+};
+
+/** As {@link MemoryServerOptions}, for a board. */
+export type MemoryBoardOptions = Partial<BoardRegistration> & { readonly machine?: MemoryMachine };
+
+/** A lab in memory, and the world around it. */
+export interface MemoryLab extends Lab {
+  /** Time stands still until it is moved: `await lab.clock.runUntil(lab.builds.waitForBuild(id))`. */
+  readonly clock: FakeClock;
+  /** The targets and what goes wrong with them. */
+  readonly shell: MemoryShell;
+  /** The VMs and what goes wrong with them. */
+  readonly hypervisor: MemoryHypervisorConnector;
+  readonly storage: MemoryArtifactStorage;
+  /** What build servers can fetch; can be changed at any time. */
+  readonly repositories: Map<string, MemoryRepository>;
+  /** Registers a build server; `build1`, `build2`… unless named. @throws as `registerServer`. */
+  addServer(options?: MemoryServerOptions): Promise<BuildServer>;
+  /** Registers a host; `host1`, `host2`… unless named. @throws as `registerHost`. */
+  addHost(options?: MemoryHostOptions): Promise<Host>;
+  /** Registers a board; `board1`, `board2`… unless named. @throws as `registerBoard`. */
+  addBoard(options?: MemoryBoardOptions): Promise<Board>;
+  /** Cuts a machine's power and brings it back: connections, commands and VMs are gone, files are not. */
+  reboot(hostname: string): void;
+  /** Kills the lab as SIGKILL does a process: nothing is handed back, nothing more is written. */
+  crash(): Promise<void>;
+  /** Opens the lab again, after it was disposed of or crashed, in the same world. */
+  reopen(): Promise<MemoryLab>;
+}
+
+/**
+ * A whole lab in memory, for unit tests of programs that use the SDK: SQLite, artifacts, build
+ * servers, hosts and boards in memory, simulated time, seeded ids. Commands, scripts and consoles
+ * behave as on real machines; builds and guests are functions.
+ *
+ * @example
+ * ```ts
+ * await using lab = await memoryLab({ repositories: { 'https://git.example/linux.git': { branches: { main: 'a'.repeat(40) } } } });
+ * await lab.addServer();
+ * const build = await lab.builds.submitBuild({
+ *   sourceRepository: 'https://git.example/linux.git',
+ *   targetArchitecture: 'x86_64',
+ *   buildConfig: { recipe: 'kernel' },
+ * });
+ * const { status } = await lab.clock.runUntil(lab.builds.waitForBuild(build.id));
+ * ```
+ */
+export async function memoryLab(options: MemoryLabOptions = {}): Promise<MemoryLab> {
+  const world = await makeWorld(options);
+  return open(world);
+}
+
+interface World {
+  readonly options: MemoryLabOptions;
+  readonly database: MemoryDatabase;
+  readonly clock: FakeClock;
+  readonly random: ReturnType<typeof seededRandom>;
+  readonly storage: MemoryArtifactStorage;
+  readonly repositories: Map<string, MemoryRepository>;
+  readonly machines: Map<string, MemoryMachine>;
+  readonly capabilities: Map<string, Partial<HypervisorCapabilities>>;
+  readonly jobs: MemoryJobs;
+  readonly shell: MemoryShell;
+  readonly hypervisor: MemoryHypervisorConnector;
+}
+
+async function makeWorld(options: MemoryLabOptions): Promise<World> {
+  const clock = options.clock ?? fakeClock();
+  const repositories = new Map(Object.entries(options.repositories ?? {}));
+  const machines = new Map<string, MemoryMachine>();
+  const capabilities = new Map<string, Partial<HypervisorCapabilities>>();
+  const jobs = new MemoryJobs();
+  const machineOf = (hostname: string): MemoryMachine => machines.get(hostname) ?? {};
+  return {
+    options,
+    database: await MemoryDatabase.open(),
+    clock,
+    random: seededRandom(options.seed ?? 1),
+    storage: memoryArtifactStorage({ clock }),
+    repositories,
+    machines,
+    capabilities,
+    jobs,
+    shell: memoryShell({
+      clock,
+      scripts: new Map([
+        ...jobs.scripts,
+        ...memoryBuildScripts(repositories, options.build ?? plainMemoryBuild),
+        ...memoryMachineScripts(machineOf),
+      ]),
+    }),
+    hypervisor: memoryHypervisor({
+      clock,
+      boot: options.guest ?? memoryGuests.passes,
+      capabilities: (hostname) => {
+        const { cpuCores = 8, memoryMb = 16_384 } = machineOf(hostname);
+        return { cpuCores, memoryMb, ...capabilities.get(hostname) };
+      },
+    }),
+  };
+}
+
+async function open(world: World): Promise<MemoryLab> {
+  const { clock, shell, hypervisor, storage, repositories, machines, random } = world;
+  const process = new MemoryController();
+  const access = world.database.access();
+  const lab = await openLab({
+    store: access,
+    artifacts: storage,
+    clock: process.clock(clock),
+    random,
+    logger: world.options.logger ?? silentLogger,
+    connectors: { shell: process.shell(shell), hypervisor: process.hypervisor(hypervisor) },
+  });
+  const place = (prefix: string, named: string | undefined, machine: MemoryMachine | undefined): string => {
+    const hostname = named ?? `${prefix}${[...machines.keys()].filter((name) => name.startsWith(prefix)).length + 1}`;
+    machines.set(hostname, machine ?? machines.get(hostname) ?? {});
+    return hostname;
+  };
+  return {
+    ...lab,
+    clock,
+    shell,
+    hypervisor,
+    storage,
+    repositories,
+    addServer: ({ machine, ...registration } = {}) =>
+      lab.buildServers.registerServer({ ...registration, hostname: place('build', registration.hostname, machine) }),
+    addHost: ({ machine, capabilities, ...registration } = {}) => {
+      const hostname = place('host', registration.hostname, machine);
+      world.capabilities.set(hostname, capabilities ?? {});
+      return lab.hosts.registerHost({ ...registration, hostname });
+    },
+    addBoard: ({ machine, ...registration } = {}) => {
+      const hostname = place('board', registration.hostname, machine);
+      return lab.boards.registerBoard({ name: hostname, boardType: 'evaluation', ...registration, hostname });
+    },
+    reboot: (hostname) => {
+      world.jobs.killAll(hostname);
+      for (const { name } of hypervisor.host(hostname).list()) hypervisor.host(hostname).destroy(name);
+      shell.host(hostname).dropConnections();
+    },
+    crash: async () => {
+      access.cut();
+      await process.kill();
+    },
+    reopen: () => open(world),
+  };
+}
