@@ -79,7 +79,7 @@ async function start(lab: Lab, plan: Plan, signal: AbortSignal): Promise<Pipelin
 /** Shows a pipeline to its end. When the program is to stop, so is the pipeline, and nothing of it stays. */
 async function watchToEnd(lab: Lab, { id }: Pipeline, resumed: boolean, { signal }: Stop): Promise<Pipeline> {
   try {
-    return await watchPipeline({ lab, id, terminal, resumed, signal });
+    return await watchPipeline({ lab, id, terminal, resumed, hasMovedBytes: (workId) => moved.has(workId), signal });
   } catch (error) {
     if (signal.aborted) {
       await stopPipeline(lab, id);
@@ -89,13 +89,14 @@ async function watchToEnd(lab: Lab, { id }: Pipeline, resumed: boolean, { signal
   }
 }
 
-/** Transfers that are over; their last report may come twice. */
-const transferred = new Set<string>();
+/** Work that has moved bytes, and its files that are over: their last report may come twice. */
+const moved = new Map<string, Set<string>>();
 
 function showTransfer({ workId, direction, filename, transferredBytes, totalBytes }: TransferReport): void {
-  const key = `${workId} ${direction} ${filename}`;
-  if (transferred.has(key)) return;
-  if (transferredBytes === totalBytes) transferred.add(key);
+  const done = moved.get(workId) ?? new Set();
+  moved.set(workId, done);
+  if (done.has(filename)) return;
+  if (transferredBytes === totalBytes) done.add(filename);
   const label = direction === 'download' ? 'collect' : 'deploy';
   terminal.progress(label, totalBytes === 0 ? 1 : transferredBytes / totalBytes, `${formatBytes(transferredBytes)}  ${filename}`);
 }
