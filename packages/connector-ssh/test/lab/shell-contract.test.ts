@@ -4,12 +4,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { shellContract } from '@bringup/core/testing';
-import { it } from 'vitest';
+import { describe } from 'vitest';
 import { sshdSkipped, startSshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh } from '../../src/index.ts';
 
-if (sshdSkipped) it.skip('shell contract: ssh (no sshd here)');
-else shellContract({
+describe.skipIf(sshdSkipped)('a real sshd', () => shellContract({
   name: 'ssh',
   async setup() {
     const sshd = await startSshd();
@@ -35,4 +34,4 @@ else shellContract({
       },
     };
   },
-});
+}));
