@@ -8,7 +8,7 @@ import { describe } from 'vitest';
 import { sshdSkipped, startSshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh } from '../../src/index.ts';
 
-describe.skipIf(sshdSkipped)('a real sshd', () => shellContract({
+describe.skipIf(sshdSkipped)('a real sshd', () => void shellContract({
   name: 'ssh',
   async setup() {
     const sshd = await startSshd();
