@@ -81,11 +81,18 @@ async function watchToEnd(lab: Lab, { id }: Pipeline, resumed: boolean, { signal
   try {
     return await watchPipeline({ lab, id, terminal, resumed, hasMovedBytes: (workId) => moved.has(workId), signal });
   } catch (error) {
-    if (signal.aborted) {
-      await stopPipeline(lab, id);
-      terminal.success('Stopped: the VM, the processes and the reservations are gone.');
-    }
+    if (signal.aborted) await putAway(lab, id);
     throw error;
+  }
+}
+
+async function putAway(lab: Lab, id: string): Promise<void> {
+  try {
+    await stopPipeline(lab, id);
+    terminal.success('Stopped: the VM, the processes and the reservations are gone.');
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    terminal.failure(`Not everything could be put away (${why}). Start the quickstart again, and it tries once more.`);
   }
 }
 

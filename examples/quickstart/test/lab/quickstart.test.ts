@@ -132,6 +132,18 @@ describe('a stopped quickstart', () => {
     await expectNothingLeft();
   });
 
+  test('leaves at once at a second Ctrl-C, and the next start puts away what was left', async () => {
+    await slowBuild();
+    const run = example.start();
+    await run.said('CC      build/lib/list.c.o');
+    run.kill('SIGINT');
+    await run.said('Stopping');
+    run.kill('SIGINT');
+    expect(await run.ended).toMatchObject({ status: 130 });
+    expect((await example.run()).status).toBe(0);
+    await expectNothingLeft();
+  });
+
   test('starts anew the next time', async () => {
     await slowBuild();
     const run = example.start();
