@@ -7,6 +7,7 @@ import type { ByteSource, DownloadOptions, TransferReceipt, UploadOptions } from
 import { BringupError } from '../errors.ts';
 import { type Deadline, startDeadline } from './deadline.ts';
 import { fileChunks, isFileSource } from './file-source.ts';
+import { partName, removeDeadParts } from './part-name.ts';
 import { ProgressReporter } from './progress.ts';
 import { checkReceipt, checksumError, transferError, unstalled } from './transfer-checks.ts';
 
@@ -24,12 +25,13 @@ export async function storeFile(
   deadline: Deadline,
   source: ByteSource,
   path: string,
-  partName: string,
+  id: string,
   options: UploadOptions,
 ): Promise<TransferReceipt> {
-  const part = join(dirname(path), partName);
+  const part = join(dirname(path), await partName(id));
   const progress = new ProgressReporter(clock, source.sizeBytes, options.onProgress);
   try {
+    await removeDeadParts(dirname(path));
     const sent = (await shareBlocks(source, part)) ?? (await writePart(clock, deadline, source, part, progress));
     await flush(part, options.mode ?? defaultFileMode);
     const stored = await hashFile(part, deadline.signal);

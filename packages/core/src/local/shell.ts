@@ -138,8 +138,7 @@ class LocalSession implements ShellSession {
     this.#checkOpen();
     checkTargetPath(path);
     using deadline = startDeadline(this.#clock, `Upload to ${path}`, options, this.#life.signal);
-    const partName = `.bringup-${newId(this.#clock, this.#random)}.part`;
-    const storing = storeFile(this.#clock, deadline, source, path, partName, options);
+    const storing = storeFile(this.#clock, deadline, source, path, newId(this.#clock, this.#random), options);
     this.#transfers.add(storing);
     try {
       return await storing;
