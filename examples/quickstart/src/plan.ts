@@ -89,12 +89,12 @@ async function linuxSource(
 /** Asked now, so that an interrupted run is continued only if the branch has not moved meanwhile. */
 async function newestCommit(repository: string, branch = 'HEAD', signal?: AbortSignal): Promise<string> {
   // The peeled commit of an annotated tag comes after the tag itself.
-  const said = await runCommand(['git', 'ls-remote', '--exit-code', '--', repository, branch, `${branch}^{}`], {
+  const said = await runCommand(['git', 'ls-remote', '--', repository, branch, `${branch}^{}`], {
     env: { GIT_TERMINAL_PROMPT: '0' },
     ...(signal !== undefined && { signal }),
   });
   const commitHash = said.split('\n').at(-1)?.split('\t')[0];
-  if (commitHash === undefined || !/^[0-9a-f]{40,64}$/.test(commitHash)) throw new Error(`${repository} has no ${branch}`);
+  if (commitHash === undefined || !/^[0-9a-f]{40,64}$/.test(commitHash)) throw new Error(`${repository} has no branch or tag '${branch}'`);
   return commitHash;
 }
 
