@@ -8,6 +8,9 @@ import { expectNothingLeft, outputOf, runPipeline, stagesOf, textOf } from '../f
 import { openLab, registerMachines, startRemoteMachines, type RemoteMachines } from '../fixtures/machines.ts';
 import { linuxPipeline, tcg } from '../fixtures/sources.ts';
 
+/** Without a compiler cache the build alone takes five minutes of CPU time. */
+const coldBuildMs = 15 * 60_000;
+
 let machines: RemoteMachines;
 let lab: Lab;
 const transfers: TransferReport[] = [];
@@ -26,7 +29,7 @@ afterAll(async () => {
 describe('Linux from source, over SSH and libvirt', () => {
   let pipeline: Pipeline;
 
-  test('is built, deployed, booted and tested', async () => {
+  test('is built, deployed, booted and tested', { timeout: coldBuildMs }, async () => {
     const bytes = await initrd('suite');
     const stored = await lab.artifacts.storeArtifact({ type: 'initrd', filename: 'initrd', architecture: 'x86_64' }, inOneChunk(bytes));
     pipeline = await runPipeline(lab, {
@@ -88,12 +91,12 @@ describe('Linux from source, over SSH and libvirt', () => {
 });
 
 describe('A Linux that does not come up', () => {
-  test('fails its boot when it finds no root file system, told by the panic', async () => {
+  test('fails its boot when it finds no init, told by the panic', async () => {
     const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'none'));
     expect(stagesOf(pipeline)).toBe('completed completed failed skipped');
     expect(pipeline.error).toMatchObject({ code: 'boot-failed', details: { stage: 'boot' } });
-    expect(pipeline.errorMessage).toContain('VFS: Unable to mount root fs');
-    await expectBootLog(pipeline, /Kernel panic - not syncing: VFS: Unable to mount root fs/);
+    expect(pipeline.errorMessage).toContain('No working init found');
+    await expectBootLog(pipeline, /Kernel panic - not syncing: No working init found/);
     await expectNothingLeft(lab, machines);
   });
 
@@ -102,7 +105,7 @@ describe('A Linux that does not come up', () => {
     expect(stagesOf(pipeline)).toBe('completed completed failed skipped');
     expect(pipeline.error?.code).toBe('boot-failed');
     const { boot } = await lab.deployments.getDeploymentStatus(outputOf(pipeline, 'deploy'));
-    expect(boot).toMatchObject({ outcome: 'failed', matched: expect.stringContaining('panic') });
+    expect(boot).toMatchObject({ outcome: 'failed', matched: 'init-killed' });
     expect(boot?.excerpt.join('\n')).toMatch(/Attempted to kill init! exitcode=0x00000300/);
     await expectBootLog(pipeline, /init gives up[^]*Kernel panic/);
     await expectNothingLeft(lab, machines);
@@ -112,7 +115,7 @@ describe('A Linux that does not come up', () => {
     const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'sleeps', booting({ timeoutMs: 12_000 })));
     expect(stagesOf(pipeline)).toBe('completed completed failed skipped');
     expect(pipeline.error?.code).toBe('boot-timeout');
-    expect(pipeline.errorMessage).toContain('Run /init as init process');
+    expect(pipeline.errorMessage).toMatch(/within 12000 ms; the console's last line is: \[ +\d+\.\d+\] \S/);
     await expectBootLog(pipeline, /Run \/init as init process/);
     await expectNothingLeft(lab, machines);
   });
@@ -131,7 +134,7 @@ describe('A Linux that does not come up', () => {
 describe('Tests by commands', () => {
   const commands = [
     { name: 'proc is mounted', argv: ['test', '-e', '/proc/version'] },
-    { name: 'arguments arrive as they are', argv: ['sh', '-c', 'test "$1" = "a  b\'$HOME"', 'sh', "a  b'$HOME"] },
+    { name: 'arguments arrive as they are', argv: ['sh', '-c', `test "$1" = 'a  b"$HOME'`, 'sh', 'a  b"$HOME'] },
     { name: 'tap', argv: ['printf', 'TAP version 13\n1..2\nok 1 - one\nok 2 - two # SKIP not here\n'] },
     { name: 'fails', argv: ['sh', '-c', 'echo to be seen; exit 7'] },
   ];
@@ -178,7 +181,7 @@ async function expectBootLog(pipeline: Pipeline, text: RegExp): Promise<void> {
 /** What tells a file that was written again from one that was left alone. */
 async function identities(folder: string): Promise<readonly string[]> {
   const names = (await readdir(folder)).toSorted();
-  return Promise.all(names.map(async (name) => stat(join(folder, name)).then(({ ino, mtimeMs, ctimeMs }) => `${name} ${ino} ${mtimeMs} ${ctimeMs}`)));
+  return Promise.all(names.map(async (name) => stat(join(folder, name)).then(({ ino, mtimeMs }) => `${name} ${ino} ${mtimeMs}`)));
 }
 
 async function* inOneChunk(bytes: Uint8Array): AsyncIterable<Uint8Array> {
