@@ -42,7 +42,7 @@ export class SshConnector implements ShellConnector {
       this.#disposal.abort();
       await Promise.all([...this.#sessions].map((session) => session[Symbol.asyncDispose]()));
       const pools = await Promise.allSettled(this.#pools.values());
-      await Promise.all(pools.map((pool) => (pool.status === 'fulfilled' ? pool.value.end() : undefined)));
+      await Promise.all(pools.map(async (pool) => (pool.status === 'fulfilled' ? pool.value.end() : undefined)));
     })();
     return this.#ending;
   }

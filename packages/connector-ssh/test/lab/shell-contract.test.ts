@@ -8,7 +8,7 @@ import { describe } from 'vitest';
 import { sshdSkipped, startSshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh } from '../../src/index.ts';
 
-describe.skipIf(sshdSkipped)('a real sshd', () => void shellContract({
+describe.skipIf(sshdSkipped)('a real sshd', () => shellContract({
   name: 'ssh',
   async setup() {
     const sshd = await startSshd();
@@ -23,7 +23,6 @@ describe.skipIf(sshdSkipped)('a real sshd', () => void shellContract({
       connector,
       target: sshd.target,
       scratchDir,
-      hasPosixSh: true,
       echoServer: { socketPath },
       dropConnection: sshd.dropConnections,
       async dispose() {

@@ -19,18 +19,22 @@ export interface ArtifactStorageContractFixture {
 export interface ArtifactStorageContractOptions {
   /** The implementation, in the suite's title. */
   readonly name: string;
+  /** Tests that need one of these are left out. Default: none. */
+  readonly lacks?: readonly ('corrupt' | 'tooManyBytes')[];
   /** Called for each test. */
   readonly setup: () => Promise<ArtifactStorageContractFixture>;
 }
 
 /**
  * Registers the vitest suite that every {@link ArtifactStorage} passes. Tests of what the fixture
- * can't do are skipped.
+ * `lacks` are left out.
  * @throws `dependency-missing` outside a vitest run.
  */
-export function artifactStorageContract({ name, setup }: ArtifactStorageContractOptions): void {
+export function artifactStorageContract({ name, setup, lacks = [] }: ArtifactStorageContractOptions): void {
   const { vitest, fc } = testFramework();
   const { describe, expect, it } = vitest;
+  const needing = (ability: 'corrupt' | 'tooManyBytes'): ((title: string, test: () => Promise<void>, timeoutMs?: number) => void) =>
+    lacks.includes(ability) ? () => undefined : (title, test, timeoutMs) => it(title, test, timeoutMs);
 
   describe(`artifact storage contract: ${name}`, () => {
     let fixture: ArtifactStorageContractFixture;
@@ -230,8 +234,8 @@ export function artifactStorageContract({ name, setup }: ArtifactStorageContract
         }
       });
 
-      it('tells damaged bytes instead of ending, and is healed by the right ones', async (test) => {
-        if (fixture.corrupt === undefined) return test.skip('no way to damage a blob');
+      needing('corrupt')('tells damaged bytes instead of ending, and is healed by the right ones', async () => {
+        if (fixture.corrupt === undefined) throw new TypeError('The fixture has no corrupt; name it in `lacks`.');
         for (const bytes of [noise(3 * 1024 * 1024), noise(1), Buffer.alloc(0)]) {
           const { sha256: id } = await fixture.storage.put(streamOf([bytes]));
           await fixture.corrupt(id);
@@ -241,8 +245,8 @@ export function artifactStorageContract({ name, setup }: ArtifactStorageContract
         }
       });
 
-      it('says when it is full, keeps what it has and goes on after a deletion', async (test) => {
-        if (fixture.tooManyBytes === undefined) return test.skip('not small enough to be filled');
+      needing('tooManyBytes')('says when it is full, keeps what it has and goes on after a deletion', async () => {
+        if (fixture.tooManyBytes === undefined) throw new TypeError('The fixture has no tooManyBytes; name it in `lacks`.');
         const kept = noise(2 * 1024 * 1024);
         const { sha256: id } = await fixture.storage.put(streamOf([kept]));
         const free = await fixture.storage.freeBytes();

@@ -29,8 +29,7 @@ export function commandContract(harness: ShellHarness): void {
       );
     }, 60_000);
 
-    it('hands over arguments of any bytes unchanged to a real script', async (test) => {
-      if (!harness.fixture.hasPosixSh) return test.skip('no POSIX sh');
+    harness.needing('posix-sh')('hands over arguments of any bytes unchanged to a real script', async () => {
       const session = await harness.session();
       await fc.assert(
         fc.asyncProperty(argumentLists, async (argv) => {
@@ -53,8 +52,7 @@ export function commandContract(harness: ShellHarness): void {
       expect(await session.exec(['false'])).toMatchObject({ exitCode: 1, signal: null });
     });
 
-    it('tells an exit code above 128 from a signal', async (test) => {
-      if (!harness.fixture.hasPosixSh) return test.skip('no POSIX sh');
+    harness.needing('posix-sh')('tells an exit code above 128 from a signal', async () => {
       const session = await harness.session();
       expect(await session.exec(['sh', '-c', 'exit 143'])).toMatchObject({ exitCode: 143, signal: null });
       expect(await session.exec(['sh', '-c', 'kill -TERM $$'])).toMatchObject({ exitCode: null, signal: 'SIGTERM' });
@@ -141,8 +139,7 @@ export function commandContract(harness: ShellHarness): void {
       expect(stdout.byteLength).toBe(300_000);
     });
 
-    it('ends a command that never stops talking', async (test) => {
-      if (!harness.fixture.hasPosixSh) return test.skip('no POSIX sh');
+    harness.needing('posix-sh')('ends a command that never stops talking', async () => {
       const session = await harness.session();
       const endless = session.exec(['sh', '-c', 'while :; do echo abcdefgh >&2; done'], { maxOutputBytes: 100_000 });
       await failure(endless, 'command-failed');
@@ -165,8 +162,7 @@ export function commandContract(harness: ShellHarness): void {
       expect((await session.exec(['true'])).exitCode).toBe(0);
     });
 
-    it('sends TERM to the process of an aborted call', async (test) => {
-      if (!harness.fixture.hasPosixSh) return test.skip('no POSIX sh');
+    harness.needing('posix-sh')('sends TERM to the process of an aborted call', async () => {
       const session = await harness.session();
       const [ready, ended] = [harness.path('ready'), harness.path('ended')];
       const script = 'trap \'mkdir "$2"; exit 1\' TERM; mkdir "$1"; while :; do sleep 0.05; done';

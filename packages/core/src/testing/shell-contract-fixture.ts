@@ -6,8 +6,6 @@ export interface ShellContractFixture {
   readonly target: ShellTarget;
   /** An absolute path on the target, without symbolic links, of an empty folder for this suite. */
   readonly scratchDir: string;
-  /** Whether the target has a POSIX `sh`: the suite then runs scripts too. */
-  readonly hasPosixSh: boolean;
   /** A server on the target's side that sends back what it gets, and ends when its peer has. */
   readonly echoServer?: ForwardTarget;
   /** Cuts all connections of the connector, as a network that goes away does. */
@@ -16,10 +14,17 @@ export interface ShellContractFixture {
   readonly dispose: () => PromiseLike<void>;
 }
 
+/**
+ * What a fixture may lack: a POSIX `sh` on the target, an `echoServer`, `dropConnection`.
+ */
+export type ShellAbility = 'posix-sh' | 'echo-server' | 'drop-connection';
+
 /** What `shellContract` is given. */
 export interface ShellContractOptions {
   /** The implementation, in the suite's title. */
   readonly name: string;
+  /** Tests that need one of these are left out. Default: none. */
+  readonly lacks?: readonly ShellAbility[];
   /** Called once for the suite, and once more for the tests that dispose the connector. */
   readonly setup: () => Promise<ShellContractFixture>;
 }

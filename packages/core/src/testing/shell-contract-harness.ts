@@ -2,18 +2,32 @@ import { createHash } from 'node:crypto';
 import type { ByteSource, ShellSession } from '../contracts/shell.ts';
 import { type ErrorCode, isBringupError } from '../errors.ts';
 import { seededRandom } from './random.ts';
-import type { ShellContractFixture } from './shell-contract-fixture.ts';
+import type { ShellAbility, ShellContractFixture, ShellContractOptions } from './shell-contract-fixture.ts';
 import { testFramework } from './test-framework.ts';
 
 /** The fixture of a running suite, with what its tests share. */
 export class ShellHarness {
   readonly #setup: () => Promise<ShellContractFixture>;
+  readonly #lacks: readonly ShellAbility[];
   readonly #sessions: ShellSession[] = [];
   #fixture: ShellContractFixture | undefined;
   #paths = 0;
 
-  constructor(setup: () => Promise<ShellContractFixture>) {
+  constructor({ setup, lacks = [] }: Pick<ShellContractOptions, 'setup' | 'lacks'>) {
     this.#setup = setup;
+    this.#lacks = lacks;
+  }
+
+  /** Whether tests of the ability are to be left out. */
+  lacks(ability: ShellAbility): boolean {
+    return this.#lacks.includes(ability);
+  }
+
+  /** Registers a test, unless the fixture lacks the ability. */
+  needing(ability: ShellAbility): (name: string, test: () => Promise<void>, timeoutMs?: number) => void {
+    if (this.lacks(ability)) return () => undefined;
+    const { it } = testFramework().vitest;
+    return (name, test, timeoutMs) => it(name, test, timeoutMs);
   }
 
   async start(): Promise<void> {
@@ -50,6 +64,11 @@ export class ShellHarness {
     this.#paths += 1;
     return `${this.fixture.scratchDir}/${this.#paths}-${name}`;
   }
+}
+
+/** The mistake of a fixture that neither has an ability nor says that it lacks it. */
+export function missing(what: string): TypeError {
+  return new TypeError(`The fixture has no ${what}; name it in \`lacks\`.`);
 }
 
 /** The error `action` fails with; fails the test when it does not fail, or with another code. */

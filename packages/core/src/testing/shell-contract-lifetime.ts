@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ShellSession } from '../contracts/shell.ts';
-import { bytesSource, collect, failure, noise, readAtLeast, sha256, type ShellHarness } from './shell-contract-harness.ts';
+import { type ShellHarness, bytesSource, collect, failure, missing, noise, readAtLeast, sha256 } from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
 
 /** What connecting, forwarding, disposing and losing the connection promise. */
@@ -14,9 +14,9 @@ function forwardContract(harness: ShellHarness): void {
   const { describe, expect, it } = testFramework().vitest;
 
   describe('forward', () => {
-    it('carries bytes both ways and the end of each', async (test) => {
+    harness.needing('echo-server')('carries bytes both ways and the end of each', async () => {
       const { echoServer } = harness.fixture;
-      if (echoServer === undefined) return test.skip('no echo server');
+      if (echoServer === undefined) throw missing('echoServer');
       const session = await harness.session();
       const stream = await session.forward(echoServer);
       const bytes = noise(1024 * 1024 + 5);
@@ -24,9 +24,9 @@ function forwardContract(harness: ShellHarness): void {
       expect(sha256(await collect(stream))).toBe(sha256(bytes));
     });
 
-    it('carries several streams at a time', async (test) => {
+    harness.needing('echo-server')('carries several streams at a time', async () => {
       const { echoServer } = harness.fixture;
-      if (echoServer === undefined) return test.skip('no echo server');
+      if (echoServer === undefined) throw missing('echoServer');
       const session = await harness.session();
       const echoes = await Promise.all(
         ['one', 'two', 'three', 'four'].map(async (text) => {
@@ -49,9 +49,9 @@ function forwardContract(harness: ShellHarness): void {
       await failure(session.forward(target, { signal: AbortSignal.abort() }), 'aborted');
     });
 
-    it('ends its streams with the session', async (test) => {
+    harness.needing('echo-server')('ends its streams with the session', async () => {
       const { echoServer } = harness.fixture;
-      if (echoServer === undefined) return test.skip('no echo server');
+      if (echoServer === undefined) throw missing('echoServer');
       const session = await harness.session();
       const stream = await session.forward(echoServer);
       const closed = closeOf(stream);
@@ -119,12 +119,13 @@ function disposalContract(harness: ShellHarness): void {
 }
 
 function lostConnectionContract(harness: ShellHarness): void {
+  if (harness.lacks('drop-connection')) return;
   const { describe, expect, it } = testFramework().vitest;
 
   describe('a lost connection', () => {
-    it('rejects every call under way with connection-lost', async (test) => {
+    it('rejects every call under way with connection-lost', async () => {
       const { dropConnection, echoServer } = harness.fixture;
-      if (dropConnection === undefined) return test.skip('the connection can not be cut');
+      if (dropConnection === undefined) throw missing('dropConnection');
       const session = await harness.session();
       const path = harness.path();
       await session.upload(bytesSource(noise(32 * 1024 * 1024)), path);
@@ -152,9 +153,9 @@ function lostConnectionContract(harness: ShellHarness): void {
       expect(await session.closed).toBeInstanceOf(Error);
     });
 
-    it('rejects later calls on the session, which can still be disposed', async (test) => {
+    it('rejects later calls on the session, which can still be disposed', async () => {
       const { dropConnection } = harness.fixture;
-      if (dropConnection === undefined) return test.skip('the connection can not be cut');
+      if (dropConnection === undefined) throw missing('dropConnection');
       const session = await harness.session();
       await session.exec(['true']);
       await dropConnection();
@@ -164,9 +165,9 @@ function lostConnectionContract(harness: ShellHarness): void {
       expect(await session.closed).toBeInstanceOf(Error);
     });
 
-    it('is replaced by connecting again', async (test) => {
+    it('is replaced by connecting again', async () => {
       const { dropConnection } = harness.fixture;
-      if (dropConnection === undefined) return test.skip('the connection can not be cut');
+      if (dropConnection === undefined) throw missing('dropConnection');
       const session = await harness.session();
       await dropConnection();
       await session.closed;

@@ -40,8 +40,7 @@ export function processContract(harness: ShellHarness): void {
       await sleeper.kill(signal);
     });
 
-    it('signals the children of the process too', async (test) => {
-      if (!harness.fixture.hasPosixSh) return test.skip('no POSIX sh');
+    harness.needing('posix-sh')('signals the children of the process too', async () => {
       const session = await harness.session();
       const parent = await session.spawn(['sh', '-c', 'sleep 300 & echo started; wait']);
       const output = parent.stdout[Symbol.asyncIterator]();
@@ -87,8 +86,7 @@ export function processContract(harness: ShellHarness): void {
       expect(await cat.exited).toEqual({ exitCode: 0, signal: null });
     });
 
-    it('is not blocked by standard error that nobody reads', async (test) => {
-      if (!harness.fixture.hasPosixSh) return test.skip('no POSIX sh');
+    harness.needing('posix-sh')('is not blocked by standard error that nobody reads', async () => {
       const session = await harness.session();
       const path = harness.path();
       await session.upload(bytesSource(noise(8 * 1024 * 1024)), path);

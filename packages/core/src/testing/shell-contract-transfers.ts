@@ -40,8 +40,7 @@ function uploadContract(harness: ShellHarness): void {
       expect((await session.exec(['cat', path])).stdout).toEqual(old);
     });
 
-    it('sets the mode it is told', async (test) => {
-      if (!harness.fixture.hasPosixSh) return test.skip('no POSIX sh');
+    harness.needing('posix-sh')('sets the mode it is told', async () => {
       const session = await harness.session();
       const path = harness.path();
       await session.upload(bytesSource(Buffer.from('#!/bin/sh\necho ran "$1"\n')), path, { mode: 0o755 });

@@ -10,14 +10,14 @@ import { testFramework } from './test-framework.ts';
  * Registers the vitest suite that every `ShellConnector` passes: what the contract says about
  * argv, streams, signals, limits, transfers, forwarding and lost connections.
  *
- * Beside scripts (only with `hasPosixSh`) it runs `true false printf cat sleep env pwd sha256sum
- * mkdir ls test`. Tests of an ability the fixture does not have are skipped.
+ * Beside scripts (only with a POSIX `sh`) it runs `true false printf cat sleep env pwd sha256sum
+ * mkdir ls test`. Tests of what the fixture `lacks` are left out.
  * @throws `dependency-missing` outside a vitest run.
  */
-export function shellContract({ name, setup }: ShellContractOptions): void {
+export function shellContract(options: ShellContractOptions): void {
   const { vitest } = testFramework();
-  vitest.describe(`shell contract: ${name}`, () => {
-    const harness = new ShellHarness(setup);
+  vitest.describe(`shell contract: ${options.name}`, () => {
+    const harness = new ShellHarness(options);
     vitest.beforeAll(() => harness.start(), 60_000);
     vitest.afterEach(() => harness.disposeSessions());
     vitest.afterAll(() => harness.stop(), 60_000);

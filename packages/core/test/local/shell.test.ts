@@ -20,6 +20,7 @@ function echoServer(): Server {
 
 shellContract({
   name: 'local',
+  lacks: ['drop-connection'],
   async setup() {
     const scratchDir = await makeFolder();
     const echo = echoServer();
@@ -29,7 +30,6 @@ shellContract({
       connector,
       target,
       scratchDir,
-      hasPosixSh: true,
       echoServer: { socketPath: `${scratchDir}/echo.sock` },
       async dispose() {
         await connector[Symbol.asyncDispose]();

@@ -2,6 +2,7 @@ import { memoryShell, shellContract } from '@bringup/core/testing';
 
 shellContract({
   name: 'memory',
+  lacks: ['posix-sh'],
   async setup() {
     const connector = memoryShell();
     const host = connector.host('board1');
@@ -11,7 +12,6 @@ shellContract({
       connector,
       target: { hostname: 'board1', username: 'me' },
       scratchDir: '/scratch',
-      hasPosixSh: false,
       echoServer: { socketPath: '/run/echo.sock' },
       dropConnection: () => host.dropConnections(),
       dispose: () => connector[Symbol.asyncDispose](),
