@@ -46,7 +46,10 @@ export class EventFeed implements Disposable {
    * Calls `listener` for each event of that name (`*`: every event) from now on. A listener that
    * throws harms nobody. Dispose of the result to stop.
    */
-  async on<N extends EventName | '*'>(name: N, listener: Listeners[N]): Promise<Disposable> {
+  on(name: '*', listener: (event: LabEvent) => void): Promise<Disposable>;
+  /** The same for the events of one name. */
+  on<N extends EventName>(name: N, listener: (event: LabEvent<N>) => void): Promise<Disposable>;
+  async on(name: EventName | '*', listener: Listeners[EventName] | Listeners['*']): Promise<Disposable> {
     const heard = listener as (event: LabEvent) => void;
     const safe = (event: LabEvent): void => {
       try {

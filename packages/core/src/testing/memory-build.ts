@@ -69,7 +69,7 @@ export function memoryBuildScripts(
   return new Map<string, MemoryCommand>([
     [buildScript, (context) => runBuild(context, repositories, build)],
     [collectScript, collect],
-    [removeScript, ({ argv: [, folder = ''], fs }) => void (fs.stat(folder) && fs.remove(folder, { recursive: true }))],
+    [removeScript, ({ argv: [, folder = ''], fs }) => fs.stat(folder) && fs.remove(folder, { recursive: true })],
     [
       readNoteScript,
       ({ argv: [, path = ''], fs, stdout }) => (fs.stat(path) && stdout.write(fs.readFile(path).subarray(0, 4096))) ?? 0,

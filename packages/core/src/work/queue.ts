@@ -139,6 +139,8 @@ export async function claim(
     )
     .returningAll()
     .execute();
+  // They are updated in any order, but go by their turn.
+  rows.sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
   // An item that waited or was recovered is claimed again; it has started only once.
   for (const row of rows) if (row.fence === 1) await announce(tx, row, 'started');
   return rows;

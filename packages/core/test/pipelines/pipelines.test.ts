@@ -1,5 +1,6 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { limits, type LabEvent, type Pipeline, type StageName } from '@bringup/core';
+import { BringupError, limits, type LabEvent, type Pipeline, type StageName } from '@bringup/core';
 import { memoryGuests, memoryLab, type MemoryLab, type MemoryLabOptions } from '@bringup/core/testing';
 import { expectNothingHeld } from '../support/leftovers.ts';
 import { headCommit, kernelPipeline, repositories, textOf } from '../support/requests.ts';
@@ -52,6 +53,31 @@ describe('a pipeline', () => {
       'boot queued', 'boot succeeded', 'test queued', 'test succeeded',
     ]);
   });
+
+  it('P7: holds nothing after any end, and has begun no stage after the one that failed', () =>
+    fc.assert(
+      fc.asyncProperty(fc.constantFrom('build', 'deploy', 'boot', 'test', undefined), fc.nat(4), fc.nat(3), async (broken, drops, lostCalls) => {
+        await using lab = await labWith({
+          ...(broken === 'build' && { build: () => 2 }),
+          guest: async (guest) => {
+            if (broken === 'boot') return memoryGuests.panics(guest);
+            guest.say(broken === 'test' ? 'KTAP version 1\n1..1\nnot ok 1 a\n' : 'KTAP version 1\n1..1\nok 1 a\n');
+          },
+        });
+        if (broken === 'deploy') lab.shell.host('host1').fs.capacityBytes = 1;
+        for (let n = 0; n < lostCalls; n += 1) lab.hypervisor.failNext('getVm', new BringupError('connection-lost', 'injected', { retryable: true }));
+        const { id } = await lab.pipelines.createPipeline(kernelPipeline);
+        for (let n = 0; n < drops; n += 1) {
+          await lab.clock.advance(300);
+          for (const name of ['build1', 'host1']) lab.shell.host(name).dropConnections();
+        }
+        const done = await lab.clock.runUntil(lab.pipelines.waitForPipeline(id));
+        const failedAt = broken === undefined ? 4 : ['build', 'deploy', 'boot', 'test'].indexOf(broken);
+        expect(statuses(done)).toEqual(['build', 'deploy', 'boot', 'test'].map((_name, at) => (at < failedAt ? 'completed' : at === failedAt ? 'failed' : 'skipped')));
+        await expectNothingHeld(lab);
+      }),
+      { numRuns: 100 },
+    ));
 
   it('gives the logs of its stages byte for byte', async () => {
     await using lab = await labWith();

@@ -1,0 +1,188 @@
+CREATE TABLE artifacts (
+  id text not null primary key,
+  producer_id text not null,
+  build_id text,
+  type text not null,
+  filename text not null,
+  sha256 text not null,
+  size_bytes integer not null,
+  architecture text not null,
+  metadata text not null,
+  created_at integer not null,
+  constraint artifacts_producer_file unique (producer_id, filename));
+
+CREATE TABLE builds (
+  id text not null primary key references work_items (id) on delete cascade,
+  repository text not null,
+  branch text not null,
+  wanted_commit text,
+  commit_hash text,
+  architecture text not null,
+  config text not null,
+  server_id text,
+  succeeded_at integer);
+
+CREATE TABLE deployments (
+  id text not null primary key references work_items (id) on delete cascade,
+  target_type text not null,
+  target_id text,
+  build_id text,
+  commit_hash text,
+  artifact_ids text not null,
+  vm text,
+  boot_id text,
+  reservation_id text,
+  boot_verified integer not null,
+  boot text,
+  released_at integer);
+
+CREATE TABLE events (
+  seq integer primary key autoincrement,
+  at integer not null,
+  name text not null,
+  subject text not null,
+  data text not null);
+
+CREATE TABLE log_chunks (
+  log_id text not null references logs (id) on delete cascade,
+  start_byte integer not null,
+  bytes blob not null,
+  constraint log_chunks_key primary key (log_id, start_byte));
+
+CREATE TABLE logs (
+  id text not null primary key,
+  size_bytes integer not null,
+  ended integer not null);
+
+CREATE TABLE offers (
+  resource_id text not null references resources (id) on delete cascade,
+  kind text not null,
+  architecture text not null,
+  open integer not null,
+  load real not null,
+  constraint offers_key primary key (resource_id, architecture));
+
+CREATE TABLE pipelines (
+  id text not null primary key references work_items (id) on delete cascade,
+  name text,
+  repository text not null,
+  branch text not null,
+  architecture text not null,
+  environment_type text not null);
+
+CREATE TABLE reservations (
+  id text not null primary key,
+  resource_id text not null references resources (id),
+  holder text not null,
+  state text not null,
+  slots integer not null,
+  cpu integer not null,
+  memory_mb integer not null,
+  storage_gb real not null,
+  fence integer not null,
+  expires_at integer not null,
+  created_at integer not null,
+  ended_at integer);
+
+CREATE TABLE resources (
+  id text not null primary key,
+  kind text not null,
+  name text not null,
+  status text not null,
+  maintenance integer not null,
+  profile text not null,
+  labels text not null,
+  slots_total integer not null,
+  slots_used integer not null,
+  cpu_total integer not null,
+  cpu_used integer not null,
+  memory_mb_total integer not null,
+  memory_mb_used integer not null,
+  storage_gb_total real not null,
+  storage_gb_used real not null,
+  load real not null,
+  fence integer not null,
+  last_health_check integer,
+  created_at integer not null,
+  updated_at integer not null,
+  constraint resources_kind_name unique (kind, name));
+
+CREATE TABLE test_runs (
+  id text not null primary key references work_items (id) on delete cascade,
+  deployment_id text not null,
+  results text);
+
+CREATE TABLE traits (
+  resource_id text not null references resources (id) on delete cascade,
+  trait text not null,
+  constraint traits_key primary key (trait, resource_id));
+
+CREATE TABLE work_items (
+  id text not null primary key,
+  kind text not null,
+  state text not null,
+  phase text,
+  input text not null,
+  checkpoint text,
+  output text,
+  error text,
+  parent_id text references work_items (id) on delete cascade,
+  child_key text,
+  wake_on text,
+  priority integer not null,
+  run_after integer not null,
+  deadline_at integer,
+  stop_reason text,
+  takeovers integer not null,
+  owner text,
+  lease_until integer,
+  fence integer not null,
+  created_at integer not null,
+  started_at integer,
+  finished_at integer,
+  constraint work_items_child unique (parent_id, child_key));
+
+CREATE INDEX artifacts_by_build on artifacts (
+  build_id);
+
+CREATE INDEX artifacts_by_hash on artifacts (
+  sha256);
+
+CREATE INDEX builds_by_branch on builds (
+  branch, architecture, succeeded_at);
+
+CREATE INDEX builds_by_commit on builds (
+  commit_hash, architecture);
+
+CREATE INDEX deployments_by_reservation on deployments (
+  reservation_id);
+
+CREATE INDEX deployments_by_target on deployments (
+  target_id, released_at);
+
+CREATE INDEX events_by_subject on events (
+  subject, seq);
+
+CREATE INDEX offers_by_load on offers (
+  kind, architecture, open, load, resource_id);
+
+CREATE INDEX reservations_by_expiry on reservations (
+  state, expires_at);
+
+CREATE INDEX reservations_by_holder on reservations (
+  holder, state);
+
+CREATE INDEX reservations_by_resource on reservations (
+  resource_id, state);
+
+CREATE INDEX traits_by_resource on traits (
+  resource_id);
+
+CREATE INDEX work_items_by_kind on work_items (
+  kind, id);
+
+CREATE INDEX work_items_by_turn on work_items (
+  state, priority desc, id);
+
+CREATE INDEX work_items_by_wake on work_items (
+  wake_on, state);

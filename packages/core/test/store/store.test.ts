@@ -1,0 +1,102 @@
+import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { sql } from 'kysely';
+import { silentLogger, type LabEvent } from '@bringup/core';
+import { fakeClock } from '@bringup/core/testing';
+import { EventFeed } from '../../src/store/feed.ts';
+import { sqlite } from '../../src/store/sqlite-provider.ts';
+import { Store } from '../../src/store/store.ts';
+
+const schemaFile = new URL('../../src/store/schema.sql', import.meta.url);
+const note = (name: string) => ({ id: name, kind: 'host' as const, name });
+
+describe('the store', () => {
+  it('of a fresh database has the schema of schema.sql (UPDATE_SCHEMA=1 rewrites the file)', async () => {
+    await using store = await Store.open(sqlite(), fakeClock());
+    const { rows } = await sql<{ sql: string }>`
+      select sql from sqlite_master where sql is not null and name not like 'sqlite_%' and name not like 'kysely_%' order by type desc, name
+    `.execute(store.db);
+    const dump = rows.map((row) => `${row.sql.replaceAll('"', '').replace('(', '(\n  ').replaceAll(/, (?=[a-z_0-9]+ (?:text|integer|real|blob)|constraint|unique|primary)/g, ',\n  ')};\n`).join('\n');
+    if (process.env['UPDATE_SCHEMA'] !== undefined) await writeFile(schemaFile, dump);
+    expect(dump).toBe(await readFile(schemaFile, 'utf8'));
+  });
+
+  it('refuses the outer handle inside a transaction, where it would wait for itself', async () => {
+    await using store = await Store.open(sqlite(), fakeClock());
+    await store.transaction(async () => {
+      expect(() => store.db).toThrow(TypeError);
+      await expect(store.transaction(async () => undefined)).rejects.toThrow(TypeError);
+    });
+    expect(() => store.db).not.toThrow();
+  });
+
+  it('says that it is closed once it is', async () => {
+    const store = await Store.open(sqlite(), fakeClock());
+    await store[Symbol.asyncDispose]();
+    await store[Symbol.asyncDispose]();
+    expect(() => store.db).toThrow('closed');
+  });
+
+  it('tells nobody of what was rolled back', async () => {
+    await using store = await Store.open(sqlite(), fakeClock());
+    const feed = new EventFeed({ store, clock: fakeClock(), logger: silentLogger });
+    let woken = 0;
+    using _listener = store.onCommit('events', () => (woken += 1));
+    const failing = store.transaction(async (tx) => {
+      await tx.emit('resource:updated', 'a', note('a'));
+      throw new Error('changed my mind');
+    });
+    await expect(failing).rejects.toThrow('changed my mind');
+    expect([woken, await feed.cursor()]).toEqual([0, 0]);
+  });
+});
+
+describe('the event feed', () => {
+  it('gives events in the order of commits, those of another process included, from a cursor on', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'bringup-feed-'));
+    const clock = fakeClock();
+    try {
+      await using here = await Store.open(sqlite({ path: join(folder, 'lab.db') }), clock);
+      await using there = await Store.open(sqlite({ path: join(folder, 'lab.db') }), clock);
+      using feed = new EventFeed({ store: here, clock, logger: silentLogger });
+      for (const [index, store] of [here, there, there, here].entries()) {
+        await store.transaction((tx) => tx.emit('resource:updated', `${index}`, note(`${index}`)));
+      }
+      const subjects = async (after: number): Promise<string[]> => {
+        const found: string[] = [];
+        for await (const event of feed.read({ after })) found.push(event.subject);
+        return found;
+      };
+      expect(await subjects(0)).toEqual(['0', '1', '2', '3']);
+      expect(await subjects(2)).toEqual(['2', '3']);
+      const following = (async () => {
+        for await (const event of feed.read({ after: 4, follow: true })) return event.subject;
+        return undefined;
+      })();
+      await clock.settle();
+      await there.transaction((tx) => tx.emit('resource:updated', 'late', note('late')));
+      expect(await clock.runUntil(following)).toBe('late');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('goes on telling the others when a listener throws', async () => {
+    const clock = fakeClock();
+    await using store = await Store.open(sqlite(), clock);
+    using feed = new EventFeed({ store, clock, logger: silentLogger });
+    const heard: LabEvent[] = [];
+    using _bad = await feed.on('resource:updated', () => {
+      throw new Error('a bad listener');
+    });
+    const good = await feed.on('*', (event) => void heard.push(event));
+    await store.transaction((tx) => tx.emit('resource:updated', 'a', note('a')));
+    await clock.settle();
+    good[Symbol.dispose]();
+    await store.transaction((tx) => tx.emit('resource:updated', 'b', note('b')));
+    await clock.settle();
+    expect(heard.map(({ subject }) => subject)).toEqual(['a']);
+  });
+});

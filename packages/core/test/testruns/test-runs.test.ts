@@ -1,0 +1,112 @@
+import { describe, expect, it } from 'vitest';
+import { type TestConfig } from '@bringup/core';
+import { memoryLab, type MemoryBoot, type MemoryLab } from '@bringup/core/testing';
+import { kernelBuild, repositories, textOf } from '../support/requests.ts';
+
+const header = 'KTAP version 1\r\n1..3\r\n';
+
+async function deployed(guest: MemoryBoot): Promise<{ lab: MemoryLab; deploymentId: string }> {
+  const lab = await memoryLab({ repositories, guest });
+  await lab.addServer();
+  await lab.addHost();
+  const build = await lab.builds.submitBuild(kernelBuild);
+  await lab.clock.runUntil(lab.builds.waitForBuild(build.id));
+  const { id } = await lab.deployments.deployToQemu({ artifacts: { buildId: build.id } });
+  expect((await lab.clock.runUntil(lab.deployments.waitForDeployment(id))).status).toBe('completed');
+  return { lab, deploymentId: id };
+}
+
+/** Boots, and some time later prints its results. */
+const prints =
+  (results: string): MemoryBoot =>
+  async (guest) => {
+    guest.say(header);
+    await guest.sleep(20_000);
+    guest.say(results);
+    await guest.idle();
+  };
+
+async function run(lab: MemoryLab, deploymentId: string, tests: TestConfig): ReturnType<MemoryLab['testRuns']['waitForTestRun']> {
+  const { id } = await lab.testRuns.runTests(deploymentId, tests);
+  return lab.clock.runUntil(lab.testRuns.waitForTestRun(id));
+}
+
+describe('a test run', () => {
+  it('reads what the machine prints, and is completed when all of it passed', async () => {
+    const { lab, deploymentId } = await deployed(prints('ok 1 a\r\nok 2 b\r\nok 3 c # SKIP no hardware\r\n'));
+    await using _lab = lab;
+    const done = await run(lab, deploymentId, { from: 'console' });
+    expect(done).toMatchObject({ status: 'completed', results: { totals: { total: 3, pass: 2, skip: 1 }, complete: true } });
+    expect(done.artifacts.map(({ filename }) => filename)).toEqual(['junit.xml', 'results.json', 'test.log']);
+  });
+
+  it('fails when a test did, names it, and keeps the results', async () => {
+    const { lab, deploymentId } = await deployed(prints('ok 1 a\r\nnot ok 2 b\r\nok 3 c\r\n'));
+    await using _lab = lab;
+    const failed = await run(lab, deploymentId, { from: 'console' });
+    expect(failed).toMatchObject({ status: 'failed', error: { code: 'tests-failed', details: { failed: ['b'] } }, results: { totals: { pass: 2, fail: 1 } } });
+    const log = failed.artifacts.find(({ filename }) => filename === 'test.log') ?? expect.fail();
+    expect((await lab.artifacts.readAll(log)).toString()).toBe(await textOf(lab.testRuns.getTestLogs(failed.id)));
+  });
+
+  it('is not completed when planned results never come', async () => {
+    const { lab, deploymentId } = await deployed(prints('ok 1 a\r\n'));
+    await using _lab = lab;
+    const failed = await run(lab, deploymentId, { from: 'console', timeoutMs: 60_000 });
+    expect(failed.status).toBe('failed');
+    expect(['tests-incomplete', 'tests-failed']).toContain(failed.error?.code);
+    expect(failed.results).toMatchObject({ complete: false, totals: { pass: 1 } });
+  });
+
+  it('runs commands on a machine it reaches by its shell, and goes on when the connection breaks', async () => {
+    const { lab, deploymentId } = await deployed(prints(''));
+    await using _lab = lab;
+    lab.shell.commands.set('selftest', async ({ argv, stdout, clock }) => {
+      for (let line = 0; line < 5; line += 1) {
+        await stdout.write(`# ${argv[1]} ${line}\n`);
+        await new Promise<void>((resolve) => clock.timer(1_000, resolve));
+      }
+      return argv[1] === 'bad' ? 1 : 0;
+    });
+    const tests: TestConfig = {
+      from: 'shell',
+      target: { hostname: 'target1' },
+      commands: [{ name: 'good', argv: ['selftest', 'good'] }, { name: 'bad', argv: ['selftest', 'bad'] }],
+    };
+    const { id } = await lab.testRuns.runTests(deploymentId, tests);
+    await lab.clock.advance(2_500);
+    lab.shell.host('target1').dropConnections();
+    await lab.clock.advance(4_000);
+    lab.shell.host('target1').dropConnections();
+    const done = await lab.clock.runUntil(lab.testRuns.waitForTestRun(id));
+    expect(done).toMatchObject({ status: 'failed', error: { code: 'tests-failed', details: { failed: ['bad'] } }, results: { totals: { pass: 1, fail: 1 } } });
+    expect(await textOf(lab.testRuns.getTestLogs(id))).toBe(['good', 'bad'].flatMap((name) => [0, 1, 2, 3, 4].map((line) => `# ${name} ${line}\n`)).join(''));
+  });
+
+  it('that takes too long has failed, and was not cancelled', async () => {
+    const { lab, deploymentId } = await deployed(prints(''));
+    await using _lab = lab;
+    lab.shell.commands.set('forever', ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())));
+    const failed = await run(lab, deploymentId, { from: 'shell', target: { hostname: 'target1' }, commands: [{ name: 'forever', argv: ['forever'] }], timeoutMs: 30_000 });
+    expect(failed).toMatchObject({ status: 'failed', error: { code: 'deadline-exceeded' } });
+  });
+
+  it('ends what it started when it is cancelled', async () => {
+    const { lab, deploymentId } = await deployed(prints(''));
+    await using _lab = lab;
+    let ended = false;
+    lab.shell.commands.set('forever', ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => ((ended = true), resolve()))));
+    const { id } = await lab.testRuns.runTests(deploymentId, { from: 'shell', target: { hostname: 'target1' }, commands: [{ name: 'forever', argv: ['forever'] }] });
+    await lab.clock.advance(5_000);
+    await lab.testRuns.cancelTestRun(id);
+    expect((await lab.clock.runUntil(lab.testRuns.waitForTestRun(id))).status).toBe('cancelled');
+    expect(ended).toBe(true);
+  });
+
+  it('is refused by a target that was given back', async () => {
+    const { lab, deploymentId } = await deployed(prints(''));
+    await using _lab = lab;
+    await lab.clock.runUntil(lab.deployments.releaseDeployment(deploymentId));
+    expect((await run(lab, deploymentId, { from: 'console' })).error).toMatchObject({ code: 'conflict' });
+  });
+});
