@@ -355,8 +355,7 @@ export class WorkEngine implements AsyncDisposable {
   async #unfinished(run: Run<unknown>, handler: WorkHandler<unknown, unknown>, thrown: unknown): Promise<void> {
     const { clock, logger } = this.#options;
     await run.flushLogs();
-    const mayWait = run.stopReason === undefined || run.stopReason === shuttingDown;
-    if (thrown instanceof SteppedAside && mayWait) {
+    if (thrown instanceof SteppedAside) {
       await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
       return;
     }

@@ -4,7 +4,7 @@ import { architectures, type CapacityRequest } from '@bringup/core';
 import { boardTypeTrait, peripheralTrait } from '../../src/pool/kinds/board.ts';
 import { toolchainTrait } from '../../src/pool/kinds/build-server.ts';
 import { labelTrait } from '../../src/pool/kind.ts';
-import { release } from '../../src/pool/reservations.ts';
+import { release, reserve } from '../../src/pool/reservations.ts';
 import { boardRequest, buildRequest, vmRequest } from '../../src/selection/requests.ts';
 import type { SelectionOutcome } from '../../src/selection/select.ts';
 import { testPool, type Given, type TestPool } from '../support/pool.ts';
@@ -180,6 +180,28 @@ describe('selection', () => {
       ),
       runs,
     ));
+});
+
+describe('a resource that just went into maintenance or offline', () => {
+  const host: Given = { kind: 'host', name: 'h', architectures: ['arm64'] };
+  const wanted = vmRequest({ architecture: 'arm64' });
+
+  it.each([{ maintenance: 1 }, { status: 'offline' }])('%o is not granted to whoever chose it before', (change) =>
+    withPool([host], async ({ store, clock }, [resourceId = '']) => {
+      const grant = () => store.transaction((tx) => reserve(tx, wanted, { id: `r${clock.now()}`, resourceId, holder: 'x', now: clock.now() }));
+      expect(await grant()).toBeDefined();
+      await clock.advance(1);
+      await store.transaction(({ db }) => db.updateTable('resources').set(change).where('id', '=', resourceId).execute());
+      expect(await grant()).toBeUndefined();
+    }),
+  );
+
+  it('is no candidate any more', () =>
+    withPool([host], async ({ selection, pool }, [id = '']) => {
+      expect((await selection.candidates(wanted)).map(({ resourceId }) => resourceId)).toEqual([id]);
+      await pool('host').setMaintenance(id, true);
+      expect(await selection.candidates(wanted)).toEqual([]);
+    }));
 });
 
 describe('a wish', () => {

@@ -105,6 +105,32 @@ describe('durable work', () => {
     expect(item).toMatchObject({ state: 'succeeded', output: 'done', takeovers: 1 });
   });
 
+  it('that its own engine was granted anew is not written by the run that was too slow', async () => {
+    const late = Promise.withResolvers<unknown>();
+    const goOn = Promise.withResolvers<void>();
+    let runs = 0;
+    await using t = await startEngine([
+      handler('build', async (context) => {
+        runs += 1;
+        if (runs > 1) return untilStopped(context.signal);
+        await goOn.promise;
+        late.resolve(await context.save('late').then(() => 'written', (error: BringupError) => error.code));
+        return 'late';
+      }),
+    ]);
+    const id = await t.engine.submit('build', {});
+    await t.clock.settle();
+    await t.store.transaction(async (tx) => {
+      await tx.db.updateTable('work_items').set({ lease_until: t.clock.now() }).where('id', '=', id).execute();
+      tx.wake('work');
+    });
+    await t.clock.settle();
+    goOn.resolve();
+    expect(await late.promise).toBe('lease-lost');
+    await t.clock.advance(2 * limits.leaseMs);
+    expect([runs, (await t.engine.get(id)).state]).toEqual([2, 'running']);
+  });
+
   it('of a dead process of this machine is taken over at once, without waiting for the lease', async () => {
     const path = join(folder, 'lab.db');
     await using store = await Store.open(sqlite({ path }), systemClock);
