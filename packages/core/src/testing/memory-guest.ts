@@ -26,7 +26,7 @@ export interface MemoryGuest {
 export type MemoryBoot = (guest: MemoryGuest) => Promise<void> | AsyncIterable<string | Uint8Array>;
 
 /** Guests that tests need often. */
-export const memoryGuests = {
+export const memoryGuests: Readonly<Record<'tiny' | 'passes' | 'silent' | 'panics', (guest: MemoryGuest) => Promise<void>>> = {
   /** Behaves as {@link tinyGuestImage} does: greets with its command line, echoes, stops on `q`. */
   tiny: async (guest) => {
     guest.say(`${tinyGuest.greeting}${guest.spec.kernel} ${guest.spec.commandLine}\r\n`);
@@ -51,7 +51,7 @@ export const memoryGuests = {
     guest.say('[    0.912400] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0) ]---\r\n');
     await guest.idle();
   },
-} satisfies Record<string, (guest: MemoryGuest) => Promise<void>>;
+};
 
 /** Runs a script against a line until it is through or the signal ends it. Says how it ended. */
 export async function runMemoryGuest(
