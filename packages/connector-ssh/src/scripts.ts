@@ -20,7 +20,7 @@ const sizeOf = `size_of() { stat -c %s -- "$1" 2>/dev/null || wc -c <"$1" | tr -
  *
  * Arguments: part file, path, octal mode, size, size and 64.
  */
-export const uploadScript = `
+export const uploadScript: string = `
 export LC_ALL=C
 part=$1 path=$2 mode=$3 size=$4 sent=$5
 trap 'rm -f -- "$part"' EXIT
@@ -49,7 +49,7 @@ trap - EXIT
  *
  * Arguments: path.
  */
-export const downloadScript = `
+export const downloadScript: string = `
 export LC_ALL=C
 path=$1
 [ -e "$path" ] || { echo "there is no such file" >&2; exit 6; }

@@ -1,7 +1,7 @@
 import { protocolError } from './protocol-error.ts';
 
 /** Longest string libvirt allows in a message: REMOTE_STRING_MAX, raised to 4 MiB in 1.0.6. */
-export const maxStringBytes = 4 * 1024 * 1024;
+export const maxStringBytes: number = 4 * 1024 * 1024;
 
 /** Writes XDR (RFC 4506): big-endian, every item padded to four bytes. */
 export class XdrWriter {

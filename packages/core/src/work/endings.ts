@@ -1,0 +1,99 @@
+import { withDeadline } from '../async.ts';
+import type { Clock, Logger } from '../contracts/runtime.ts';
+import { BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { WorkKind } from '../model/work.ts';
+import { SteppedAside, type WorkHandler } from './handler.ts';
+import { finish, handBack, putAside, stopChildren } from './queue.ts';
+import type { Run } from './run.ts';
+
+type Handler = WorkHandler<unknown, unknown>;
+
+/** What an ending needs to know of its worker. */
+export interface EndingBounds {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly uncancellable: readonly WorkKind[];
+  /** Aborts when the worker shuts down: what is not in order by then is handed back. */
+  readonly ending: AbortSignal;
+}
+
+/** Why a run is interrupted when its worker shuts down: the item goes back to the queue. */
+export const shuttingDown: BringupError = new BringupError('aborted', 'the lab is shutting down');
+
+/** Ends a run that did not succeed: put aside, handed back, or failed once everything is in order. */
+export async function endUnfinished(
+  run: Run<unknown>,
+  handler: Handler,
+  thrown: unknown,
+  bounds: EndingBounds,
+): Promise<void> {
+  const { clock, logger } = bounds;
+  await run.flushLogs();
+  if (thrown instanceof SteppedAside) {
+    await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
+    return;
+  }
+  const error = run.reachedFailure ?? run.failure(thrown);
+  if (run.stopReason?.code === 'lease-lost') {
+    logger.warn({ work: run.id }, error.message);
+    return;
+  }
+  if (error === shuttingDown) {
+    await run.fenced((tx) => handBack(tx, run.id));
+    return;
+  }
+  if (!(await hasBegunToFail(run, error, bounds))) return;
+  if (!(await isCleanedUp(run, handler, error, bounds))) return;
+  const state = error.code === 'aborted' ? 'cancelled' : 'failed';
+  await run.fenced((tx) => finish(tx, run.id, { state, error: error.toJSON() }, clock.now()));
+}
+
+/**
+ * Stores that the item can only fail from here on, whoever takes it over, and stops what it
+ * started. False when the item has to wait for that first.
+ */
+async function hasBegunToFail(run: Run<unknown>, error: BringupError, bounds: EndingBounds): Promise<boolean> {
+  const now = bounds.clock.now();
+  return run.fenced(async (tx, row) => {
+    await tx.db
+      .updateTable('work_items')
+      .set({ error: JSON.stringify(error.toJSON()) })
+      .where('id', '=', run.id)
+      .execute();
+    const reason = new BringupError('aborted', `${run.kind} ${run.id}, which it was part of, has ended: ${error.message}`);
+    const childId = await stopChildren(tx, run.id, bounds.uncancellable, reason.toJSON(), now);
+    if (childId !== undefined) await putAside(tx, row, { childId }, now);
+    return childId === undefined;
+  });
+}
+
+/** False when the item was put aside or handed back with its clean-up still to do. */
+async function isCleanedUp(
+  run: Run<unknown>,
+  handler: Handler,
+  error: BringupError,
+  bounds: EndingBounds,
+): Promise<boolean> {
+  const { clock, logger, ending } = bounds;
+  // Even cleaning up kills whoever does it: leave it to the leases of what the item holds.
+  if (run.takeovers > 2 * limits.workMaxTakeovers) return true;
+  try {
+    const call = { timeoutMs: limits.workCleanUpMs, signal: ending };
+    await withDeadline(clock, `cleaning up after ${run.id}`, call, async (signal) =>
+      handler.cleanUp?.(run, run.input, error, signal),
+    );
+  } catch (thrown) {
+    if (thrown instanceof SteppedAside) {
+      await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
+      return false;
+    }
+    if (ending.aborted) {
+      await run.fenced((tx) => handBack(tx, run.id));
+      return false;
+    }
+    logger.error({ error: thrown, work: run.id }, 'cleaning up failed');
+  }
+  await run.flushLogs();
+  return true;
+}
