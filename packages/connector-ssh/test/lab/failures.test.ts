@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { isBringupError, limits, type ByteSource, type ErrorCode, type ShellConnector, type ShellSession } from '@bringup/core';
 import { fakeClock } from '@bringup/core/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { sshdSkipped, startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
+import { startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
 import { startTcpProxy } from '../../../../test/fixtures/tcp-proxy.ts';
 import { ssh, type SshOptions } from '../../src/index.ts';
 
@@ -60,7 +60,7 @@ function source(sizeBytes: number, halfWay: Promise<void> = Promise.resolve()): 
   };
 }
 
-describe.skipIf(sshdSkipped)('a connection that goes black', () => {
+describe('a connection that goes black', () => {
   it('is noticed by keepalive, and nothing on it hangs', async () => {
     const proxy = await startTcpProxy(sshd.port);
     opened.push(proxy);
@@ -85,7 +85,7 @@ describe.skipIf(sshdSkipped)('a connection that goes black', () => {
   });
 });
 
-describe.skipIf(sshdSkipped)('a process', () => {
+describe('a process', () => {
   it('that crashes is told apart from a connection that is cut', async () => {
     const session = await connect();
     expect(await session.exec(['sh', '-c', 'kill -SEGV $$'])).toMatchObject({ exitCode: null, signal: 'SIGSEGV' });
@@ -113,7 +113,7 @@ describe.skipIf(sshdSkipped)('a process', () => {
   });
 });
 
-describe.skipIf(sshdSkipped)('a transfer', () => {
+describe('a transfer', () => {
   it('fails with disk-full when the target has no room, and leaves nothing there', async () => {
     const small = join(dir, 'small');
     await mkdir(small);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { isBringupError, type ErrorCode, type BringupError } from '@bringup/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sshdSkipped, startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
+import { startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh, type SshOptions } from '../../src/index.ts';
 
 const run = promisify(execFile);
@@ -37,7 +37,7 @@ async function refusal(options: SshOptions, code: ErrorCode): Promise<BringupErr
   return error;
 }
 
-describe.skipIf(sshdSkipped)('the host key', () => {
+describe('the host key', () => {
   it.each(['ed25519', 'ecdsa', 'rsa'] as const)('is accepted when known_hosts has the %s one alone', async (type) => {
     expect(await connects({ knownHosts: [await knownHosts(`NAME ${await sshd.hostKey(type)}`)] })).toBe(0);
   });

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { isBringupError, Secret, type BringupError, type ErrorCode, type ShellTarget } from '@bringup/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, sshdSkipped, startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
+import { freePort, startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh, type SshOptions } from '../../src/index.ts';
 
 const run = promisify(execFile);
@@ -31,7 +31,7 @@ async function refusal(target: Partial<ShellTarget>, code: ErrorCode, options?: 
   return error;
 }
 
-describe.skipIf(sshdSkipped)('logging in', () => {
+describe('logging in', () => {
   it('works with an encrypted key and its passphrase, and says what is missing or wrong without', async () => {
     const keyPath = join(sshd.dir, 'encrypted');
     await copyFile(sshd.keyPath, keyPath);

@@ -1,6 +1,6 @@
 import { fakeClock } from '@bringup/core/testing';
 import { afterEach, describe, expect, it } from 'vitest';
-import { sshdSkipped, startSshd, type Sshd, type SshdOptions } from '../../../../test/fixtures/sshd.ts';
+import { startSshd, type Sshd, type SshdOptions } from '../../../../test/fixtures/sshd.ts';
 import { ssh, type SshOptions } from '../../src/index.ts';
 import type { ShellConnector } from '@bringup/core';
 
@@ -17,7 +17,7 @@ async function start(options: SshOptions = {}, config: SshdOptions = {}): Promis
   return { sshd, connector };
 }
 
-describe.skipIf(sshdSkipped)('connections', () => {
+describe('connections', () => {
   it('are shared by sessions with the same target', async () => {
     const { sshd, connector } = await start();
     const sessions = await Promise.all(Array.from({ length: 5 }, () => connector.connect(sshd.target)));

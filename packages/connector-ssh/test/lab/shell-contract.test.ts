@@ -4,11 +4,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { shellContract } from '@bringup/core/testing';
-import { describe } from 'vitest';
-import { sshdSkipped, startSshd } from '../../../../test/fixtures/sshd.ts';
+import { startSshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh } from '../../src/index.ts';
 
-describe.skipIf(sshdSkipped)('a real sshd', () => shellContract({
+shellContract({
   name: 'ssh',
   async setup() {
     const sshd = await startSshd();
@@ -33,4 +32,4 @@ describe.skipIf(sshdSkipped)('a real sshd', () => shellContract({
       },
     };
   },
-}));
+});
