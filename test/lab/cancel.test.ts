@@ -49,7 +49,8 @@ describe.each(kinds)('A cancelled pipeline, %s, leaves nothing', (_name, start) 
     expect(stagesOf(pipeline)).toBe('cancelled skipped skipped skipped');
     const artifacts = await lab.artifacts.getArtifactsByBuild(outputOf(pipeline, 'build'));
     expect(artifacts.map(({ artifactType }) => artifactType)).toEqual(['build_log']);
-    expect(await textOf(lab.pipelines.getStageLogs(pipeline.id, 'build'))).toMatch(new RegExp(`^${build.log.slice(0, build.bytesAtGate)}`));
+    const log = await textOf(lab.pipelines.getStageLogs(pipeline.id, 'build'));
+    expect(log.slice(0, build.bytesAtGate)).toBe(build.log.slice(0, build.bytesAtGate));
   });
 
   test.each(['download', 'upload'] as const)('when files were on their way (%s)', async (direction) => {

@@ -59,7 +59,7 @@ describe('With a lab in order', () => {
   test('a source that is not there is named', async () => {
     const repository = join(machines.folder, 'not-there');
     const pipeline = await runPipeline(lab, bspPipeline({ repository }));
-    expect(pipeline.error).toMatchObject({ code: 'source-missing', details: { repository } });
+    expect(pipeline.error).toMatchObject({ code: 'source-missing', details: { repository, server: '127.0.0.1', stage: 'build' } });
     expect(pipeline.errorMessage).toContain(repository);
     await expectHaltedAtBuild(pipeline, /there is no folder/);
   });

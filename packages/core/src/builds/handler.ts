@@ -168,7 +168,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
       ...plan.args,
     ];
     await sessions.run((session) => startDetached(session, folder, command, { signal }));
-    const commitHash = await this.#follow(context, request, sessions, folder);
+    const commitHash = await this.#follow(context, request, sessions, server);
     await context.phase('collecting');
     const found = await sessions.run((session) =>
       findOutputs(session, `${folder}/${plan.outputFolder}`, plan.outputs, signal),
@@ -193,14 +193,14 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     context: WorkContext<Checkpoint>,
     request: BuildRequest,
     sessions: SessionHolder,
-    folder: string,
+    server: BuildServer,
   ): Promise<string> {
     const { signal } = context;
     await using log = await context.openLog(buildLogId(context.id));
     let commitHash = '';
     const exitCode = await followDetached({
       connect: () => sessions.get(),
-      folder,
+      folder: jobFolder(server, context.id),
       offset: log.sizeBytes,
       signal,
       clock: context.clock,
@@ -216,7 +216,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     });
     await log.flush();
     if (exitCode === 0) return commitHash;
-    throw await sessions.run((session) => this.#failure(context, request, session, folder, exitCode));
+    throw await sessions.run((session) => this.#failure(context, request, session, server, exitCode));
   }
 
   async #rememberCommit(context: WorkContext, commitHash: string): Promise<void> {
@@ -229,17 +229,20 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     context: WorkContext,
     request: BuildRequest,
     session: ShellSession,
-    folder: string,
+    server: BuildServer,
     exitCode: number,
   ): Promise<BringupError> {
-    const note = await session.exec(['sh', '-c', readNoteScript, 'bringup-note', `${folder}/failure`], {
+    const failure = `${jobFolder(server, context.id)}/failure`;
+    const note = await session.exec(['sh', '-c', readNoteScript, 'bringup-note', failure], {
       signal: context.signal,
     });
     const code = note.stdout.toString('utf8').trim();
-    const lines = errorLines(await this.#logTail(context.id));
-    const details = { repository: request.sourceRepository, exitCode, errorLines: lines };
+    const log = await this.#logTail(context.id);
+    const lines = errorLines(log);
+    const details = { repository: request.sourceRepository, server: server.hostname, exitCode, errorLines: lines };
     if ((errorCodes as readonly string[]).includes(code)) {
-      const said = lines.findLast((line) => line.startsWith('bringup: ')) ?? lines.join('; ');
+      // Whoever writes down a code says why in the same breath.
+      const said = log.split('\n').findLast((line) => line.startsWith('bringup: ')) ?? lines.join('; ');
       return new BringupError(code as ErrorCode, said.replace(/^bringup: /, ''), { details });
     }
     return new BringupError('build-failed', `the build failed with exit status ${exitCode}: ${lines[0] ?? ''}`, {

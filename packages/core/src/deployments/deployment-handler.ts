@@ -10,7 +10,7 @@ import { Reconnects, SessionHolder } from '../work/session.ts';
 import { vmName } from './records.ts';
 import type { BootInput, BootOutput, DeploymentServices } from './services.ts';
 import { transferArtifacts } from './transfer.ts';
-import { checkHost, pickBootFiles, vmDefaults, vmSpec } from './vm.ts';
+import { pickBootFiles, vmDefaults, vmSpec } from './vm.ts';
 
 /** A deployment as it is queued. */
 export interface DeploymentInput extends QemuDeploymentRequest {
@@ -166,7 +166,6 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
     spec: VmSpec,
   ): Promise<void> {
     const { signal } = context;
-    checkHost(await hypervisor.capabilities({ signal }), spec);
     // Stored before there is a VM: whoever has to give it back must know of it.
     await context.transaction(async ({ db }) => {
       const vm = JSON.stringify(spec);

@@ -1,4 +1,4 @@
-import type { HypervisorCapabilities, VmSpec } from '../contracts/hypervisor.ts';
+import type { VmSpec } from '../contracts/hypervisor.ts';
 import { BringupError } from '../errors.ts';
 import { architectureNames, type Architecture } from '../model/architecture.ts';
 import type { Artifact, ArtifactType } from '../model/artifact.ts';
@@ -103,12 +103,4 @@ export function vmSpec(
 function defaultCommandLine(files: BootFiles & { readonly architecture: Architecture }): string {
   const console = `console=${architectureNames[files.architecture].qemuConsole} panic=-1`;
   return files.rootfs === undefined ? console : `${console} root=/dev/vda rw`;
-}
-
-/** Whether the host can run it at all. @throws `unsupported`. */
-export function checkHost(capabilities: HypervisorCapabilities, spec: VmSpec): void {
-  if (capabilities.architectures.includes(spec.architecture)) return;
-  throw new BringupError('unsupported', `the host has no emulator for ${spec.architecture}`, {
-    details: { architecture: spec.architecture, available: capabilities.architectures },
-  });
 }
