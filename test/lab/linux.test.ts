@@ -1,9 +1,9 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Lab, Pipeline, TransferReport } from '@bringup/core';
-import { initrd, keepKernel, linuxBuild } from '../fixtures/linux.ts';
+import { initrd, keepKernel, linuxBuild, linuxSourceWith } from '../fixtures/linux.ts';
 import { expectNothingLeft, outputOf, runPipeline, stagesOf, textOf } from '../fixtures/looking.ts';
 import { openLab, registerMachines, startRemoteMachines, type RemoteMachines } from '../fixtures/machines.ts';
 import { linuxPipeline, tcg } from '../fixtures/sources.ts';
@@ -90,6 +90,27 @@ describe('Linux from source, over SSH and libvirt', () => {
   });
 });
 
+describe('A Linux that does not compile', () => {
+  test('fails its build with what the compiler said, and goes no further', async () => {
+    // The first file of the kernel that is compiled.
+    const tree = await linuxSourceWith('kernel/bounds.c', 'int main(void) { return not_declared; }\n');
+    try {
+      const pipeline = await runPipeline(lab, {
+        ...(await linuxBuild()),
+        sourceRepository: tree,
+        environmentType: 'qemu',
+        tests: { from: 'console' },
+      });
+      expect(stagesOf(pipeline)).toBe('failed skipped skipped skipped');
+      expect(pipeline.error?.code).toBe('build-failed');
+      expect(pipeline.errorMessage).toMatch(/kernel\/bounds\.c:1:\d+: error: .not_declared. undeclared/);
+      await expectNothingLeft(lab, machines);
+    } finally {
+      await rm(tree, { recursive: true });
+    }
+  });
+});
+
 describe('A Linux that does not come up', () => {
   test('fails its boot when it finds no init, told by the panic', async () => {
     const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'none'));
@@ -112,10 +133,10 @@ describe('A Linux that does not come up', () => {
   });
 
   test('times out when init hangs, with the last line it said', async () => {
-    const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'sleeps', booting({ timeoutMs: 12_000 })));
+    const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'sleeps', booting({ timeoutMs: 8_000 })));
     expect(stagesOf(pipeline)).toBe('completed completed failed skipped');
     expect(pipeline.error?.code).toBe('boot-timeout');
-    expect(pipeline.errorMessage).toMatch(/within 12000 ms; the console's last line is: \[ +\d+\.\d+\] \S/);
+    expect(pipeline.errorMessage).toMatch(/within 8\d{3} ms; the console's last line is: \[ +\d+\.\d+\] \S/);
     await expectBootLog(pipeline, /Run \/init as init process/);
     await expectNothingLeft(lab, machines);
   });
