@@ -27,13 +27,15 @@ const rooms = [
 
 const core = '^packages/core/src/';
 
-const downwards = rooms.slice(1).map(([name, path], index) => ({
-  name: `core-downwards-${name}`,
-  comment: `${name} may import only from the rooms below it: move what both need further down.`,
-  severity: 'error',
-  from: { path: `${core}${path}` },
-  to: { path: rooms.slice(0, index + 1).map(([, above]) => `${core}${above}`) },
-}));
+const downwards = rooms
+  .slice(1)
+  .map(([name, path], index) => ({
+    name: `core-downwards-${name}`,
+    comment: `${name} may import only from the rooms below it: move what both need further down.`,
+    severity: 'error',
+    from: { path: `${core}${path}` },
+    to: { path: rooms.slice(0, index + 1).map(([, above]) => `${core}${above}`) },
+  }));
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 export default {
@@ -81,7 +83,10 @@ export default {
       from: { path: '^packages/([^/]+)/' },
       to: {
         path: '^packages/',
-        pathNot: ['^packages/$1/', '^packages/[^/]+/(?:src/index\\.ts|src/testing/index\\.ts|dist/(?:index|testing)\\.(?:js|d\\.ts))$'],
+        pathNot: [
+          '^packages/$1/',
+          '^packages/[^/]+/(?:src/index\\.ts|src/testing/index\\.ts|dist/(?:index|testing)\\.(?:js|d\\.ts))$',
+        ],
       },
     },
     {

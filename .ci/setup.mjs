@@ -42,7 +42,9 @@ function fetchTools() {
   }
   const pnpm = pnpmFolder();
   if (pnpm === undefined) {
-    fail(`there is no pnpm for ${process.platform}-${process.arch}; install pnpm ${pnpmVersion} and run "pnpm install", then the script again`);
+    fail(
+      `there is no pnpm for ${process.platform}-${process.arch}; install pnpm ${pnpmVersion} and run "pnpm install", then the script again`,
+    );
   }
   return ownNode ? [pnpm] : [join(modules, nodePackage, 'bin'), pnpm];
 }
@@ -75,7 +77,14 @@ function npmInstall(packages) {
   mkdirSync(tools, { recursive: true });
   // A package.json of its own keeps npm from looking at the workspace around it.
   writeFileSync(join(tools, 'package.json'), '{ "private": true }\n');
-  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock', '--prefer-offline', '--loglevel=error'];
+  const options = [
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--no-package-lock',
+    '--prefer-offline',
+    '--loglevel=error',
+  ];
   run('npm', ['install', '--prefix', tools, ...options, ...packages], {
     cwd: tools,
     env: process.env,

@@ -25,10 +25,16 @@ const sound: Files = {
 /** What must be refused, by the name of the rule that does it. */
 const offences: readonly (readonly [rule: string, files: Files])[] = [
   ['core-downwards-work', { 'packages/core/src/work/work.ts': "export { pool as retry } from '../pool/pool.ts';\n" }],
-  ['core-downwards-model', { 'packages/core/src/model/model.ts': "export type { Shell as Model } from '../contracts/shell.ts';\n" }],
+  [
+    'core-downwards-model',
+    { 'packages/core/src/model/model.ts': "export type { Shell as Model } from '../contracts/shell.ts';\n" },
+  ],
   ['core-downwards-base', { 'packages/core/src/errors.ts': "export { model } from './model/model.ts';\n" }],
   ['core-known-rooms', { 'packages/core/src/utils/misc.ts': "export { model } from '../model/model.ts';\n" }],
-  ['core-contracts-are-types', { 'packages/core/src/contracts/shell.ts': "export { model } from '../model/model.ts';\n" }],
+  [
+    'core-contracts-are-types',
+    { 'packages/core/src/contracts/shell.ts': "export { model } from '../model/model.ts';\n" },
+  ],
   [
     'core-contracts-need-only-model',
     {
@@ -36,14 +42,44 @@ const offences: readonly (readonly [rule: string, files: Files])[] = [
       'packages/core/src/errors.ts': 'export type Code = string;\n',
     },
   ],
-  ['core-testing-is-a-leaf', { 'packages/core/src/work/work.ts': "export { fake as retry } from '../testing/fake.ts';\n", 'packages/core/src/testing/fake.ts': 'export const fake = 1;\n' }],
-  ['core-knows-no-connector', { 'packages/core/src/work/work.ts': "export { pdu as retry } from '@bringup/connector-pdu';\n" }],
-  ['packages-by-public-entry', { 'packages/connector-ssh/src/index.ts': "export { retry } from '../../core/src/work/work.ts';\n" }],
-  ['outsiders-by-public-entry', { 'test/some.test.ts': "export { retry } from '../packages/core/src/work/work.ts';\n" }],
-  ['no-relative-way-between-packages', { 'examples/quickstart/src/main.ts': "export { pool } from '../../../packages/core/src/index.ts';\n" }],
-  ['connectors-leave-each-other-alone', { 'packages/connector-ssh/src/index.ts': "export { pdu } from '@bringup/connector-pdu';\n" }],
-  ['product-without-testing', { 'packages/connector-ssh/src/index.ts': "export { pool } from '@bringup/core/testing';\n" }],
-  ['no-cycle', { 'packages/core/src/work/work.ts': "export * from './other.ts';\n", 'packages/core/src/work/other.ts': "export * from './work.ts';\n" }],
+  [
+    'core-testing-is-a-leaf',
+    {
+      'packages/core/src/work/work.ts': "export { fake as retry } from '../testing/fake.ts';\n",
+      'packages/core/src/testing/fake.ts': 'export const fake = 1;\n',
+    },
+  ],
+  [
+    'core-knows-no-connector',
+    { 'packages/core/src/work/work.ts': "export { pdu as retry } from '@bringup/connector-pdu';\n" },
+  ],
+  [
+    'packages-by-public-entry',
+    { 'packages/connector-ssh/src/index.ts': "export { retry } from '../../core/src/work/work.ts';\n" },
+  ],
+  [
+    'outsiders-by-public-entry',
+    { 'test/some.test.ts': "export { retry } from '../packages/core/src/work/work.ts';\n" },
+  ],
+  [
+    'no-relative-way-between-packages',
+    { 'examples/quickstart/src/main.ts': "export { pool } from '../../../packages/core/src/index.ts';\n" },
+  ],
+  [
+    'connectors-leave-each-other-alone',
+    { 'packages/connector-ssh/src/index.ts': "export { pdu } from '@bringup/connector-pdu';\n" },
+  ],
+  [
+    'product-without-testing',
+    { 'packages/connector-ssh/src/index.ts': "export { pool } from '@bringup/core/testing';\n" },
+  ],
+  [
+    'no-cycle',
+    {
+      'packages/core/src/work/work.ts': "export * from './other.ts';\n",
+      'packages/core/src/work/other.ts': "export * from './work.ts';\n",
+    },
+  ],
   ['resolvable', { 'packages/core/src/work/work.ts': "export * from './missing.ts';\n" }],
   ['declared-dependencies', { 'packages/core/src/work/work.ts': "export { x as retry } from 'undeclared';\n" }],
 ];
@@ -64,7 +100,9 @@ describe('the import rules', () => {
   });
 
   test('are each shown to bite', async () => {
-    const config = (await import(join(root, '.dependency-cruiser.mjs'))) as { default: { forbidden: { name: string }[] } };
+    const config = (await import(join(root, '.dependency-cruiser.mjs'))) as {
+      default: { forbidden: { name: string }[] };
+    };
     const shown = new Set(offences.map(([rule]) => rule));
     const names = config.default.forbidden.map((rule) => rule.name);
     // The rules between rooms are generated; three of them stand for all.
@@ -75,12 +113,20 @@ describe('the import rules', () => {
 
 /** Lays the files out as a workspace, checks it, and names the rules it breaks. */
 async function brokenRules(folder: string, files: Files): Promise<string[]> {
-  const all: Record<string, string> = { ...files, 'tsconfig.json': '{ "compilerOptions": { "module": "nodenext", "allowImportingTsExtensions": true } }' };
+  const all: Record<string, string> = {
+    ...files,
+    'tsconfig.json': '{ "compilerOptions": { "module": "nodenext", "allowImportingTsExtensions": true } }',
+  };
   all['package.json'] = '{ "private": true, "type": "module" }';
   for (const name of ['core', 'connector-ssh', 'connector-pdu']) {
     const entries = { '.': './src/index.ts', './testing': './src/testing/index.ts' };
     const dependencies = { '@bringup/core': '*', '@bringup/connector-pdu': '*' };
-    all[`packages/${name}/package.json`] = JSON.stringify({ name: `@bringup/${name}`, type: 'module', exports: entries, dependencies });
+    all[`packages/${name}/package.json`] = JSON.stringify({
+      name: `@bringup/${name}`,
+      type: 'module',
+      exports: entries,
+      dependencies,
+    });
   }
   all['node_modules/undeclared/package.json'] = '{ "name": "undeclared", "type": "module", "exports": "./index.js" }';
   all['node_modules/undeclared/index.js'] = 'export const x = 1;\n';
@@ -92,7 +138,9 @@ async function brokenRules(folder: string, files: Files): Promise<string[]> {
   for (const name of ['core', 'connector-ssh', 'connector-pdu']) {
     await symlink(join(folder, 'packages', name), join(folder, 'node_modules/@bringup', name));
   }
-  const roots = ['packages', 'examples', 'test'].filter((name) => Object.keys(all).some((path) => path.startsWith(`${name}/`)));
+  const roots = ['packages', 'examples', 'test'].filter((name) =>
+    Object.keys(all).some((path) => path.startsWith(`${name}/`)),
+  );
   const report = await cruise(folder, roots);
   return [...new Set(report.summary.violations.map((violation) => violation.rule.name))];
 }
@@ -105,12 +153,17 @@ function cruise(folder: string, roots: readonly string[]): Promise<Report> {
   const argv = ['--config', join(root, '.dependency-cruiser.mjs'), '--output-type', 'json', ...roots];
   return new Promise((resolve, reject) => {
     // It exits with the number of violations, so the report alone tells whether it worked.
-    execFile(join(root, 'node_modules/.bin/depcruise'), argv, { cwd: folder, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
-      try {
-        resolve(JSON.parse(stdout) as Report);
-      } catch {
-        reject(new Error(`depcruise failed: ${stderr}`, { cause: error }));
-      }
-    });
+    execFile(
+      join(root, 'node_modules/.bin/depcruise'),
+      argv,
+      { cwd: folder, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        try {
+          resolve(JSON.parse(stdout) as Report);
+        } catch {
+          reject(new Error(`depcruise failed: ${stderr}`, { cause: error }));
+        }
+      },
+    );
   });
 }

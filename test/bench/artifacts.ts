@@ -14,7 +14,8 @@ const sizeMib = 1024;
 /** Storing and reading a large artifact, against the tools an engineer would do it with by hand. */
 export const bench: Bench = {
   name: 'artifacts',
-  describe: 'a 1 GiB artifact stored durably and read back verified, against cp + fsync + sha256sum and cat + sha256sum (MB/s)',
+  describe:
+    'a 1 GiB artifact stored durably and read back verified, against cp + fsync + sha256sum and cat + sha256sum (MB/s)',
   async run() {
     const folder = await mkdtemp(join(tmpdir(), 'bringup-bench-artifacts-'));
     try {

@@ -17,7 +17,10 @@ export type Measured = () => Promise<number>;
  *
  * @returns the median figure of each.
  */
-export async function alternate<K extends string>(sides: Readonly<Record<K, Measured>>, rounds = 5): Promise<Record<K, number>> {
+export async function alternate<K extends string>(
+  sides: Readonly<Record<K, Measured>>,
+  rounds = 5,
+): Promise<Record<K, number>> {
   const names = Object.keys(sides) as K[];
   const figures = new Map<K, number[]>(names.map((name) => [name, []]));
   for (let round = 0; round <= rounds; round += 1) {
@@ -58,11 +61,16 @@ export function rounded(value: number): number {
 
 /** Prints rows under a heading, columns aligned, numbers to the right. */
 export function printTable(columns: readonly string[], rows: readonly (readonly (string | number)[])[]): void {
-  const cells = [columns, ...rows.map((row) => row.map((cell) => (typeof cell === 'number' ? String(rounded(cell)) : cell)))];
+  const cells = [
+    columns,
+    ...rows.map((row) => row.map((cell) => (typeof cell === 'number' ? String(rounded(cell)) : cell))),
+  ];
   const widths = columns.map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length)));
   const isNumber = columns.map((_, column) => rows.every((row) => typeof row[column] === 'number'));
   for (const [index, row] of cells.entries()) {
-    const line = row.map((cell, column) => (isNumber[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)));
+    const line = row.map((cell, column) =>
+      isNumber[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+    );
     console.log(line.join('  ').trimEnd());
     if (index === 0) console.log(widths.map((width) => '-'.repeat(width)).join('  '));
   }

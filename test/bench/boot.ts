@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Lab } from '@bringup/core';
 import { initrd, readyKernel } from '../fixtures/linux.ts';
-import { openLab, registerMachines, startLocalMachines, startRemoteMachines, type Machines } from '../fixtures/machines.ts';
+import {
+  openLab,
+  registerMachines,
+  startLocalMachines,
+  startRemoteMachines,
+  type Machines,
+} from '../fixtures/machines.ts';
 import { alternate, printTable, timed, type Bench } from './bench.ts';
 
 /** What the init of the lab's `shell` initrd prompts with. */
@@ -93,7 +99,18 @@ async function bareBoot(kernel: string, ramdisk: string): Promise<void> {
   const qemu = spawn(
     'qemu-system-x86_64',
     [
-      ...['-accel', 'tcg', '-m', String(vm.memoryMb), '-display', 'none', '-nodefaults', '-no-reboot', '-serial', 'stdio'],
+      ...[
+        '-accel',
+        'tcg',
+        '-m',
+        String(vm.memoryMb),
+        '-display',
+        'none',
+        '-nodefaults',
+        '-no-reboot',
+        '-serial',
+        'stdio',
+      ],
       ...['-kernel', kernel, '-initrd', ramdisk, '-append', vm.commandLine],
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },

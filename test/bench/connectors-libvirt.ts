@@ -46,14 +46,13 @@ export const bench: Bench = {
         });
         return ms / listsPerRound;
       },
-      virsh: () => timed(async () => expectAll((await virsh('list', '--all')).stdout.match(/bench-\d+ +shut off/g)?.length ?? 0)),
+      virsh: () =>
+        timed(async () => expectAll((await virsh('list', '--all')).stdout.match(/bench-\d+ +shut off/g)?.length ?? 0)),
     });
     console.log(`list with states and one domain's state, p50: ${call.ours.toFixed(3)} ms`);
     printTable(
       ['operation', 'ours', 'virsh', 'ratio'],
-      [
-        [`state of ${domainCount} domains`, list.ours, list.virsh, list.virsh / list.ours],
-      ],
+      [[`state of ${domainCount} domains`, list.ours, list.virsh, list.virsh / list.ours]],
     );
     return { libvirt_call_p50_ms: call.ours, libvirt_vs_virsh: list.virsh / list.ours };
   },

@@ -50,13 +50,24 @@ class OpenSsh {
   constructor(sshd: Sshd, dir: string) {
     this.port = sshd.port;
     this.#host = `${sshd.target.username}@127.0.0.1`;
-    this.#options = ['-F', '/dev/null', '-i', sshd.keyPath, '-o', `UserKnownHostsFile=${sshd.knownHosts}`, '-o', 'BatchMode=yes'];
+    this.#options = [
+      '-F',
+      '/dev/null',
+      '-i',
+      sshd.keyPath,
+      '-o',
+      `UserKnownHostsFile=${sshd.knownHosts}`,
+      '-o',
+      'BatchMode=yes',
+    ];
     this.#control = ['-S', join(dir, 'control')];
   }
 
   async startMaster(): Promise<void> {
     // The master goes into the background with its output: none of it may be a pipe of ours.
-    const master = spawn('ssh', [...this.#options, '-p', `${this.port}`, ...this.#control, '-MNf', this.#host], { stdio: 'ignore' });
+    const master = spawn('ssh', [...this.#options, '-p', `${this.port}`, ...this.#control, '-MNf', this.#host], {
+      stdio: 'ignore',
+    });
     await once(master, 'exit');
   }
 
@@ -84,7 +95,16 @@ class OpenSsh {
   /** Lines of a remote file, counted here. */
   async lines(remote: string, cipher: string): Promise<number> {
     const line = 'c=$1; shift; ssh "$@" "cat $c" | wc -l';
-    const { stdout } = await run('sh', ['-c', line, 'sh', remote, ...this.#with(cipher), '-p', `${this.port}`, this.#host]);
+    const { stdout } = await run('sh', [
+      '-c',
+      line,
+      'sh',
+      remote,
+      ...this.#with(cipher),
+      '-p',
+      `${this.port}`,
+      this.#host,
+    ]);
     return Number(stdout);
   }
 
@@ -186,7 +206,7 @@ function fileSource(path: string): ByteSource {
     async *read(offset = 0): AsyncIterable<Uint8Array> {
       await using file = await open(path);
       const block = Buffer.allocUnsafe(blockBytes);
-      for (let at = offset; ; ) {
+      for (let at = offset; ;) {
         const { bytesRead } = await file.read(block, 0, block.length, at);
         if (bytesRead === 0) return;
         at += bytesRead;
@@ -211,16 +231,26 @@ async function benchLog(session: ShellSession, client: OpenSsh, dir: string): Pr
     ours: async () => logMib / ((await timed(async () => check(await countLines(session, log)))) / 1000),
     theirs: async () => logMib / ((await timed(async () => check(await client.lines(log, gcm)))) / 1000),
   });
-  printTable(['MiB/s of log, in lines', 'ours', 'ssh cat | wc -l', 'ratio'], [['500 MiB', rates.ours, rates.theirs, rates.ours / rates.theirs]]);
+  printTable(
+    ['MiB/s of log, in lines', 'ours', 'ssh cat | wc -l', 'ratio'],
+    [['500 MiB', rates.ours, rates.theirs, rates.ours / rates.theirs]],
+  );
   return { log_vs_ssh: rates.ours / rates.theirs };
 }
 
 /** Writes a log like a kernel's; gives its number of lines. */
 async function makeLog(path: string): Promise<number> {
-  const lines = Array.from({ length: 10_000 }, (_, n) => `[${(n / 7).toFixed(6).padStart(12)}] pcieport 0000:00:1c.${n % 8}: chip_${n}: link up, ${n * 7} Mbps, full duplex\n`);
+  const lines = Array.from(
+    { length: 10_000 },
+    (_, n) =>
+      `[${(n / 7).toFixed(6).padStart(12)}] pcieport 0000:00:1c.${n % 8}: chip_${n}: link up, ${n * 7} Mbps, full duplex\n`,
+  );
   const block = Buffer.from(lines.join(''));
   const blocks = Math.ceil((logMib * 1024 * 1024) / block.length);
-  await writeFile(path, Array.from({ length: blocks }, () => block));
+  await writeFile(
+    path,
+    Array.from({ length: blocks }, () => block),
+  );
   return blocks * lines.length;
 }
 

@@ -23,9 +23,16 @@ export const bench: Bench = {
       const importing = join(folder, 'core.mjs');
       await writeFile(empty, '');
       await writeFile(importing, `import ${JSON.stringify(pathToFileURL(core).href)};\n`);
-      const start = (script: string) => (): Promise<number> => timed(() => exec(process.execPath, [script], { env: { PATH: process.env['PATH'] } }));
+      const start = (script: string) => (): Promise<number> =>
+        timed(() => exec(process.execPath, [script], { env: { PATH: process.env['PATH'] } }));
       const ms = await alternate({ empty: start(empty), core: start(importing) }, rounds);
-      printTable(['script', 'median ms'], [['empty', ms.empty], ["import '@bringup/core'", ms.core]]);
+      printTable(
+        ['script', 'median ms'],
+        [
+          ['empty', ms.empty],
+          ["import '@bringup/core'", ms.core],
+        ],
+      );
       return { core_ms_over_empty: ms.core - ms.empty };
     } finally {
       await rm(folder, { recursive: true, force: true });

@@ -13,7 +13,9 @@ else await run(name, chosen);
 
 /** Every other file of this folder that exports a `bench` is one. */
 async function load(): Promise<Bench[]> {
-  const files = (await readdir(import.meta.dirname)).filter((file) => file.endsWith('.ts') && file !== 'main.ts').toSorted();
+  const files = (await readdir(import.meta.dirname))
+    .filter((file) => file.endsWith('.ts') && file !== 'main.ts')
+    .toSorted();
   const modules = await Promise.all(files.map((file) => import(`./${file}`) as Promise<{ readonly bench?: Bench }>));
   return modules.flatMap((module) => module.bench ?? []);
 }
@@ -24,7 +26,9 @@ function list(): void {
 }
 
 function refuse(unknown: string): void {
-  console.error(`There is no benchmark "${unknown}". There are: ${[...new Set(benches.map((bench) => bench.name))].join(', ')}.`);
+  console.error(
+    `There is no benchmark "${unknown}". There are: ${[...new Set(benches.map((bench) => bench.name))].join(', ')}.`,
+  );
   process.exitCode = 1;
 }
 

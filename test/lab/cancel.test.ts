@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Lab, Pipeline, PipelineRequest, StageName, TransferReport } from '@bringup/core';
 import { expectNothingLeft, outputOf, stagesOf, textOf } from '../fixtures/looking.ts';
-import { openLab, registerMachines, startLocalMachines, startRemoteMachines, type Machines } from '../fixtures/machines.ts';
+import {
+  openLab,
+  registerMachines,
+  startLocalMachines,
+  startRemoteMachines,
+  type Machines,
+} from '../fixtures/machines.ts';
 import { linuxPipeline, steppedBuild, tcg } from '../fixtures/sources.ts';
 
 const kinds = [
@@ -40,7 +46,9 @@ describe.each(kinds)('A cancelled pipeline, %s, leaves nothing', (_name, start) 
       seen += chunk.byteLength;
       if (seen >= bytes) return id;
     }
-    throw new Error(`the stage ${stage} ended after ${seen} bytes: ${(await lab.pipelines.getPipelineStatus(id)).errorMessage}`);
+    throw new Error(
+      `the stage ${stage} ended after ${seen} bytes: ${(await lab.pipelines.getPipelineStatus(id)).errorMessage}`,
+    );
   }
 
   test('when it was building; the log up to then is kept', async () => {
@@ -62,7 +70,9 @@ describe.each(kinds)('A cancelled pipeline, %s, leaves nothing', (_name, start) 
     const { id } = await lab.pipelines.createPipeline(build.pipeline);
     await travelling.promise;
     const pipeline = await cancelled(id);
-    expect(stagesOf(pipeline)).toBe(direction === 'download' ? 'cancelled skipped skipped skipped' : 'completed cancelled skipped skipped');
+    expect(stagesOf(pipeline)).toBe(
+      direction === 'download' ? 'cancelled skipped skipped skipped' : 'completed cancelled skipped skipped',
+    );
   });
 
   test('when it was booting; what the console said is kept', async () => {

@@ -3,7 +3,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Lab, PipelineRequest } from '@bringup/core';
 import type { DeathPoint } from '../fixtures/controller.ts';
 import { expectNothingLeft, outputOf, stagesOf, textOf } from '../fixtures/looking.ts';
-import { openLab, registerMachines, startLocalMachines, startRemoteMachines, type Machines } from '../fixtures/machines.ts';
+import {
+  openLab,
+  registerMachines,
+  startLocalMachines,
+  startRemoteMachines,
+  type Machines,
+} from '../fixtures/machines.ts';
 import { runController } from '../fixtures/run-controller.ts';
 import { linuxPipeline, steppedBuild, type SteppedBuild } from '../fixtures/sources.ts';
 
@@ -56,7 +62,8 @@ describe.each(kinds)('A controller that is killed, %s,', (_name, start) => {
   async function expectConsoleOnce(id: string, suites: number): Promise<void> {
     const pipeline = await lab.pipelines.getPipelineStatus(id);
     expect(stagesOf(pipeline)).toBe('completed completed completed completed');
-    const console = (await textOf(lab.pipelines.getStageLogs(id, 'boot'))) + (await textOf(lab.pipelines.getStageLogs(id, 'test')));
+    const console =
+      (await textOf(lab.pipelines.getStageLogs(id, 'boot'))) + (await textOf(lab.pipelines.getStageLogs(id, 'test')));
     const results = [...console.matchAll(/^ok (\d+) /gm)].map(([, number]) => Number(number));
     expect(results).toEqual(Array.from({ length: suites }, (_, index) => index + 1));
     expect(console.match(/^KTAP version 1/gm)).toHaveLength(1);
@@ -78,7 +85,9 @@ describe.each(kinds)('A controller that is killed, %s,', (_name, start) => {
     const build = await steppedBuild(machines.folder, { gate: true });
     const id = await die(build.pipeline, { at: 'log', stage: 'build', bytes: build.bytesAtGate });
     const resumed = resume(id);
-    await expect.poll(async () => (await textOf(lab.pipelines.getStageLogs(id, 'build'))).length).toBe(build.bytesAtGate);
+    await expect
+      .poll(async () => (await textOf(lab.pipelines.getStageLogs(id, 'build'))).length)
+      .toBe(build.bytesAtGate);
     await build.openGate();
     await resumed;
     await expectDoneOnce(id, build);

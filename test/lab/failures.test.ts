@@ -5,7 +5,13 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from 'vitest';
 import type { Architecture, Lab, Pipeline } from '@bringup/core';
 import { expectNothingLeft, outputOf, runPipeline, stagesOf, textOf } from '../fixtures/looking.ts';
-import { openLab, registerMachines, startRemoteMachines, type Machines, type RemoteMachines } from '../fixtures/machines.ts';
+import {
+  openLab,
+  registerMachines,
+  startRemoteMachines,
+  type Machines,
+  type RemoteMachines,
+} from '../fixtures/machines.ts';
 import { bspPipeline, bspRepository, steppedBuild, tcg } from '../fixtures/sources.ts';
 
 const run = promisify(execFile);
@@ -39,10 +45,16 @@ describe('With a lab in order', () => {
   }
 
   test('a source that does not compile fails with what the compiler said', async () => {
-    const source = await bspRepository(machines.folder, (tree) => appendFile(join(tree, 'lib/crc32.c'), 'int broken(void) { return not_declared; }\n'));
+    const source = await bspRepository(machines.folder, (tree) =>
+      appendFile(join(tree, 'lib/crc32.c'), 'int broken(void) { return not_declared; }\n'),
+    );
     const pipeline = await runPipeline(lab, bspPipeline(source));
     const said = /lib\/crc32\.c:\d+:\d+: error: .not_declared. undeclared/;
-    expect(pipeline).toMatchObject({ status: 'failed', commitHash: source.commitHash, error: { code: 'build-failed' } });
+    expect(pipeline).toMatchObject({
+      status: 'failed',
+      commitHash: source.commitHash,
+      error: { code: 'build-failed' },
+    });
     expect(pipeline.errorMessage).toMatch(said);
     expect(pipeline.error?.details['errorLines']).toEqual(expect.arrayContaining([expect.stringMatching(said)]));
     await expectHaltedAtBuild(pipeline, said);
@@ -59,7 +71,10 @@ describe('With a lab in order', () => {
   test('a source that is not there is named', async () => {
     const repository = join(machines.folder, 'not-there');
     const pipeline = await runPipeline(lab, bspPipeline({ repository }));
-    expect(pipeline.error).toMatchObject({ code: 'source-missing', details: { repository, server: '127.0.0.1', stage: 'build' } });
+    expect(pipeline.error).toMatchObject({
+      code: 'source-missing',
+      details: { repository, server: '127.0.0.1', stage: 'build' },
+    });
     expect(pipeline.errorMessage).toContain(repository);
     await expectHaltedAtBuild(pipeline, /there is no folder/);
   });
@@ -82,7 +97,10 @@ describe('With a lab in order', () => {
   });
 
   test('an architecture that no server compiles for fails, saying what was asked of whom', async () => {
-    const pipeline = await runPipeline(lab, { ...bspPipeline(await bspRepository(machines.folder)), targetArchitecture: 'riscv64' });
+    const pipeline = await runPipeline(lab, {
+      ...bspPipeline(await bspRepository(machines.folder)),
+      targetArchitecture: 'riscv64',
+    });
     expect(stagesOf(pipeline)).toBe('failed skipped skipped skipped');
     expect(pipeline.error?.code).toBe('no-match');
     expect(pipeline.errorMessage).toContain('riscv64');

@@ -14,7 +14,9 @@ const coldBuildMs = 15 * 60_000;
 let machines: RemoteMachines;
 let lab: Lab;
 const transfers: TransferReport[] = [];
-const uploads = (): string[] => [...new Set(transfers.filter((report) => report.direction === 'upload').map((report) => report.filename))];
+const uploads = (): string[] => [
+  ...new Set(transfers.filter((report) => report.direction === 'upload').map((report) => report.filename)),
+];
 
 beforeAll(async () => {
   machines = await startRemoteMachines();
@@ -31,7 +33,10 @@ describe('Linux from source, over SSH and libvirt', () => {
 
   test('is built, deployed, booted and tested', { timeout: coldBuildMs }, async () => {
     const bytes = await initrd('suite');
-    const stored = await lab.artifacts.storeArtifact({ type: 'initrd', filename: 'initrd', architecture: 'x86_64' }, inOneChunk(bytes));
+    const stored = await lab.artifacts.storeArtifact(
+      { type: 'initrd', filename: 'initrd', architecture: 'x86_64' },
+      inOneChunk(bytes),
+    );
     pipeline = await runPipeline(lab, {
       ...(await linuxBuild()),
       environmentType: 'qemu',
@@ -49,7 +54,11 @@ describe('Linux from source, over SSH and libvirt', () => {
 
   test('leaves artifacts that have the hashes that were computed where they were made', async () => {
     const artifacts = await lab.artifacts.getArtifactsByBuild(outputOf(pipeline, 'build'));
-    expect(artifacts.map(({ artifactType }) => artifactType).toSorted()).toEqual(['build_log', 'kernel_config', 'kernel_image']);
+    expect(artifacts.map(({ artifactType }) => artifactType).toSorted()).toEqual([
+      'build_log',
+      'kernel_config',
+      'kernel_image',
+    ]);
     for (const artifact of artifacts) {
       const bytes = await lab.artifacts.readAll(artifact);
       expect(createHash('sha256').update(bytes).digest('hex')).toBe(artifact.checksumSha256);
@@ -82,7 +91,9 @@ describe('Linux from source, over SSH and libvirt', () => {
     const before = await identities(files);
     expect(uploads().toSorted()).toEqual(['bzImage', 'initrd']);
     transfers.length = 0;
-    const again = await lab.pipelines.waitForPipeline((await lab.pipelines.retryPipelineStage(pipeline.id, 'deploy')).id);
+    const again = await lab.pipelines.waitForPipeline(
+      (await lab.pipelines.retryPipelineStage(pipeline.id, 'deploy')).id,
+    );
     expect(again.status).toBe('completed');
     expect(uploads()).toEqual([]);
     expect(await identities(files)).toEqual(before);
@@ -133,7 +144,10 @@ describe('A Linux that does not come up', () => {
   });
 
   test('times out when init hangs, with the last line it said', async () => {
-    const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'sleeps', booting({ timeoutMs: 8_000 })));
+    const pipeline = await runPipeline(
+      lab,
+      await linuxPipeline(lab, machines.folder, 'sleeps', booting({ timeoutMs: 8_000 })),
+    );
     expect(stagesOf(pipeline)).toBe('completed completed failed skipped');
     expect(pipeline.error?.code).toBe('boot-timeout');
     expect(pipeline.errorMessage).toMatch(/within 8\d{3} ms; the console's last line is: \[ +\d+\.\d+\] \S/);
@@ -143,7 +157,10 @@ describe('A Linux that does not come up', () => {
 
   test('times out early when it never says a word', async () => {
     const mute = { ...tcg, commandLine: 'console=ttyS3 quiet' };
-    const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'sleeps', booting({ silenceMs: 6_000 }, mute)));
+    const pipeline = await runPipeline(
+      lab,
+      await linuxPipeline(lab, machines.folder, 'sleeps', booting({ silenceMs: 6_000 }, mute)),
+    );
     expect(pipeline.error?.code).toBe('boot-timeout');
     const { boot } = await lab.deployments.getDeploymentStatus(outputOf(pipeline, 'deploy'));
     expect(boot).toMatchObject({ outcome: 'silent', consoleBytes: 0 });
@@ -161,17 +178,32 @@ describe('Tests by commands', () => {
   ];
 
   test('run in a shell on the console', async () => {
-    const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'shell', { tests: { from: 'console-shell', commands } }));
+    const pipeline = await runPipeline(
+      lab,
+      await linuxPipeline(lab, machines.folder, 'shell', { tests: { from: 'console-shell', commands } }),
+    );
     await expectCommands(pipeline);
     await expectNothingLeft(lab, machines);
   });
 
   test('run over SSH', async () => {
     const { hostname, sshPort, sshUsername, sshKeyPath } = machines.server;
-    const target = { hostname, ...(sshPort !== undefined && { sshPort }), ...(sshUsername !== undefined && { sshUsername }), ...(sshKeyPath !== undefined && { sshKeyPath }) };
-    const pipeline = await runPipeline(lab, await linuxPipeline(lab, machines.folder, 'shell', { tests: { from: 'shell', target, commands } }));
+    const target = {
+      hostname,
+      ...(sshPort !== undefined && { sshPort }),
+      ...(sshUsername !== undefined && { sshUsername }),
+      ...(sshKeyPath !== undefined && { sshKeyPath }),
+    };
+    const pipeline = await runPipeline(
+      lab,
+      await linuxPipeline(lab, machines.folder, 'shell', { tests: { from: 'shell', target, commands } }),
+    );
     await expectCommands(pipeline);
-    expect(await readdir('/tmp').then((names) => names.filter((name) => name.startsWith(`bringup-${outputOf(pipeline, 'test')}`)))).toEqual([]);
+    expect(
+      await readdir('/tmp').then((names) =>
+        names.filter((name) => name.startsWith(`bringup-${outputOf(pipeline, 'test')}`)),
+      ),
+    ).toEqual([]);
     await expectNothingLeft(lab, machines);
   });
 
@@ -185,7 +217,10 @@ describe('Tests by commands', () => {
 });
 
 /** Waits for what no init but that of the suite says, with these bounds. */
-function booting(bounds: { readonly timeoutMs?: number; readonly silenceMs?: number }, vm: { readonly commandLine?: string } = {}): Pick<Parameters<typeof runPipeline>[1], 'environmentConfig'> {
+function booting(
+  bounds: { readonly timeoutMs?: number; readonly silenceMs?: number },
+  vm: { readonly commandLine?: string } = {},
+): Pick<Parameters<typeof runPipeline>[1], 'environmentConfig'> {
   return { environmentConfig: { vm: { ...tcg, ...vm }, boot: { successPatterns: ['boot complete'], ...bounds } } };
 }
 
@@ -202,7 +237,9 @@ async function expectBootLog(pipeline: Pipeline, text: RegExp): Promise<void> {
 /** What tells a file that was written again from one that was left alone. */
 async function identities(folder: string): Promise<readonly string[]> {
   const names = (await readdir(folder)).toSorted();
-  return Promise.all(names.map(async (name) => stat(join(folder, name)).then(({ ino, mtimeMs }) => `${name} ${ino} ${mtimeMs}`)));
+  return Promise.all(
+    names.map(async (name) => stat(join(folder, name)).then(({ ino, mtimeMs }) => `${name} ${ino} ${mtimeMs}`)),
+  );
 }
 
 async function* inOneChunk(bytes: Uint8Array): AsyncIterable<Uint8Array> {

@@ -15,7 +15,9 @@ describe('The example BSP on this machine, with core alone,', () => {
   const uploads: TransferReport[] = [];
   beforeAll(async () => {
     machines = await startLocalMachines();
-    lab = await openLab(machines.settings, { onTransfer: (report) => void (report.direction === 'upload' && uploads.push(report)) });
+    lab = await openLab(machines.settings, {
+      onTransfer: (report) => void (report.direction === 'upload' && uploads.push(report)),
+    });
     await registerMachines(lab, machines);
   });
   afterAll(async () => {
@@ -29,7 +31,9 @@ describe('The example BSP on this machine, with core alone,', () => {
     expect(pipeline.error).toBeUndefined();
     expect(stagesOf(pipeline)).toBe('completed completed completed completed');
     expect(pipeline.commitHash).toBe(source.commitHash);
-    expect(await textOf(lab.pipelines.getStageLogs(pipeline.id, 'boot'))).toContain(`(${source.commitHash.slice(0, 12)})`);
+    expect(await textOf(lab.pipelines.getStageLogs(pipeline.id, 'boot'))).toContain(
+      `(${source.commitHash.slice(0, 12)})`,
+    );
     const { results } = await lab.testRuns.getTestRun(outputOf(pipeline, 'test'));
     expect(results?.totals).toMatchObject({ pass: 29, fail: 0, total: 29 });
     await expectNothingLeft(lab, machines);
@@ -46,7 +50,9 @@ describe('The example BSP on this machine, with core alone,', () => {
   test('is not transferred again when it is deployed once more', async () => {
     expect(uploads.length).toBeGreaterThan(0);
     uploads.length = 0;
-    const again = await lab.pipelines.waitForPipeline((await lab.pipelines.retryPipelineStage(pipeline.id, 'deploy')).id);
+    const again = await lab.pipelines.waitForPipeline(
+      (await lab.pipelines.retryPipelineStage(pipeline.id, 'deploy')).id,
+    );
     expect(again.status).toBe('completed');
     expect(uploads).toEqual([]);
     await expectNothingLeft(lab, machines);

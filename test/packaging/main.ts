@@ -88,7 +88,9 @@ async function judgeContents({ manifest, folder }: PackedPackage): Promise<void>
 async function tryInProject(packages: readonly PackedPackage[]): Promise<void> {
   const project = join(work, 'project');
   await mkdir(project);
-  const installed = await steps.run('the tarballs install into an empty project with npm', () => install(project, packages));
+  const installed = await steps.run('the tarballs install into an empty project with npm', () =>
+    install(project, packages),
+  );
   if (!installed) return;
   const entries = packages.flatMap(({ manifest }) =>
     Object.keys(manifest.exports)
@@ -100,7 +102,10 @@ async function tryInProject(packages: readonly PackedPackage[]): Promise<void> {
     await run([process.execPath, '--input-type=module', '-e', script], { cwd: project });
   });
   await steps.run('every declaration typechecks, those of our dependencies included', async () => {
-    await writeFile(join(project, 'entries.ts'), entries.map((entry, at) => `export * as e${at} from '${entry}';\n`).join(''));
+    await writeFile(
+      join(project, 'entries.ts'),
+      entries.map((entry, at) => `export * as e${at} from '${entry}';\n`).join(''),
+    );
     await typecheck(project);
   });
   const typechecked = await steps.run("the README's example typechecks", async () => {

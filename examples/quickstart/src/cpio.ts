@@ -23,7 +23,8 @@ export function writeCpio(entries: readonly CpioEntry[]): Buffer {
 function encode(entry: CpioEntry, inode: number): Buffer[] {
   const device = entry.type === 'device' ? entry : { major: 0, minor: 0 };
   const mode = entry.type === 'file' ? (entry.executable === true ? 0o100755 : 0o100644) : modes[entry.type];
-  const content = entry.type === 'file' ? entry.content : entry.type === 'link' ? Buffer.from(entry.target) : Buffer.alloc(0);
+  const content =
+    entry.type === 'file' ? entry.content : entry.type === 'link' ? Buffer.from(entry.target) : Buffer.alloc(0);
   const links = entry.type === 'folder' ? 2 : 1;
   return record(entry.path, { inode, mode, links, major: device.major, minor: device.minor }, content);
 }
@@ -53,7 +54,10 @@ function record(path: string, fields: Fields, content: Uint8Array): Buffer[] {
     name.length,
     0, // no checksum in this format
   ];
-  const header = Buffer.concat([Buffer.from(`070701${numbers.map((n) => n.toString(16).padStart(8, '0')).join('')}`), name]);
+  const header = Buffer.concat([
+    Buffer.from(`070701${numbers.map((n) => n.toString(16).padStart(8, '0')).join('')}`),
+    name,
+  ]);
   return [header, padding(header.length), Buffer.from(content), padding(content.length)];
 }
 

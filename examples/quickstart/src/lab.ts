@@ -1,5 +1,13 @@
 import { join } from 'node:path';
-import { createLab, fileArtifactStorage, localQemu, localShell, sqlite, type Lab, type TransferReport } from '@bringup/core';
+import {
+  createLab,
+  fileArtifactStorage,
+  localQemu,
+  localShell,
+  sqlite,
+  type Lab,
+  type TransferReport,
+} from '@bringup/core';
 
 /** Options of {@link openLab}. */
 export interface OpenOptions {
@@ -34,8 +42,10 @@ async function addThisMachine({ buildServers, hosts }: Lab, folder: string, sign
   const [buildFolder, vmFolder] = [join(folder, 'builds'), join(folder, 'vms')];
   // A state folder that was moved is another place to work in.
   const server = await buildServers.findServer(hostname);
-  if (server !== undefined && server.workspace !== buildFolder) await buildServers.decommissionServer(server.id, { force: true });
-  if (server?.workspace !== buildFolder) await buildServers.registerServer({ hostname, workspace: buildFolder }, { signal });
+  if (server !== undefined && server.workspace !== buildFolder)
+    await buildServers.decommissionServer(server.id, { force: true });
+  if (server?.workspace !== buildFolder)
+    await buildServers.registerServer({ hostname, workspace: buildFolder }, { signal });
   const host = await hosts.findHost(hostname);
   if (host !== undefined && host.workspace !== vmFolder) await hosts.decommissionHost(host.id, { force: true });
   if (host?.workspace !== vmFolder) await hosts.registerHost({ hostname, workspace: vmFolder }, { signal });

@@ -78,7 +78,8 @@ export async function buildInitrd(file: string, rootfs = join(linuxFolder, 'root
 async function staticBusybox(): Promise<string> {
   const path = await findCommand('busybox');
   if (path === undefined) throw new Error('busybox is not installed; install the package busybox-static');
-  if (await needsInterpreter(path)) throw new Error(`${path} is linked dynamically and can't run in an initrd; install the package busybox-static`);
+  if (await needsInterpreter(path))
+    throw new Error(`${path} is linked dynamically and can't run in an initrd; install the package busybox-static`);
   return path;
 }
 

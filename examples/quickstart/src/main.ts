@@ -105,7 +105,11 @@ function showTransfer({ workId, direction, filename, transferredBytes, totalByte
   if (done.has(filename)) return;
   if (transferredBytes === totalBytes) done.add(filename);
   const label = direction === 'download' ? 'collect' : 'deploy';
-  terminal.progress(label, totalBytes === 0 ? 1 : transferredBytes / totalBytes, `${formatBytes(transferredBytes)}  ${filename}`);
+  terminal.progress(
+    label,
+    totalBytes === 0 ? 1 : transferredBytes / totalBytes,
+    `${formatBytes(transferredBytes)}  ${filename}`,
+  );
 }
 
 process.exitCode = await main();

@@ -81,7 +81,8 @@ async function linuxSource(
   if (source === undefined) return { repository: await prepareLinuxSource(join(state, 'source'), prepare) };
   const isGit = !source.startsWith('/') || (await exists(join(source, '.git'))) || (await exists(join(source, 'HEAD')));
   if (isGit) return { repository: source, commitHash: await newestCommit(source, branch, prepare.signal) };
-  if (!(await exists(join(source, 'Kconfig')))) throw new Error(`${source} is neither a git repository nor a Linux source tree`);
+  if (!(await exists(join(source, 'Kconfig'))))
+    throw new Error(`${source} is neither a git repository nor a Linux source tree`);
   if (branch !== undefined) throw new Error(`${source} is a plain source tree and has no branches; leave --branch out`);
   return { repository: source };
 }
@@ -94,7 +95,8 @@ async function newestCommit(repository: string, branch = 'HEAD', signal?: AbortS
     ...(signal !== undefined && { signal }),
   });
   const commitHash = said.split('\n').at(-1)?.split('\t')[0];
-  if (commitHash === undefined || !/^[0-9a-f]{40,64}$/.test(commitHash)) throw new Error(`${repository} has no branch or tag '${branch}'`);
+  if (commitHash === undefined || !/^[0-9a-f]{40,64}$/.test(commitHash))
+    throw new Error(`${repository} has no branch or tag '${branch}'`);
   return commitHash;
 }
 

@@ -3,7 +3,16 @@ import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline as pump } from 'node:stream/promises';
-import { countTests, hasBadOutcome, type Artifact, type JsonValue, type Lab, type Pipeline, type StoredError, type TestNode } from '@bringup/core';
+import {
+  countTests,
+  hasBadOutcome,
+  type Artifact,
+  type JsonValue,
+  type Lab,
+  type Pipeline,
+  type StoredError,
+  type TestNode,
+} from '@bringup/core';
 import type { Terminal, TableRow } from './terminal.ts';
 import { formatBytes, formatDuration } from './text.ts';
 
@@ -20,7 +29,9 @@ export async function reportPipeline(lab: Lab, pipeline: Pipeline, terminal: Ter
   const files = await exportArtifacts(lab, pipeline, join(folder, 'latest'));
   const width = Math.max(0, ...files.map(({ artifact }) => artifact.artifactType.length));
   for (const { artifact, path } of files) {
-    terminal.line(`  ${artifact.artifactType.padEnd(width)}  ${formatBytes(artifact.sizeBytes).padStart(7)}  ${shortest(path)}`);
+    terminal.line(
+      `  ${artifact.artifactType.padEnd(width)}  ${formatBytes(artifact.sizeBytes).padStart(7)}  ${shortest(path)}`,
+    );
   }
   terminal.line();
   const took = formatDuration((pipeline.completedAt ?? 0) - pipeline.createdAt);
@@ -42,7 +53,10 @@ export function suiteRows(suite: TestNode): TableRow[] {
   const bad = suite.children.filter(hasBadOutcome);
   return [
     { mark, cells: [suite.name, ...counts] },
-    ...bad.map(({ name, outcome, reason }): TableRow => ({ mark: 'fail', cells: [`  ${name}${outcome === 'fail' ? '' : ` (${reason ?? outcome})`}`] })),
+    ...bad.map(({ name, outcome, reason }): TableRow => ({
+      mark: 'fail',
+      cells: [`  ${name}${outcome === 'fail' ? '' : ` (${reason ?? outcome})`}`],
+    })),
   ];
 }
 

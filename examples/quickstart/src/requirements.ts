@@ -36,7 +36,8 @@ export const kernelSourceRequirements: readonly Requirement[] = [
   {
     label: 'the Linux source',
     aptPackage: 'linux-source',
-    isPresent: async () => (await readdir('/usr/src').catch(() => [])).some((name) => /^linux-source-.*\.tar\./.test(name)),
+    isPresent: async () =>
+      (await readdir('/usr/src').catch(() => [])).some((name) => /^linux-source-.*\.tar\./.test(name)),
   },
 ];
 
@@ -55,7 +56,10 @@ export interface EnsureOptions {
  *
  * @returns whether the machine has everything now; if not, the user has been told what to do.
  */
-export async function ensureRequirements(requirements: readonly Requirement[], options: EnsureOptions): Promise<boolean> {
+export async function ensureRequirements(
+  requirements: readonly Requirement[],
+  options: EnsureOptions,
+): Promise<boolean> {
   const missing = await findMissing(requirements);
   if (missing.length === 0) return true;
   const packages = [...new Set(missing.map((requirement) => requirement.aptPackage))];
@@ -74,11 +78,14 @@ export async function ensureRequirements(requirements: readonly Requirement[], o
   try {
     await aptInstall(packages, options);
   } catch (error) {
-    options.say(`${error instanceof Error ? error.message : String(error)}\n\nInstall it by hand with\n\n  ${byHand}\n\nthen run the same again.`);
+    options.say(
+      `${error instanceof Error ? error.message : String(error)}\n\nInstall it by hand with\n\n  ${byHand}\n\nthen run the same again.`,
+    );
     return false;
   }
   const still = await findMissing(requirements);
-  if (still.length > 0) options.say(`Still missing after the installation: ${still.map((requirement) => requirement.label).join(', ')}.`);
+  if (still.length > 0)
+    options.say(`Still missing after the installation: ${still.map((requirement) => requirement.label).join(', ')}.`);
   return still.length === 0;
 }
 

@@ -16,7 +16,9 @@ export async function findInterrupted(
   tell: { readonly terminal: Terminal; readonly lastSeen: number | undefined; readonly signal: AbortSignal },
 ): Promise<Pipeline | undefined> {
   const { terminal, lastSeen, signal } = tell;
-  const unfinished = (await lab.pipelines.getPipelineHistory()).filter((pipeline) => pipeline.completedAt === undefined);
+  const unfinished = (await lab.pipelines.getPipelineHistory()).filter(
+    (pipeline) => pipeline.completedAt === undefined,
+  );
   const found = unfinished.find((pipeline) => pipeline.name === plan.name);
   for (const pipeline of unfinished) {
     if (pipeline === found) continue;
@@ -34,7 +36,11 @@ export async function stopPipeline(lab: Lab, id: string, signal?: AbortSignal): 
 }
 
 /** Says which pipeline was found, and where and when it was interrupted. */
-export function describe(pipeline: Pick<Pipeline, 'id' | 'currentStage'>, lastSeen: number | undefined, now: number = Date.now()): string {
+export function describe(
+  pipeline: Pick<Pipeline, 'id' | 'currentStage'>,
+  lastSeen: number | undefined,
+  now: number = Date.now(),
+): string {
   const where = pipeline.currentStage === undefined ? 'before its first stage' : `in stage ${pipeline.currentStage}`;
   const when = lastSeen === undefined ? '' : ` ${formatDuration(Math.max(0, now - lastSeen))} ago`;
   return `Found pipeline ${pipeline.id}, interrupted ${where}${when}`;

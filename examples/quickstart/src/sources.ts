@@ -55,6 +55,11 @@ export async function commitFolder(folder: string, repository: string): Promise<
   }
 }
 
-function git(repository: string, args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd = repository): Promise<string> {
+function git(
+  repository: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  cwd = repository,
+): Promise<string> {
   return runCommand(['git', ...args], { cwd, env: { ...identity, GIT_DIR: repository, ...env } });
 }

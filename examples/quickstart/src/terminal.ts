@@ -106,7 +106,11 @@ export class Terminal {
     this.endProgress();
     const cells = rows.map((row) => row.cells.map((cell) => printable(cell)));
     const widths = columns.map((name, at) => Math.max(name.length, ...cells.map((row) => row[at]?.length ?? 0)));
-    const aligned = (row: readonly string[]): string => widths.map((width, at) => (row[at] ?? '').padEnd(width)).join('  ').trimEnd();
+    const aligned = (row: readonly string[]): string =>
+      widths
+        .map((width, at) => (row[at] ?? '').padEnd(width))
+        .join('  ')
+        .trimEnd();
     this.line(`    ${this.style(aligned(columns), 'dim')}`);
     for (const [at, row] of rows.entries()) {
       const { sign, style } = marks[row.mark];

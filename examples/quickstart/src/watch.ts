@@ -56,7 +56,11 @@ class LogView {
 }
 
 /** The stage once it is as wanted, or once the pipeline is over. */
-async function stageWhen({ lab, id, signal }: WatchOptions, name: StageName, wanted: (stage: PipelineStage) => boolean): Promise<PipelineStage> {
+async function stageWhen(
+  { lab, id, signal }: WatchOptions,
+  name: StageName,
+  wanted: (stage: PipelineStage) => boolean,
+): Promise<PipelineStage> {
   const events = lab.events.read({ after: await lab.events.cursor(), follow: true, signal });
   for (;;) {
     const pipeline = await lab.pipelines.getPipelineStatus(id);
@@ -71,7 +75,12 @@ async function stageWhen({ lab, id, signal }: WatchOptions, name: StageName, wan
 }
 
 /** @param hidden - only read it, for the sake of its unfinished last line. */
-async function showLog({ lab, id, terminal, resumed, signal }: WatchOptions, stage: StageName, view: LogView, hidden: boolean): Promise<void> {
+async function showLog(
+  { lab, id, terminal, resumed, signal }: WatchOptions,
+  stage: StageName,
+  view: LogView,
+  hidden: boolean,
+): Promise<void> {
   const show = (text: string): void => {
     if (text !== view.shown) terminal.log(view.source, text, highlight(text));
     view.shown = undefined;
@@ -112,13 +121,19 @@ async function tellEnd(options: WatchOptions, stage: PipelineStage, overBefore: 
   const { terminal } = options;
   const took = stage.durationSeconds === undefined ? '' : ` in ${formatDuration(stage.durationSeconds * 1000)}`;
   if (stage.status === 'completed') {
-    terminal.success(`${await achievement(options, stage, overBefore)}${took}${overBefore ? ', before the interruption' : ''}`);
+    terminal.success(
+      `${await achievement(options, stage, overBefore)}${took}${overBefore ? ', before the interruption' : ''}`,
+    );
   } else if (stage.status === 'failed') {
     terminal.failure(`${stage.name} failed${took}`);
   }
 }
 
-async function achievement({ lab, hasMovedBytes }: WatchOptions, { name, outputId = '' }: PipelineStage, overBefore: boolean): Promise<string> {
+async function achievement(
+  { lab, hasMovedBytes }: WatchOptions,
+  { name, outputId = '' }: PipelineStage,
+  overBefore: boolean,
+): Promise<string> {
   switch (name) {
     case 'build': {
       const { commitHash = '', artifacts } = await lab.builds.getBuildStatus(outputId);

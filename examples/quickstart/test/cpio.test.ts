@@ -12,13 +12,19 @@ const entries: readonly CpioEntry[] = [
 /** Reads an archive back by the format's description, written apart from the writer. */
 function read(archive: Buffer): { name: string; mode: string; device: string; content: string }[] {
   const found: { name: string; mode: string; device: string; content: string }[] = [];
-  for (let at = 0; ; ) {
-    const field = (index: number): number => Number.parseInt(archive.toString('latin1', at + 6 + index * 8, at + 14 + index * 8), 16);
+  for (let at = 0; ;) {
+    const field = (index: number): number =>
+      Number.parseInt(archive.toString('latin1', at + 6 + index * 8, at + 14 + index * 8), 16);
     expect(archive.toString('latin1', at, at + 6)).toBe('070701');
     const name = archive.toString('latin1', at + 110, at + 110 + field(11) - 1);
     const start = (at + 110 + field(11) + 3) & ~3;
     if (name === 'TRAILER!!!') return found;
-    found.push({ name, mode: field(1).toString(8), device: `${field(9)}:${field(10)}`, content: archive.toString('latin1', start, start + field(6)) });
+    found.push({
+      name,
+      mode: field(1).toString(8),
+      device: `${field(9)}:${field(10)}`,
+      content: archive.toString('latin1', start, start + field(6)),
+    });
     at = (start + field(6) + 3) & ~3;
   }
 }

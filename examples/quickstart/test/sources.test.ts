@@ -20,7 +20,9 @@ describe('the repository made of a folder', () => {
 
   test('holds the files but what is ignored', async () => {
     const { repository, branch } = await commitFolder(tree, join(work, 'a.git'));
-    expect(await runCommand(['git', '-C', repository, 'ls-tree', '-r', '--name-only', branch])).toBe('.gitignore\nmain.c');
+    expect(await runCommand(['git', '-C', repository, 'ls-tree', '-r', '--name-only', branch])).toBe(
+      '.gitignore\nmain.c',
+    );
   });
 
   test('has the same commit for the same files, wherever and however often it is made', async () => {

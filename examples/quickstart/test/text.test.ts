@@ -25,6 +25,12 @@ test('cut text has the width and shows the cut', () => {
 });
 
 test('bytes and durations are told with a unit and few digits', () => {
-  expect([999, 24_232, 1_048_576, 999_600, 12_500_000_000].map(formatBytes)).toEqual(['999 B', '24 kB', '1.0 MB', '1.0 MB', '13 GB']);
+  expect([999, 24_232, 1_048_576, 999_600, 12_500_000_000].map(formatBytes)).toEqual([
+    '999 B',
+    '24 kB',
+    '1.0 MB',
+    '1.0 MB',
+    '13 GB',
+  ]);
   expect([340, 2_440, 185_000].map(formatDuration)).toEqual(['340 ms', '2.4 s', '3 min 5 s']);
 });

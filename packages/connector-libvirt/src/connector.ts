@@ -79,7 +79,13 @@ class LibvirtConnector implements HypervisorConnector {
     const open = async (keepalive: boolean, options: CallOptions): Promise<Daemon> => {
       const address = { uri: this.#options.uri ?? 'qemu:///system', socketPath: this.#options.socketPath, hostname };
       const socket = await openTransport(shell, address, options);
-      return Daemon.open(socket, { ...options, clock: this.#clock, peer: `libvirt on ${hostname}`, uri: address.uri, keepalive });
+      return Daemon.open(socket, {
+        ...options,
+        clock: this.#clock,
+        peer: `libvirt on ${hostname}`,
+        uri: address.uri,
+        keepalive,
+      });
     };
     const daemon = await open(true, call).catch((error: unknown) => {
       throw asConnectionFailed(error, hostname);
@@ -133,9 +139,9 @@ class LibvirtConnector implements HypervisorConnector {
 /** A connection that breaks while it is made was never there to be lost. */
 function asConnectionFailed(error: unknown, hostname: string): unknown {
   if (!(error instanceof BringupError) || error.code !== 'connection-lost') return error;
-  return new BringupError('connection-failed', `libvirt on ${hostname} did not accept the connection: ${error.message}`, {
-    cause: error,
-    retryable: true,
-    details: { hostname },
-  });
+  return new BringupError(
+    'connection-failed',
+    `libvirt on ${hostname} did not accept the connection: ${error.message}`,
+    { cause: error, retryable: true, details: { hostname } },
+  );
 }

@@ -128,9 +128,11 @@ export class ConsoleLog {
       case exitStatus.absent:
         return { outcome: 'absent' };
       default:
-        throw new BringupError('hypervisor-failed', `The console log in ${this.#folder} could not be read: ${stderr.toString('utf8').trim()}`, {
-          details: { folder: this.#folder, exitCode },
-        });
+        throw new BringupError(
+          'hypervisor-failed',
+          `The console log in ${this.#folder} could not be read: ${stderr.toString('utf8').trim()}`,
+          { details: { folder: this.#folder, exitCode } },
+        );
     }
   }
 }
@@ -143,8 +145,14 @@ const reasons: Readonly<Record<Exclude<LogReading['outcome'], 'read'>, string>> 
 };
 
 /** Why a console can't be given from `offset` on. */
-export function historyLost(name: string, offset: number, outcome: Exclude<LogReading['outcome'], 'read'>): BringupError {
-  return new BringupError('console-history-lost', `The console of ${name} can't be read from byte ${offset} on: ${reasons[outcome]}.`, {
-    details: { name, offset, reason: outcome },
-  });
+export function historyLost(
+  name: string,
+  offset: number,
+  outcome: Exclude<LogReading['outcome'], 'read'>,
+): BringupError {
+  return new BringupError(
+    'console-history-lost',
+    `The console of ${name} can't be read from byte ${offset} on: ${reasons[outcome]}.`,
+    { details: { name, offset, reason: outcome } },
+  );
 }

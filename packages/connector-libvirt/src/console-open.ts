@@ -25,7 +25,10 @@ function isActive(state: VmState | undefined): boolean {
 }
 
 /** Opens the line to a running VM's console, exclusively. Undefined when the VM has ended. @throws `console-busy`. */
-async function openLine({ daemon, domain, openLine: connect }: ConsoleOpening, options: CallOptions): Promise<ConsoleLine | undefined> {
+async function openLine(
+  { daemon, domain, openLine: connect }: ConsoleOpening,
+  options: CallOptions,
+): Promise<ConsoleLine | undefined> {
   if (!isActive(await daemon.state(domain, options))) return undefined;
   const line = await connect(options);
   try {
@@ -34,11 +37,11 @@ async function openLine({ daemon, domain, openLine: connect }: ConsoleOpening, o
     await line[Symbol.asyncDispose]();
     if (isRemoteError(error, virError.operationInvalid, virError.noDomain)) return undefined;
     if (!isRemoteError(error, virError.operationFailed)) throw error;
-    throw new BringupError('console-busy', `The console of ${domain.name} is held by another client. It is free again when that one closes it.`, {
-      cause: error,
-      retryable: true,
-      details: { ...error.details, name: domain.name },
-    });
+    throw new BringupError(
+      'console-busy',
+      `The console of ${domain.name} is held by another client. It is free again when that one closes it.`,
+      { cause: error, retryable: true, details: { ...error.details, name: domain.name } },
+    );
   }
 }
 

@@ -86,7 +86,7 @@ export class VmConsole implements Console {
     const ended = new AbortController();
     void stream.ended.then(() => ended.abort());
     const signal = AbortSignal.any([ended.signal, this.#disposing.signal]);
-    for (let offset = from; !signal.aborted; ) {
+    for (let offset = from; !signal.aborted;) {
       let reading;
       try {
         reading = await this.#parts.log.read(offset, followMs, { signal });
@@ -103,7 +103,7 @@ export class VmConsole implements Console {
 
   /** What of the log is left when the VM has ended. */
   async *#rest(from: number): AsyncGenerator<Buffer, void> {
-    for (let offset = from; ; ) {
+    for (let offset = from; ;) {
       const reading = await this.#parts.log.read(offset, settleMs, { signal: this.#disposing.signal });
       if (reading.outcome !== 'read') {
         // Destroyed with its log; or nobody but the line could tell, and it told all it had.
@@ -122,7 +122,9 @@ export class VmConsole implements Console {
     const deadline = clock.now() + limits.hypervisorCallTimeoutMs;
     while (await active()) {
       if (clock.now() >= deadline) {
-        throw new BringupError('connection-lost', `The console of ${name} ended although the VM goes on.`, { retryable: true });
+        throw new BringupError('connection-lost', `The console of ${name} ended although the VM goes on.`, {
+          retryable: true,
+        });
       }
       await sleep(clock, statePollMs, this.#disposing.signal);
     }
@@ -134,9 +136,16 @@ export class VmConsole implements Console {
     throwIfAborted(options.signal, what);
     if (this.#disposed !== undefined || line === undefined || (await settledNow(line.stream.ended))) {
       const error = line === undefined || this.#disposed !== undefined ? undefined : await line.stream.ended;
-      throw error ?? new BringupError('console-closed', `The console of ${name} is closed: it was disposed or the VM has ended.`, { details: { name } });
+      throw (
+        error ??
+        new BringupError('console-closed', `The console of ${name} is closed: it was disposed or the VM has ended.`, {
+          details: { name },
+        })
+      );
     }
-    await withDeadline(clock, what, { timeoutMs: limits.hypervisorCallTimeoutMs, ...options }, () => line.stream.write(data));
+    await withDeadline(clock, what, { timeoutMs: limits.hypervisorCallTimeoutMs, ...options }, () =>
+      line.stream.write(data),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -153,7 +162,12 @@ export class VmConsole implements Console {
         await line.stream.abort();
         await line.stream.closed;
       };
-      await withDeadline(clock, `Close the console of ${name}`, { timeoutMs: limits.hypervisorCloseTimeoutMs }, letGo).catch(() => {});
+      await withDeadline(
+        clock,
+        `Close the console of ${name}`,
+        { timeoutMs: limits.hypervisorCloseTimeoutMs },
+        letGo,
+      ).catch(() => {});
       await line.daemon[Symbol.asyncDispose]();
     }
     this.#parts.onDispose();

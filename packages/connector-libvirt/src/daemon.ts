@@ -77,7 +77,12 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  #onDomain(procedure: Procedure, domain: DomainRef, options: CallOptions, more?: (args: XdrWriter) => void): Promise<XdrReader> {
+  #onDomain(
+    procedure: Procedure,
+    domain: DomainRef,
+    options: CallOptions,
+    more?: (args: XdrWriter) => void,
+  ): Promise<XdrReader> {
     const args = writeDomain(new XdrWriter(), domain);
     more?.(args);
     return this.connection.call(procedure, args.bytes(), options);
@@ -86,7 +91,9 @@ export class Daemon implements AsyncDisposable {
   /** The domain of that name, or undefined. */
   async lookUp(name: string, options: CallOptions): Promise<DomainRef | undefined> {
     try {
-      return readDomain(await this.connection.call('domainLookupByName', new XdrWriter().string(name).bytes(), options));
+      return readDomain(
+        await this.connection.call('domainLookupByName', new XdrWriter().string(name).bytes(), options),
+      );
     } catch (error) {
       if (isRemoteError(error, virError.noDomain)) return undefined;
       throw error;
@@ -125,7 +132,10 @@ export class Daemon implements AsyncDisposable {
   async metadata(domain: DomainRef, namespace: string, options: CallOptions): Promise<string | undefined> {
     try {
       const reply = await this.#onDomain('domainGetMetadata', domain, options, (args) =>
-        args.i32(metadataElement).optional(namespace, (uri) => args.string(uri)).u32(0),
+        args
+          .i32(metadataElement)
+          .optional(namespace, (uri) => args.string(uri))
+          .u32(0),
       );
       return reply.string();
     } catch (error) {
@@ -146,7 +156,9 @@ export class Daemon implements AsyncDisposable {
 
   /** Runs a domain that is gone when it ends, and at the latest with this connection. */
   async runTransient(xml: string, options: CallOptions): Promise<DomainRef> {
-    return readDomain(await this.connection.call('domainCreateXml', new XdrWriter().string(xml).u32(startAutodestroy).bytes(), options));
+    return readDomain(
+      await this.connection.call('domainCreateXml', new XdrWriter().string(xml).u32(startAutodestroy).bytes(), options),
+    );
   }
 
   async resume(domain: DomainRef, options: CallOptions): Promise<void> {

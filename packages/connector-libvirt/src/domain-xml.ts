@@ -14,7 +14,8 @@ export interface DomainParts {
 }
 
 function cpu(model: string | undefined, accelerator: DomainParts['accelerator']): XmlElement {
-  if (model === 'host' || (model === undefined && accelerator === 'kvm')) return element('cpu', { mode: 'host-passthrough' });
+  if (model === 'host' || (model === undefined && accelerator === 'kvm'))
+    return element('cpu', { mode: 'host-passthrough' });
   if (model === 'max' || model === undefined) return element('cpu', { mode: 'maximum' });
   return element('cpu', { mode: 'custom', match: 'exact', check: 'none' }, [
     element('model', { fallback: 'forbid' }, [model]),
@@ -50,7 +51,11 @@ export function domainXml(spec: VmSpec, parts: DomainParts): string {
       element('memory', { unit: 'MiB' }, [String(spec.memoryMb)]),
       element('vcpu', {}, [String(spec.cpus)]),
       element('os', {}, [
-        element('type', { arch: libvirtArchitectures[spec.architecture], machine: spec.machine ?? (x86 ? 'pc' : 'virt') }, ['hvm']),
+        element(
+          'type',
+          { arch: libvirtArchitectures[spec.architecture], machine: spec.machine ?? (x86 ? 'pc' : 'virt') },
+          ['hvm'],
+        ),
         file('kernel', spec.kernel),
         file('initrd', spec.initrd),
         file('cmdline', spec.commandLine),

@@ -119,7 +119,9 @@ export class VmEvents {
 }
 
 function overflow(): BringupError {
-  return new BringupError('connection-lost', `A reader of events fell more than ${maxQueuedEvents} events behind. List the VMs and read on from now.`, {
-    retryable: true,
-  });
+  return new BringupError(
+    'connection-lost',
+    `A reader of events fell more than ${maxQueuedEvents} events behind. List the VMs and read on from now.`,
+    { retryable: true },
+  );
 }

@@ -98,7 +98,10 @@ export class LibvirtHypervisor implements Hypervisor {
 
   async listVms(options: CallOptions = {}): Promise<readonly VmInfo[]> {
     const domains = await this.#enter('listVms', options).states(options);
-    const tags = await this.#tags.ofAll(domains.map(({ domain }) => domain), options);
+    const tags = await this.#tags.ofAll(
+      domains.map(({ domain }) => domain),
+      options,
+    );
     return domains.map(({ domain, state }, index) => ({ name: domain.name, state, tags: tags[index] ?? {} }));
   }
 
@@ -153,24 +156,31 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   #nameTaken(name: string, cause: unknown): BringupError {
-    return new BringupError('conflict', `A VM named ${name} exists on ${this.#parts.hostname} already.`, { cause, details: { name } });
+    return new BringupError('conflict', `A VM named ${name} exists on ${this.#parts.hostname} already.`, {
+      cause,
+      details: { name },
+    });
   }
 
   async #accelerator(spec: VmSpec, options: CallOptions): Promise<'kvm' | 'tcg'> {
     const { hostname } = this.#parts;
     const host = await this.#hostCapabilities(options);
     if (!host.emulated.includes(spec.architecture)) {
-      throw new BringupError('unsupported', `${hostname} has no emulator for ${spec.architecture}; it has ${host.emulated.join(', ') || 'none'}. Install qemu-system for it.`, {
-        details: { hostname, architecture: spec.architecture, architectures: [...host.emulated] },
-      });
+      throw new BringupError(
+        'unsupported',
+        `${hostname} has no emulator for ${spec.architecture}; it has ${host.emulated.join(', ') || 'none'}. Install qemu-system for it.`,
+        { details: { hostname, architecture: spec.architecture, architectures: [...host.emulated] } },
+      );
     }
     if (spec.accelerator === 'tcg') return 'tcg';
     const proven = host.host === spec.architecture && (await this.#parts.kvmProven(host, options));
     if (proven) return 'kvm';
     if (spec.accelerator !== 'kvm') return 'tcg';
-    throw new BringupError('unsupported', `No guest has been seen to run under KVM on ${hostname} for ${spec.architecture}. Use the accelerator auto or tcg.`, {
-      details: { hostname, architecture: spec.architecture },
-    });
+    throw new BringupError(
+      'unsupported',
+      `No guest has been seen to run under KVM on ${hostname} for ${spec.architecture}. Use the accelerator auto or tcg.`,
+      { details: { hostname, architecture: spec.architecture } },
+    );
   }
 
   async startVm(name: string, options: CallOptions = {}): Promise<void> {
@@ -180,7 +190,8 @@ export class LibvirtHypervisor implements Hypervisor {
     try {
       await daemon.resume(domain, options);
     } catch (error) {
-      if (isRemoteError(error, virError.operationInvalid) && (await daemon.state(domain, options)) === 'running') return;
+      if (isRemoteError(error, virError.operationInvalid) && (await daemon.state(domain, options)) === 'running')
+        return;
       throw error;
     }
   }
@@ -188,7 +199,9 @@ export class LibvirtHypervisor implements Hypervisor {
   async #find(name: string, options: CallOptions): Promise<DomainRef> {
     const domain = await this.#parts.daemon.lookUp(name, options);
     if (domain === undefined) {
-      throw new BringupError('not-found', `There is no VM named ${name} on ${this.#parts.hostname}.`, { details: { name } });
+      throw new BringupError('not-found', `There is no VM named ${name} on ${this.#parts.hostname}.`, {
+        details: { name },
+      });
     }
     return domain;
   }
@@ -206,7 +219,11 @@ export class LibvirtHypervisor implements Hypervisor {
       return;
     }
     if ((await this.#tags.of(domain, options)) === undefined) {
-      throw new BringupError('conflict', `The VM ${name} on ${this.#parts.hostname} was not created by bringup and is left alone. Remove it with virsh.`, { details: { name } });
+      throw new BringupError(
+        'conflict',
+        `The VM ${name} on ${this.#parts.hostname} was not created by bringup and is left alone. Remove it with virsh.`,
+        { details: { name } },
+      );
     }
     this.#unstarted.delete(name);
     await daemon.destroy(domain, options);
@@ -218,14 +235,29 @@ export class LibvirtHypervisor implements Hypervisor {
   async openConsole(name: string, options: OpenConsoleOptions = {}): Promise<Console> {
     this.#enter('openConsole', options);
     const offset = options.offset ?? 0;
-    if (!Number.isSafeInteger(offset) || offset < 0) throw invalidInput('The console offset', [{ path: 'offset', message: 'must be a whole number of bytes' }]);
-    return within(this.#parts.clock, `Console of ${name}`, { timeoutMs: limits.hypervisorCallTimeoutMs, ...options }, async (call) => {
-      const domain = await this.#find(name, call);
-      const opening = { ...this.#parts, domain, folder: this.#folder(name), unstarted: () => this.#unstarted.has(name) };
-      const console: Console = await openVmConsole(opening, { ...call, offset, onDispose: () => this.#consoles.delete(console) });
-      this.#consoles.add(console);
-      return console;
-    });
+    if (!Number.isSafeInteger(offset) || offset < 0)
+      throw invalidInput('The console offset', [{ path: 'offset', message: 'must be a whole number of bytes' }]);
+    return within(
+      this.#parts.clock,
+      `Console of ${name}`,
+      { timeoutMs: limits.hypervisorCallTimeoutMs, ...options },
+      async (call) => {
+        const domain = await this.#find(name, call);
+        const opening = {
+          ...this.#parts,
+          domain,
+          folder: this.#folder(name),
+          unstarted: () => this.#unstarted.has(name),
+        };
+        const console: Console = await openVmConsole(opening, {
+          ...call,
+          offset,
+          onDispose: () => this.#consoles.delete(console),
+        });
+        this.#consoles.add(console);
+        return console;
+      },
+    );
   }
 
   events(options: CallOptions = {}): AsyncIterable<VmEvent> {

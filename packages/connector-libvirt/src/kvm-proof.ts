@@ -31,7 +31,9 @@ export function endingGuest(architecture: Architecture): Uint8Array | undefined 
     image.writeBigUInt64LE(0x0an, 24); // little-endian, 4 KiB pages, anywhere in memory
     image.write('ARM\x64', 56, 'latin1');
     // movz w0, #0x8400, lsl #16; movk w0, #8; hvc #0; b .
-    [0x52b0_8000, 0x7280_0100, 0xd400_0002, 0x1400_0000].forEach((word, index) => image.writeUInt32LE(word, 64 + 4 * index));
+    [0x52b0_8000, 0x7280_0100, 0xd400_0002, 0x1400_0000].forEach((word, index) =>
+      image.writeUInt32LE(word, 64 + 4 * index),
+    );
     return image;
   }
   return undefined;
@@ -43,7 +45,11 @@ function guestXml(name: string, kernel: string, architecture: Architecture): str
       element('name', {}, [name]),
       element('memory', { unit: 'MiB' }, ['64']),
       element('os', {}, [
-        element('type', { arch: libvirtArchitectures[architecture], machine: architecture === 'x86_64' ? 'pc' : 'virt' }, ['hvm']),
+        element(
+          'type',
+          { arch: libvirtArchitectures[architecture], machine: architecture === 'x86_64' ? 'pc' : 'virt' },
+          ['hvm'],
+        ),
         element('kernel', {}, [kernel]),
       ]),
       element('cpu', { mode: 'host-passthrough' }),

@@ -8,7 +8,10 @@ const prefix = 'bringup';
 
 /** The metadata element that holds a VM's tags, as JSON: XML would change white space in attributes. */
 export function tagsElement(tags: Readonly<Record<string, string>>): XmlElement {
-  const json = JSON.stringify(tags).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const json = JSON.stringify(tags).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
   return element(`${prefix}:tags`, { [`xmlns:${prefix}`]: tagsNamespace }, [json]);
 }
 
@@ -17,7 +20,9 @@ export function parseTags(xml: string): Readonly<Record<string, string>> {
   try {
     const value: unknown = JSON.parse(text(child(readXml(xml), 'tags')) ?? '');
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
-    return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+    return Object.fromEntries(
+      Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+    );
   } catch {
     return {};
   }

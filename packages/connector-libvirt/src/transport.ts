@@ -29,11 +29,18 @@ for path; do
 done
 `;
 
-async function socketPaths(shell: ShellSession, address: DaemonAddress, options: CallOptions): Promise<readonly string[]> {
+async function socketPaths(
+  shell: ShellSession,
+  address: DaemonAddress,
+  options: CallOptions,
+): Promise<readonly string[]> {
   if (address.socketPath !== undefined) return [address.socketPath];
   if (!address.uri.endsWith('/session')) return systemSockets;
   const { stdout } = await shell.exec(['sh', '-c', sessionSocketsScript], options);
-  return stdout.toString('utf8').split('\n').filter((line) => line !== '');
+  return stdout
+    .toString('utf8')
+    .split('\n')
+    .filter((line) => line !== '');
 }
 
 /**
@@ -41,7 +48,11 @@ async function socketPaths(shell: ShellSession, address: DaemonAddress, options:
  * where forwarding is refused.
  * @throws `authentication-failed`, `dependency-missing`, `connection-failed`, `connection-lost`, `aborted`, `deadline-exceeded`.
  */
-export async function openTransport(shell: ShellSession, address: DaemonAddress, options: CallOptions): Promise<Duplex> {
+export async function openTransport(
+  shell: ShellSession,
+  address: DaemonAddress,
+  options: CallOptions,
+): Promise<Duplex> {
   const paths = await socketPaths(shell, address, options);
   let reason: unknown;
   for (const socketPath of paths) {
@@ -79,7 +90,11 @@ export async function openTransport(shell: ShellSession, address: DaemonAddress,
 }
 
 /** The helper that libvirt's own client starts over SSH; it finds or starts the daemon itself. */
-async function startHelper(shell: ShellSession, address: DaemonAddress, options: CallOptions): Promise<Duplex | undefined> {
+async function startHelper(
+  shell: ShellSession,
+  address: DaemonAddress,
+  options: CallOptions,
+): Promise<Duplex | undefined> {
   // It knows only the usual sockets.
   if (address.socketPath !== undefined) return undefined;
   const { exitCode } = await shell.exec(['sh', '-c', 'command -v virt-ssh-helper'], options);

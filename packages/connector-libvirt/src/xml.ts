@@ -34,7 +34,9 @@ const unspeakable = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Sur
 
 function escape(text: string): string {
   if (unspeakable.test(text)) {
-    throw invalidInput('VM', [{ path: '', message: `${JSON.stringify(text)} holds characters that XML can't express` }]);
+    throw invalidInput('VM', [
+      { path: '', message: `${JSON.stringify(text)} holds characters that XML can't express` },
+    ]);
   }
   return text.replace(/[&<>"'\t\n\r]/g, (character) => entities[character] ?? character);
 }

@@ -54,7 +54,9 @@ describe('a call', () => {
     const clock = fakeClock();
     const { daemon, connection } = connect(clock);
     const late = Array.from({ length: 4 }, () => connection.call('nodeGetInfo', undefined, { timeoutMs: 10 }));
-    const expectLate = Promise.all(late.map((call) => expect(call).rejects.toMatchObject({ code: 'deadline-exceeded' })));
+    const expectLate = Promise.all(
+      late.map((call) => expect(call).rejects.toMatchObject({ code: 'deadline-exceeded' })),
+    );
     const open = await daemon.take();
     await clock.advance(10);
     await expectLate;
@@ -89,7 +91,9 @@ describe('a call', () => {
 describe('a connection that ends', () => {
   test('rejects every call, sent or queued, and says so in closed', async () => {
     const { daemon, connection } = connect();
-    const all = Array.from({ length: 7 }, () => expect(connection.call('nodeGetInfo')).rejects.toMatchObject({ code: 'connection-lost' }));
+    const all = Array.from({ length: 7 }, () =>
+      expect(connection.call('nodeGetInfo')).rejects.toMatchObject({ code: 'connection-lost' }),
+    );
     await daemon.take();
     daemon.close();
     await Promise.all(all);
@@ -99,7 +103,10 @@ describe('a connection that ends', () => {
 
   test('by a packet that can be none is lost, with the reason as its cause', async () => {
     const { daemon, connection } = connect();
-    const call = expect(connection.call('nodeGetInfo')).rejects.toMatchObject({ code: 'connection-lost', cause: { code: 'hypervisor-failed' } });
+    const call = expect(connection.call('nodeGetInfo')).rejects.toMatchObject({
+      code: 'connection-lost',
+      cause: { code: 'hypervisor-failed' },
+    });
     daemon.raw(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'));
     await call;
   });
@@ -148,7 +155,10 @@ describe('keepalive', () => {
   test('a ping is answered', async () => {
     const { daemon } = connect();
     daemon.send(ping);
-    expect(await daemon.take()).toMatchObject({ program: programs.keepalive.program, procedure: keepaliveProcedure.pong });
+    expect(await daemon.take()).toMatchObject({
+      program: programs.keepalive.program,
+      procedure: keepaliveProcedure.pong,
+    });
   });
 
   test('a daemon that stays silent is pinged, then given up', async () => {
@@ -160,7 +170,9 @@ describe('keepalive', () => {
     await call;
     const heard = [];
     while (daemon.waiting > 0) heard.push((await daemon.take()).program);
-    expect(heard.filter((program) => program === programs.keepalive.program)).toHaveLength(limits.hypervisorKeepaliveMisses);
+    expect(heard.filter((program) => program === programs.keepalive.program)).toHaveLength(
+      limits.hypervisorKeepaliveMisses,
+    );
   });
 
   test('a daemon that answers is kept', async () => {
@@ -182,7 +194,11 @@ describe('keepalive', () => {
 });
 
 describe('a stream', () => {
-  async function open(): Promise<{ daemon: FakeDaemon; call: Awaited<ReturnType<FakeDaemon['take']>>; stream: Awaited<ReturnType<RpcConnection['openStream']>> }> {
+  async function open(): Promise<{
+    daemon: FakeDaemon;
+    call: Awaited<ReturnType<FakeDaemon['take']>>;
+    stream: Awaited<ReturnType<RpcConnection['openStream']>>;
+  }> {
     const { daemon, connection } = connect();
     const opening = connection.openStream('domainOpenConsole', new Uint8Array());
     const call = await daemon.take();
@@ -222,7 +238,12 @@ describe('a stream', () => {
     const sizes: number[] = [];
     while (sizes.reduce((sum, size) => sum + size, 0) < 600_000) {
       const packet = await daemon.take();
-      expect(packet).toMatchObject({ serial: call.serial, type: packetType.stream, status: packetStatus.continue, procedure: procedures.domainOpenConsole });
+      expect(packet).toMatchObject({
+        serial: call.serial,
+        type: packetType.stream,
+        status: packetStatus.continue,
+        procedure: procedures.domainOpenConsole,
+      });
       sizes.push(packet.payload.length);
     }
     await written;

@@ -41,7 +41,14 @@ export class FakeDaemon {
 
   send(packet: Partial<Packet>): void {
     const nothing = new Uint8Array();
-    const defaults = { ...programs.remote, procedure: 0, type: packetType.reply, serial: 0, status: packetStatus.ok, payload: nothing };
+    const defaults = {
+      ...programs.remote,
+      procedure: 0,
+      type: packetType.reply,
+      serial: 0,
+      status: packetStatus.ok,
+      payload: nothing,
+    };
     this.#socket.write(encodePacket({ ...defaults, ...packet }));
   }
 
@@ -53,13 +60,34 @@ export class FakeDaemon {
   /** Refuses a call as libvirt does. */
   refuse(call: Packet, code: number, message: string, type: number = packetType.reply): void {
     const error = new XdrWriter().i32(code).i32(10);
-    error.optional(message, (text) => error.string(text)).i32(2).u32(0).u32(0).u32(0).u32(0).i32(0).i32(0).u32(0);
-    this.send({ procedure: call.procedure, serial: call.serial, type, status: packetStatus.error, payload: error.bytes() });
+    error
+      .optional(message, (text) => error.string(text))
+      .i32(2)
+      .u32(0)
+      .u32(0)
+      .u32(0)
+      .u32(0)
+      .i32(0)
+      .i32(0)
+      .u32(0);
+    this.send({
+      procedure: call.procedure,
+      serial: call.serial,
+      type,
+      status: packetStatus.error,
+      payload: error.bytes(),
+    });
   }
 
   /** Sends a piece of a stream. */
   stream(call: Packet, status: number, text = ''): void {
-    this.send({ procedure: call.procedure, serial: call.serial, type: packetType.stream, status, payload: Buffer.from(text) });
+    this.send({
+      procedure: call.procedure,
+      serial: call.serial,
+      type: packetType.stream,
+      status,
+      payload: Buffer.from(text),
+    });
   }
 
   raw(bytes: Uint8Array): void {

@@ -2,13 +2,16 @@ import { describe, expect, test } from 'vitest';
 import { diskBytes, qcow2Overlay } from '../src/qcow2.ts';
 
 describe('an overlay image', () => {
-  test.for([512, 8 * 1024 ** 3, 40 * 1024 ** 4])('over a disk of %i bytes has that size, and names its base and the base’s format', (size) => {
-    const image = qcow2Overlay('/store/ü/root.img', 'raw', size);
-    expect(diskBytes('qcow2', image, image.length)).toBe(size);
-    const nameAt = Number(image.readBigUInt64BE(8));
-    expect(image.subarray(nameAt, nameAt + image.readUInt32BE(16)).toString('utf8')).toBe('/store/ü/root.img');
-    expect(image.subarray(112, 115).toString('latin1')).toBe('raw');
-  });
+  test.for([512, 8 * 1024 ** 3, 40 * 1024 ** 4])(
+    'over a disk of %i bytes has that size, and names its base and the base’s format',
+    (size) => {
+      const image = qcow2Overlay('/store/ü/root.img', 'raw', size);
+      expect(diskBytes('qcow2', image, image.length)).toBe(size);
+      const nameAt = Number(image.readBigUInt64BE(8));
+      expect(image.subarray(nameAt, nameAt + image.readUInt32BE(16)).toString('utf8')).toBe('/store/ü/root.img');
+      expect(image.subarray(112, 115).toString('latin1')).toBe('raw');
+    },
+  );
 
   test('has room in its first-level table for the whole disk', () => {
     const size = 10 * 1024 ** 4;

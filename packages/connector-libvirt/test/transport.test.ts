@@ -16,7 +16,12 @@ interface Host {
 /** A shell session with just what a transport asks for, and what was asked of it. */
 function shellOf(host: Host): { readonly shell: ShellSession; readonly asked: string[] } {
   const asked: string[] = [];
-  const result = (exitCode: number, text = ''): ExecResult => ({ exitCode, signal: null, stdout: Buffer.from(text), stderr: Buffer.alloc(0) });
+  const result = (exitCode: number, text = ''): ExecResult => ({
+    exitCode,
+    signal: null,
+    stdout: Buffer.from(text),
+    stderr: Buffer.alloc(0),
+  });
   const process: ShellProcess = {
     stdout: (async function* () {
       yield Buffer.from('from the helper');
@@ -38,8 +43,15 @@ function shellOf(host: Host): { readonly shell: ShellSession; readonly asked: st
     },
     async exec(argv) {
       if (argv[2]?.includes('command -v') === true) return result(host.helper ? 0 : 1);
-      if (argv[2]?.includes('XDG_RUNTIME_DIR') === true) return result(0, '/run/user/7/libvirt/virtqemud-sock\n/run/user/7/libvirt/libvirt-sock\n');
-      return result(0, argv.slice(4).map(() => `${host.socket}\n`).join(''));
+      if (argv[2]?.includes('XDG_RUNTIME_DIR') === true)
+        return result(0, '/run/user/7/libvirt/virtqemud-sock\n/run/user/7/libvirt/libvirt-sock\n');
+      return result(
+        0,
+        argv
+          .slice(4)
+          .map(() => `${host.socket}\n`)
+          .join(''),
+      );
     },
     async spawn(argv) {
       asked.push(argv.join(' '));
@@ -54,7 +66,11 @@ const refused = (): ErrorCode => 'connection-failed';
 
 describe('the way to the daemon', () => {
   test('is the first of the usual sockets that answers', async () => {
-    const { shell, asked } = shellOf({ forward: (path) => (path.endsWith('/libvirt-sock') ? 'works' : 'connection-failed'), socket: 'usable', helper: true });
+    const { shell, asked } = shellOf({
+      forward: (path) => (path.endsWith('/libvirt-sock') ? 'works' : 'connection-failed'),
+      socket: 'usable',
+      helper: true,
+    });
     await openTransport(shell, address, {});
     expect(asked).toEqual(['/run/libvirt/virtqemud-sock', '/run/libvirt/libvirt-sock']);
   });
@@ -90,7 +106,10 @@ describe('the way to the daemon', () => {
 
   test('to a socket that exists but does not answer is a failed connection, worth another try', async () => {
     const { shell } = shellOf({ forward: refused, socket: 'usable', helper: false });
-    await expect(openTransport(shell, address, {})).rejects.toMatchObject({ code: 'connection-failed', retryable: true });
+    await expect(openTransport(shell, address, {})).rejects.toMatchObject({
+      code: 'connection-failed',
+      retryable: true,
+    });
   });
 
   test('lost on the way is said as it is', async () => {

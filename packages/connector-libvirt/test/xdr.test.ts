@@ -101,7 +101,10 @@ describe('an error of libvirt', () => {
   });
 
   test('about permissions says whose permissions to change', () => {
-    const error = fromRemoteError({ code: 38, domain: 10, message: "Cannot access '/home/x/bzImage': Permission denied" }, 'The call');
+    const error = fromRemoteError(
+      { code: 38, domain: 10, message: "Cannot access '/home/x/bzImage': Permission denied" },
+      'The call',
+    );
     expect(error.message).toContain('libvirt-qemu');
   });
 });

@@ -18,16 +18,25 @@ const spec: VmSpec = {
 };
 const parts = { accelerator: 'tcg', consoleLog: '/w/vm-1/console.log', overlay: undefined } as const;
 // What XML can carry: no controls, no unpaired surrogates, not the two non-characters.
-const printable = fc.string({ unit: 'binary' }).filter((value) => value.isWellFormed() && !/[\u0000-\u001f\ufffe\uffff]/.test(value));
+const printable = fc
+  .string({ unit: 'binary' })
+  .filter((value) => value.isWellFormed() && !/[\u0000-\u001f\ufffe\uffff]/.test(value));
 
 function domain(xml: string): Record<string, unknown> {
-  const parser = new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '@', parseTagValue: false, trimValues: false });
+  const parser = new XMLParser({
+    ignoreAttributes: false,
+    attributeNamePrefix: '@',
+    parseTagValue: false,
+    trimValues: false,
+  });
   return (parser.parse(xml) as { domain: Record<string, unknown> }).domain;
 }
 
 describe('the description of a VM', () => {
   test('text from outside never becomes markup', () => {
-    const os = domain(domainXml({ ...spec, commandLine: `</cmdline><init>/bin/sh</init> a="b" &amp; 'c'` }, parts))['os'];
+    const os = domain(domainXml({ ...spec, commandLine: `</cmdline><init>/bin/sh</init> a="b" &amp; 'c'` }, parts))[
+      'os'
+    ];
     expect(os).toMatchObject({ cmdline: `</cmdline><init>/bin/sh</init> a="b" &amp; 'c'` });
     expect(os).not.toHaveProperty('init');
   });
@@ -55,7 +64,9 @@ describe('the description of a VM', () => {
 
   test('guest writes go to the overlay, never to the root file system', () => {
     const rootfs = { path: '/a/root.img', format: 'raw' } as const;
-    const { devices } = domain(domainXml({ ...spec, rootfs }, { ...parts, overlay: '/w/vm-1/rootfs.qcow2' })) as { devices: unknown };
+    const { devices } = domain(domainXml({ ...spec, rootfs }, { ...parts, overlay: '/w/vm-1/rootfs.qcow2' })) as {
+      devices: unknown;
+    };
     expect(devices).toMatchObject({
       disk: { source: { '@file': '/w/vm-1/rootfs.qcow2' }, backingStore: { source: { '@file': '/a/root.img' } } },
     });
@@ -67,7 +78,9 @@ describe('the description of a VM', () => {
     ['riscv64', 'riscv64', 'virt'],
     ['x86_64', 'x86_64', 'pc'],
   ] as const)('%s is %s on %s to libvirt', ([architecture, arch, machine]) => {
-    expect(domain(domainXml({ ...spec, architecture }, parts))['os']).toMatchObject({ type: { '@arch': arch, '@machine': machine } });
+    expect(domain(domainXml({ ...spec, architecture }, parts))['os']).toMatchObject({
+      type: { '@arch': arch, '@machine': machine },
+    });
   });
 });
 

@@ -83,7 +83,11 @@ export class Login {
   }
 
   failed(cause: unknown): Error {
-    return authenticationFailed(this.#target, { tried: this.#tried, notes: this.#notes, accepted: this.#accepted }, cause);
+    return authenticationFailed(
+      this.#target,
+      { tried: this.#tried, notes: this.#notes, accepted: this.#accepted },
+      cause,
+    );
   }
 }
 
@@ -95,11 +99,20 @@ function keyAttempt(username: string, path: string, key: ParsedKey): Attempt {
 
 function passwordAttempts({ username, password }: ShellTarget): readonly Attempt[] {
   if (password === undefined) return [];
-  const prompt = (_name: string, _instructions: string, _lang: string, prompts: Prompt[], finish: (answers: string[]) => void): void =>
-    finish(prompts.map(() => password.reveal()));
+  const prompt = (
+    _name: string,
+    _instructions: string,
+    _lang: string,
+    prompts: Prompt[],
+    finish: (answers: string[]) => void,
+  ): void => finish(prompts.map(() => password.reveal()));
   return [
     { label: 'password', method: { type: 'password', username, password: password.reveal() }, serverName: 'password' },
-    { label: 'keyboard-interactive', method: { type: 'keyboard-interactive', username, prompt }, serverName: 'keyboard-interactive' },
+    {
+      label: 'keyboard-interactive',
+      method: { type: 'keyboard-interactive', username, prompt },
+      serverName: 'keyboard-interactive',
+    },
   ];
 }
 

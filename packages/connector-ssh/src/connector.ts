@@ -92,6 +92,8 @@ function targetName({ hostname, address, port = 22, username }: ShellTarget): Ta
 /** Secrets take part as hashes: the key must not hold what a heap dump could show. */
 function poolKey(target: ShellTarget): string {
   const { hostname, address, port, username, keyPath, passphrase, password } = target;
-  const secrets = createHash('sha256').update(JSON.stringify([passphrase?.reveal(), password?.reveal()])).digest('base64');
+  const secrets = createHash('sha256')
+    .update(JSON.stringify([passphrase?.reveal(), password?.reveal()]))
+    .digest('base64');
   return JSON.stringify([hostname, address ?? hostname, port ?? 22, username, keyPath, secrets]);
 }

@@ -42,7 +42,11 @@ async function* receive(
   const { totalBytes, first } = await readSize(output);
   using watch = new TransferWatch(clock, what, totalBytes, options.onProgress, (error) => call.cut(error));
   const hash = createHash('sha256');
-  for (let chunk: Uint8Array | undefined = first; chunk !== undefined; chunk = (await output.next()).value ?? undefined) {
+  for (
+    let chunk: Uint8Array | undefined = first;
+    chunk !== undefined;
+    chunk = (await output.next()).value ?? undefined
+  ) {
     if (chunk.byteLength === 0) continue;
     hash.update(chunk);
     watch.moved(chunk.byteLength);
@@ -53,15 +57,19 @@ async function* receive(
   watch.expectProof();
   const [stderr, status] = await ended;
   const stored = /^([0-9a-f]{64})\b/m.exec(stderr)?.[1];
-  if (status.exitCode !== 0 || stored === undefined) throw transferError(what, path, status, stderr, { actual: stored });
+  if (status.exitCode !== 0 || stored === undefined)
+    throw transferError(what, path, status, stderr, { actual: stored });
   const received = hash.digest('hex');
   if (received !== stored) throw checksumMismatch(what, path, stored, received);
-  if (options.sha256 !== undefined && received !== options.sha256) throw checksumMismatch(what, path, options.sha256, received);
+  if (options.sha256 !== undefined && received !== options.sha256)
+    throw checksumMismatch(what, path, options.sha256, received);
   watch.finish();
 }
 
 /** The line with the file's size, and what came with it. A script that could not start has none. */
-async function readSize(output: AsyncIterator<Uint8Array>): Promise<{ totalBytes: number; first: Uint8Array | undefined }> {
+async function readSize(
+  output: AsyncIterator<Uint8Array>,
+): Promise<{ totalBytes: number; first: Uint8Array | undefined }> {
   let head = Buffer.alloc(0);
   for (;;) {
     const end = head.indexOf(0x0a);

@@ -24,7 +24,11 @@ export function connectionFailed(target: TargetName, cause: unknown): BringupErr
   return new BringupError(
     'connection-failed',
     `Could not connect to ${target.label}: ${messageOf(cause)}${advice === undefined ? '' : `. ${advice}`}`,
-    { retryable: code !== 'ENOTFOUND' && !isNegotiation(cause), details: { ...target.details, reason: code ?? null }, cause },
+    {
+      retryable: code !== 'ENOTFOUND' && !isNegotiation(cause),
+      details: { ...target.details, reason: code ?? null },
+      cause,
+    },
   );
 }
 

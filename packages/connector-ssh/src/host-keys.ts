@@ -3,7 +3,14 @@ import { appendFile, mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { BringupError } from '@bringup/core';
 import type { ServerHostKeyAlgorithm } from 'ssh2';
-import { judgeHostKey, knownHostName, namesHost, parseKnownHosts, wireKeyType, type KnownHostEntry } from './known-hosts.ts';
+import {
+  judgeHostKey,
+  knownHostName,
+  namesHost,
+  parseKnownHosts,
+  wireKeyType,
+  type KnownHostEntry,
+} from './known-hosts.ts';
 import { messageOf, type TargetName } from './errors.ts';
 
 /** How host keys are verified. */
@@ -55,7 +62,12 @@ export class HostKeys {
     // As OpenSSH does: a host on another port that is not known by that port may be known without it.
     const plain = knownHostName(hostname, 22);
     const fallback = own.length > 0 || name === plain ? [] : entries.filter((entry) => namesHost(entry.hosts, plain));
-    return new HostKeys(policy, target, name, own.length > 0 ? own : fallback.map((entry) => ({ ...entry, hosts: name })));
+    return new HostKeys(
+      policy,
+      target,
+      name,
+      own.length > 0 ? own : fallback.map((entry) => ({ ...entry, hosts: name })),
+    );
   }
 
   /** Algorithms to offer: those of keys the host is known by first, as OpenSSH does. */
@@ -73,7 +85,12 @@ export class HostKeys {
     if (this.#accepted?.equals(key) === true) return;
     if (this.#pinned === undefined) await this.#judge(key);
     else if (!this.#pinned.includes(fingerprint(key))) {
-      throw this.#error('host-key-changed', key, `It is pinned to ${this.#pinned.join(', ')}`, 'Check the machine, then the pin.');
+      throw this.#error(
+        'host-key-changed',
+        key,
+        `It is pinned to ${this.#pinned.join(', ')}`,
+        'Check the machine, then the pin.',
+      );
     }
     this.#accepted = key;
   }
@@ -162,7 +179,11 @@ export function fingerprint(key: Buffer): string {
   return `SHA256:${createHash('sha256').update(key).digest('base64').replace(/=+$/, '')}`;
 }
 
-async function readEntries(file: string, policy: HostKeyPolicy, target: TargetName): Promise<readonly KnownHostEntry[]> {
+async function readEntries(
+  file: string,
+  policy: HostKeyPolicy,
+  target: TargetName,
+): Promise<readonly KnownHostEntry[]> {
   try {
     return parseKnownHosts(await readFile(file, 'utf8'), file);
   } catch (error) {

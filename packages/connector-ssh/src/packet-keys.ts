@@ -3,10 +3,7 @@ import type { Client } from 'ssh2';
 
 /** Fields of ssh2 that are not part of its interface: any of them may be missing in another version. */
 interface ClientInternals {
-  readonly _protocol?: {
-    readonly _cipher?: { _encKey?: unknown };
-    readonly _decipher?: { _decipherKey?: unknown };
-  };
+  readonly _protocol?: { readonly _cipher?: { _encKey?: unknown }; readonly _decipher?: { _decipherKey?: unknown } };
 }
 
 /**

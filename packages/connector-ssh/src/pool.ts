@@ -117,7 +117,13 @@ export class Pool {
   }
 
   #add(connection: Connection): Member {
-    const member: Member = { connection, capacity: this.#options.channelsPerConnection, reserve: 1, used: 0, idleTimer: undefined };
+    const member: Member = {
+      connection,
+      capacity: this.#options.channelsPerConnection,
+      reserve: 1,
+      used: 0,
+      idleTimer: undefined,
+    };
     this.#members.add(member);
     void connection.closed.then(() => {
       this.#members.delete(member);

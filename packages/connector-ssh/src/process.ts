@@ -148,7 +148,10 @@ export class SshProcess implements ShellProcess {
 
   #inputClosed(): BringupError {
     if (!this.#connection.isOpen) return this.#connection.lost;
-    return new BringupError('command-failed', `${this.#options.what} has ended or closed its input: no more can be written to it.`);
+    return new BringupError(
+      'command-failed',
+      `${this.#options.what} has ended or closed its input: no more can be written to it.`,
+    );
   }
 
   /** ssh2 never calls back for input that the end of the channel cut off. */

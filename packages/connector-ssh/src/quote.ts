@@ -37,7 +37,10 @@ export function commandLine(argv: readonly string[], options: Pick<SpawnOptions,
   const line = `${folder}echo "${pidMarker}$$" >&2;${variables}${exec}${argv.map(quoteWord).join(' ')}`;
   if (Buffer.byteLength(line) > maxCommandBytes) {
     throw invalidInput('command', [
-      { path: 'argv', message: `is longer than ${maxCommandBytes} bytes once quoted; pass the bulk of it on standard input` },
+      {
+        path: 'argv',
+        message: `is longer than ${maxCommandBytes} bytes once quoted; pass the bulk of it on standard input`,
+      },
     ]);
   }
   return line;
@@ -52,7 +55,8 @@ function checkCommand(argv: readonly string[], { cwd, env }: Pick<SpawnOptions, 
   });
   if (cwd?.includes('\0') === true) issues.push({ path: 'cwd', message: nul });
   for (const [name, value] of Object.entries(env ?? {})) {
-    if (!variableName.test(name)) issues.push({ path: 'env', message: `${JSON.stringify(name)} is no name of a variable` });
+    if (!variableName.test(name))
+      issues.push({ path: 'env', message: `${JSON.stringify(name)} is no name of a variable` });
     if (value.includes('\0')) issues.push({ path: `env.${name}`, message: nul });
   }
   if (issues.length > 0) throw invalidInput('command', issues);

@@ -40,11 +40,7 @@ export class SshSession implements ShellSession {
     this.#pool = pool;
     this.#target = target;
     this.#clock = clock;
-    this.#transfers = {
-      clock,
-      target,
-      start: (argv, what, signal) => this.#start(commandLine(argv), what, signal),
-    };
+    this.#transfers = { clock, target, start: (argv, what, signal) => this.#start(commandLine(argv), what, signal) };
     const { promise, resolve } = Promise.withResolvers<Error | undefined>();
     this.closed = promise;
     this.#close = resolve;
@@ -88,7 +84,8 @@ export class SshSession implements ShellSession {
     const what = `Forwarding to ${where} on ${this.#target.label}`;
     const call: CallOptions = { timeoutMs: limits.connectTimeoutMs, ...options };
     return withDeadline(this.#clock, what, call, async (signal) => {
-      const attach = (channel: ClientChannel, connection: Connection): ForwardStream => new ForwardStream(channel, connection);
+      const attach = (channel: ClientChannel, connection: Connection): ForwardStream =>
+        new ForwardStream(channel, connection);
       const stream = await this.#pool.forward(target, attach).catch((error: unknown) => {
         throw forwardError(error, what);
       });
@@ -194,7 +191,10 @@ async function collect(
     budget.left -= chunk.byteLength;
     if (budget.left < 0) {
       void process[Symbol.asyncDispose]();
-      throw new BringupError('command-failed', `${what} said more than allowed and was ended. Raise \`maxOutputBytes\`, or use spawn.`);
+      throw new BringupError(
+        'command-failed',
+        `${what} said more than allowed and was ended. Raise \`maxOutputBytes\`, or use spawn.`,
+      );
     }
     parts.push(chunk);
   }
@@ -209,7 +209,8 @@ function notStarted(what: string, cwd: string, said = ''): BringupError {
 }
 
 function forwardError(error: unknown, what: string): Error {
-  if (!(error instanceof ChannelRefused)) return error instanceof Error ? error : connectionLost({ label: what, details: {} }, error);
+  if (!(error instanceof ChannelRefused))
+    return error instanceof Error ? error : connectionLost({ label: what, details: {} }, error);
   // RFC 4254 §5.1: 1 is administratively prohibited, 3 an unknown channel type. sshd also says 1
   // where the socket is missing, so only its words tell the two apart.
   const unsupported = error.reason === 3 || /strictVendor|prohibited|unknown channel/i.test(error.message);

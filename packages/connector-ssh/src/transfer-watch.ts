@@ -88,7 +88,9 @@ export class TransferWatch implements Disposable {
     const idleMs = this.#clock.now() - this.#movedAt;
     if (idleMs >= this.#allowedMs) {
       this.#stalled(
-        new BringupError('transfer-failed', `${this.#what} stalled: nothing moved for ${idleMs} ms.`, { retryable: true }),
+        new BringupError('transfer-failed', `${this.#what} stalled: nothing moved for ${idleMs} ms.`, {
+          retryable: true,
+        }),
       );
     } else {
       this.#timer = this.#clock.timer(this.#allowedMs - idleMs, () => this.#look());

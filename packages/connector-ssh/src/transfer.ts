@@ -14,7 +14,8 @@ export interface TransferContext {
 
 /** @throws `invalid-input` for a path that depends on where a command runs. */
 export function absolutePath(path: string): void {
-  if (!path.startsWith('/')) throw invalidInput('transfer', [{ path: 'path', message: `${JSON.stringify(path)} is not absolute` }]);
+  if (!path.startsWith('/'))
+    throw invalidInput('transfer', [{ path: 'path', message: `${JSON.stringify(path)} is not absolute` }]);
 }
 
 /** All of a short text. */
@@ -35,7 +36,9 @@ export function transferError(
   const said = stderr.trim().split('\n').at(-1) ?? '';
   const details = { path, exitCode: status.exitCode, signal: status.signal };
   if (/No space left|Disk quota exceeded/i.test(stderr)) {
-    return new BringupError('disk-full', `${what}: the target's disk is full. Free some space in that file system.`, { details });
+    return new BringupError('disk-full', `${what}: the target's disk is full. Free some space in that file system.`, {
+      details,
+    });
   }
   switch (status.exitCode) {
     case scriptExit.notFound:
@@ -44,15 +47,21 @@ export function transferError(
     case 0:
       return checksumMismatch(what, path, hashes.expected, hashes.actual);
     default:
-      return new BringupError('transfer-failed', `${what}: ${said === '' ? `the target's script ended with ${status.signal ?? status.exitCode}` : said}.`, {
-        details,
-        retryable: status.exitCode === scriptExit.incomplete,
-      });
+      return new BringupError(
+        'transfer-failed',
+        `${what}: ${said === '' ? `the target's script ended with ${status.signal ?? status.exitCode}` : said}.`,
+        { details, retryable: status.exitCode === scriptExit.incomplete },
+      );
   }
 }
 
 /** Two sides that do not have the same bytes. */
-export function checksumMismatch(what: string, path: string, expected: string | undefined, actual: string | undefined): BringupError {
+export function checksumMismatch(
+  what: string,
+  path: string,
+  expected: string | undefined,
+  actual: string | undefined,
+): BringupError {
   return new BringupError(
     'checksum-mismatch',
     `${what}: the SHA-256 is ${actual ?? 'unknown'}, not ${expected ?? 'known'}. The bytes changed on the way or while they were read.`,

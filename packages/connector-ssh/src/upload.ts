@@ -86,7 +86,10 @@ async function sendBytes(
   for await (const chunk of readable(source, what)) {
     call.check();
     if (watch.transferredBytes + chunk.byteLength > source.sizeBytes) {
-      throw new BringupError('transfer-failed', `${what}: the source has more than the ${source.sizeBytes} bytes it said.`);
+      throw new BringupError(
+        'transfer-failed',
+        `${what}: the source has more than the ${source.sizeBytes} bytes it said.`,
+      );
     }
     for (let at = 0; at < chunk.byteLength; at += pieceBytes) {
       const piece = chunk.subarray(at, at + pieceBytes);
@@ -113,6 +116,8 @@ async function* readable(source: ByteSource, what: string): AsyncGenerator<Uint8
   } catch (error) {
     throw error instanceof BringupError
       ? error
-      : new BringupError('transfer-failed', `${what}: its source could not be read: ${messageOf(error)}.`, { cause: error });
+      : new BringupError('transfer-failed', `${what}: its source could not be read: ${messageOf(error)}.`, {
+          cause: error,
+        });
   }
 }

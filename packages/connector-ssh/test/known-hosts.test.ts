@@ -67,7 +67,9 @@ describe('a known_hosts file', () => {
   });
 
   it('passes over lines it can not read', () => {
-    const text = ['board', 'board ssh-rsa', 'board ssh-rsa !!!', '@new board ssh-rsa AAAA', line('board', ed)].join('\n');
+    const text = ['board', 'board ssh-rsa', 'board ssh-rsa !!!', '@new board ssh-rsa AAAA', line('board', ed)].join(
+      '\n',
+    );
     expect(parseKnownHosts(text, '/known').map((entry) => entry.line)).toEqual([5]);
   });
 

@@ -5,7 +5,10 @@ import { describe, expect, it } from 'vitest';
 import { commandLine, pidMarker, quoteWord } from '../src/quote.ts';
 
 const word = fc
-  .oneof(fc.string({ unit: 'binary', maxLength: 30 }), fc.constantFrom("'", "''", '\\', '$(id)', '`id`', '\n', '!', '*', '~', '-n'))
+  .oneof(
+    fc.string({ unit: 'binary', maxLength: 30 }),
+    fc.constantFrom("'", "''", '\\', '$(id)', '`id`', '\n', '!', '*', '~', '-n'),
+  )
   .map((text) => text.replaceAll('\0', ''));
 
 const sh = (line: string): { stdout: string } => ({

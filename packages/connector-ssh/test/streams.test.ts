@@ -7,7 +7,11 @@ const bytes = (length: number): Uint8Array => new Uint8Array(length);
 describe('output on its way to its reader', () => {
   it('holds the target back while the reader is slow, and lets it go on when there is room', async () => {
     const said: string[] = [];
-    const queue = new ByteQueue({ capacityBytes: 100, onFull: () => said.push('full'), onRoom: () => said.push('room') });
+    const queue = new ByteQueue({
+      capacityBytes: 100,
+      onFull: () => said.push('full'),
+      onRoom: () => said.push('room'),
+    });
     queue.push(bytes(60));
     queue.push(bytes(60));
     expect(said).toEqual(['full']);
@@ -24,7 +28,9 @@ describe('output on its way to its reader', () => {
     for await (const piece of queue) pieces.push(piece);
     expect(pieces.length).toBe(13);
     expect(Math.max(...pieces.map((piece) => piece.byteLength))).toBe(256 * 1024);
-    expect(Buffer.concat(pieces).filter((_, index) => index % (32 * 1024) === 0)).toEqual(Buffer.from(Array.from({ length: 100 }, (_, value) => value)));
+    expect(Buffer.concat(pieces).filter((_, index) => index % (32 * 1024) === 0)).toEqual(
+      Buffer.from(Array.from({ length: 100 }, (_, value) => value)),
+    );
   });
 
   it('drops the oldest bytes where nothing may be held back', async () => {
@@ -77,7 +83,10 @@ describe('the line with the process id', () => {
   });
 
   it('is not missed for ever: a stream without it is passed on whole', () => {
-    expect(filtered('This account is not available.\n')).toEqual({ pid: [undefined], text: 'This account is not available.\n' });
+    expect(filtered('This account is not available.\n')).toEqual({
+      pid: [undefined],
+      text: 'This account is not available.\n',
+    });
     const flood = 'x'.repeat(70_000);
     expect(filtered(flood, 'more')).toEqual({ pid: [undefined], text: `${flood}more` });
   });

@@ -7,9 +7,7 @@ export class Cleanup implements AsyncDisposable {
 
   /** Disposes of `resource` later; gives it back. */
   use<R extends AsyncDisposable | Disposable>(resource: R): R {
-    this.defer(() =>
-      Symbol.asyncDispose in resource ? resource[Symbol.asyncDispose]() : resource[Symbol.dispose](),
-    );
+    this.defer(() => (Symbol.asyncDispose in resource ? resource[Symbol.asyncDispose]() : resource[Symbol.dispose]()));
     return resource;
   }
 

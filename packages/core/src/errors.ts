@@ -56,13 +56,7 @@ export type ErrorCode = (typeof errorCodes)[number];
 export type ErrorDetails = { readonly [key: string]: JsonValue };
 
 /** Anything that survives a round trip through JSON. */
-export type JsonValue =
-  | string
-  | number
-  | boolean
-  | null
-  | readonly JsonValue[]
-  | { readonly [key: string]: JsonValue };
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
 /** What may be given beside the code and the message of a {@link BringupError}. */
 export interface BringupErrorOptions {

@@ -17,15 +17,7 @@ export interface WorkEvent {
  * What can happen to a work item. `waiting`: for capacity. `recovered`: the process that worked on it
  * died; it goes on from where it was.
  */
-export type WorkVerb =
-  | 'queued'
-  | 'started'
-  | 'waiting'
-  | 'recovered'
-  | 'phase'
-  | 'succeeded'
-  | 'failed'
-  | 'cancelled';
+export type WorkVerb = 'queued' | 'started' | 'waiting' | 'recovered' | 'phase' | 'succeeded' | 'failed' | 'cancelled';
 
 /**
  * Everything that is told, by name. Names are `noun:verb`. All of these are stored: a listener that

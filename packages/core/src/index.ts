@@ -41,18 +41,45 @@ export { localShell, type LocalShellOptions } from './local/shell.ts';
 export { fileSource, type FileSource, type FileSourceOptions } from './local/file-source.ts';
 export { checkVmSpec, isVmName } from './local/vm-spec.ts';
 export { fileArtifactStorage, type FileArtifactStorageOptions } from './artifacts/file-storage.ts';
-export { BootWatch, watchBoot, bootError, type BootCriteria, type BootFacts, type BootOutcome, type BootWatchOptions } from './consoles/boot-watch.ts';
+export {
+  BootWatch,
+  watchBoot,
+  bootError,
+  type BootCriteria,
+  type BootFacts,
+  type BootOutcome,
+  type BootWatchOptions,
+} from './consoles/boot-watch.ts';
 export type { FailureReport } from './consoles/failure-report.ts';
 export { defaultSignatures, selectSignatures, type FailureKind, type FailureSignature } from './consoles/signatures.ts';
 export { LineSplitter, type ConsoleLine } from './consoles/line-splitter.ts';
 export { cleanConsoleText, parsePrintk, type PrintkLine } from './consoles/console-text.ts';
-export { ConsoleSession, type ConsoleSessionOptions, type ExpectOptions, type ExpectOutcome } from './consoles/console-session.ts';
+export {
+  ConsoleSession,
+  type ConsoleSessionOptions,
+  type ExpectOptions,
+  type ExpectOutcome,
+} from './consoles/console-session.ts';
 export type { ExpectMatch, PassedLine } from './consoles/expect.ts';
-export { ConsoleShell, type ConsoleRunOptions, type ConsoleRunResult, type ConsoleShellOptions } from './consoles/console-shell.ts';
+export {
+  ConsoleShell,
+  type ConsoleRunOptions,
+  type ConsoleRunResult,
+  type ConsoleShellOptions,
+} from './consoles/console-shell.ts';
 export type { ConsoleLogin } from './consoles/console-login.ts';
 export type { Pattern } from './consoles/patterns.ts';
 export { quoteShellCommand, quoteShellWord } from './consoles/quote.ts';
 export { localQemu, type LocalQemuOptions } from './local/qemu.ts';
 export { TapParser, parseTap, type TapParserOptions } from './testruns/tap-parser.ts';
-export { countTests, countedTests, hasBadOutcome, isBadOutcome, type TestNode, type TestOutcome, type TestReport, type TestTotals } from './testruns/test-report.ts';
+export {
+  countTests,
+  countedTests,
+  hasBadOutcome,
+  isBadOutcome,
+  type TestNode,
+  type TestOutcome,
+  type TestReport,
+  type TestTotals,
+} from './testruns/test-report.ts';
 export { toJUnitXml, type JUnitOptions } from './testruns/junit.ts';

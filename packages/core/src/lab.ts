@@ -20,7 +20,14 @@ import { boardKind } from './pool/kinds/board.ts';
 import { buildServerKind } from './pool/kinds/build-server.ts';
 import { hostKind } from './pool/kinds/host.ts';
 import { release, renewHeld } from './pool/reservations.ts';
-import { boards, buildServers, hosts, type BoardService, type BuildServerService, type HostService } from './pool/services.ts';
+import {
+  boards,
+  buildServers,
+  hosts,
+  type BoardService,
+  type BuildServerService,
+  type HostService,
+} from './pool/services.ts';
 import { silentLogger, systemClock, systemRandom } from './runtime.ts';
 import { Selection } from './selection/select.ts';
 import { EventFeed } from './store/feed.ts';

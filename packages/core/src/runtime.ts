@@ -15,12 +15,7 @@ export const systemClock: Clock = {
 export const systemRandom: Random = { next: () => Math.random() };
 
 /** Drops every message. */
-export const silentLogger: Logger = {
-  debug() {},
-  info() {},
-  warn() {},
-  error() {},
-};
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
 

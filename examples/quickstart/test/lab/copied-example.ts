@@ -35,7 +35,10 @@ export class CopiedExample implements AsyncDisposable {
   static async make(): Promise<CopiedExample> {
     const folder = await mkdtemp(join(tmpdir(), 'bringup-quickstart-'));
     for (const part of ['src', 'bsp', 'linux', 'package.json']) {
-      await cp(join(root, 'examples/quickstart', part), join(folder, part), { recursive: true, filter: (path) => basename(path) !== 'build' });
+      await cp(join(root, 'examples/quickstart', part), join(folder, part), {
+        recursive: true,
+        filter: (path) => basename(path) !== 'build',
+      });
     }
     await mkdir(join(folder, 'node_modules/@bringup'), { recursive: true });
     await symlink(join(root, 'packages/core'), join(folder, 'node_modules/@bringup/core'));
@@ -83,7 +86,9 @@ export class CopiedExample implements AsyncDisposable {
         };
         listeners.add(look);
         look();
-        void ended.then((end) => reject(new Error(`ended with ${end.status} and never said "${text}":\n${end.output}${end.errors}`)));
+        void ended.then((end) =>
+          reject(new Error(`ended with ${end.status} and never said "${text}":\n${end.output}${end.errors}`)),
+        );
       });
     return { said, ended, kill: (signal) => void child.kill(signal) };
   }

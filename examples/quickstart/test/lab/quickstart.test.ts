@@ -12,11 +12,15 @@ beforeEach(async () => {
 afterEach(() => example[Symbol.asyncDispose]());
 
 /** Each compilation takes a moment, so that a build can be met in its middle. */
-const slowBuild = (): Promise<void> => example.edit('Makefile', "run_step = @printf", 'run_step = @sleep 0.2; printf');
+const slowBuild = (): Promise<void> => example.edit('Makefile', 'run_step = @printf', 'run_step = @sleep 0.2; printf');
 
 /** The boot takes seconds under an emulator before it says that it is complete. */
 const slowBoot = (): Promise<void> =>
-  example.edit('kernel/main.c', 'print("boot complete', 'print("dawdling\\n");\n\tfor (volatile uint32_t i = 0; i < 400000000u; i++)\n\t\t;\n\tprint("boot complete');
+  example.edit(
+    'kernel/main.c',
+    'print("boot complete',
+    'print("dawdling\\n");\n\tfor (volatile uint32_t i = 0; i < 400000000u; i++)\n\t\t;\n\tprint("boot complete',
+  );
 
 async function expectNothingLeft(): Promise<void> {
   expect(await example.processes()).toEqual([]);
@@ -31,13 +35,24 @@ async function expectNothingLeft(): Promise<void> {
   expect(resources.map(({ currentUtilization }) => currentUtilization)).toEqual([0, 0]);
 }
 
-const pipelineIds = (output: string): string[] => [...new Set(Array.from(output.matchAll(/ipeline (\w{26})/g), ([, id]) => id ?? ''))];
+const pipelineIds = (output: string): string[] => [
+  ...new Set(Array.from(output.matchAll(/ipeline (\w{26})/g), ([, id]) => id ?? '')),
+];
 
 describe('the quickstart', () => {
   test('takes the BSP through build, deploy, boot and test, shows it, and does so again', async () => {
     const first = await example.run();
     expect(first).toMatchObject({ status: 0, errors: '' });
-    for (const text of ['Build (1 of 4)', 'build   │   CC', 'Deploy (2 of 4)', '100 %', 'Boot (3 of 4)', 'console │ boot complete', 'Test (4 of 4)', '✔ timer']) {
+    for (const text of [
+      'Build (1 of 4)',
+      'build   │   CC',
+      'Deploy (2 of 4)',
+      '100 %',
+      'Boot (3 of 4)',
+      'console │ boot complete',
+      'Test (4 of 4)',
+      '✔ timer',
+    ]) {
       expect(first.output).toContain(text);
     }
     const files = Array.from(first.output.matchAll(/ k?B {2}(\.bringup\/latest\/\S+)/g), ([, path]) => path ?? '');
@@ -45,7 +60,9 @@ describe('the quickstart', () => {
       expect.arrayContaining(['boot.log', 'build.log', 'junit.xml', 'results.json']),
     );
     for (const path of files) expect(existsSync(join(example.folder, path))).toBe(true);
-    const results = JSON.parse(await readFile(join(example.folder, '.bringup/latest/results.json'), 'utf8')) as { totals: { pass: number; total: number } };
+    const results = JSON.parse(await readFile(join(example.folder, '.bringup/latest/results.json'), 'utf8')) as {
+      totals: { pass: number; total: number };
+    };
     expect(results.totals.pass).toBe(results.totals.total);
     expect((await example.run()).status).toBe(0);
     await expectNothingLeft();
@@ -93,11 +110,17 @@ describe('a killed quickstart', () => {
     const before = await killed.ended;
     const after = await example.run();
     expect(after).toMatchObject({ status: 0, errors: '' });
-    expect(after.output).toMatch(new RegExp(`Found pipeline \\w+, interrupted in stage ${stage} .* ago; going on with it`));
+    expect(after.output).toMatch(
+      new RegExp(`Found pipeline \\w+, interrupted in stage ${stage} .* ago; going on with it`),
+    );
     expect(pipelineIds(after.output)).toEqual(pipelineIds(before.output));
     // The log is whole: each line once, those from before the kill included.
-    expect(after.output.match(stage === 'build' ? /CC {6}build\/lib\/list\.c\.o\n/g : /console │ dawdling\n/g)).toHaveLength(1);
-    expect(after.output.match(stage === 'build' ? /CC {6}build\/tests\/timer\.c\.o\n/g : /console │ boot complete\n/g)).toHaveLength(1);
+    expect(
+      after.output.match(stage === 'build' ? /CC {6}build\/lib\/list\.c\.o\n/g : /console │ dawdling\n/g),
+    ).toHaveLength(1);
+    expect(
+      after.output.match(stage === 'build' ? /CC {6}build\/tests\/timer\.c\.o\n/g : /console │ boot complete\n/g),
+    ).toHaveLength(1);
     await expectNothingLeft();
   });
 

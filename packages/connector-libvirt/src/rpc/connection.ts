@@ -188,7 +188,9 @@ export class RpcConnection implements AsyncDisposable {
     } else if (packet.type === packetType.reply) {
       this.#answer(packet);
     } else if (packet.type === packetType.stream) {
-      this.#streams.get(packet.serial)?.receive(packet.status, packet.payload, (payload) => this.#error(payload, 'A stream'));
+      this.#streams
+        .get(packet.serial)
+        ?.receive(packet.status, packet.payload, (payload) => this.#error(payload, 'A stream'));
     } else if (packet.type === packetType.event) {
       for (const listener of this.#listeners) listener(packet.procedure, new XdrReader(packet.payload));
     }

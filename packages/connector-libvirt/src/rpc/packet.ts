@@ -65,7 +65,10 @@ export class PacketSplitter {
     this.#chunks.push(chunk);
     this.#buffered += chunk.length;
     if (this.#buffered < this.#wanted) return [];
-    const bytes = this.#chunks.length === 1 ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length) : Buffer.concat(this.#chunks);
+    const bytes =
+      this.#chunks.length === 1
+        ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+        : Buffer.concat(this.#chunks);
     const packets: Packet[] = [];
     let at = 0;
     this.#wanted = 4;

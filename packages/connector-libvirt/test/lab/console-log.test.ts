@@ -71,5 +71,7 @@ test('history that was rotated away unwatched is reported as lost, not skipped',
   const { console, reader } = await talkingVm('lost');
   await say(console, reader, 0, 3_000);
   await console[Symbol.asyncDispose]();
-  await expect(hypervisor.openConsole('lost', { offset: 2 * logMaxBytes })).rejects.toMatchObject({ code: 'console-history-lost' });
+  await expect(hypervisor.openConsole('lost', { offset: 2 * logMaxBytes })).rejects.toMatchObject({
+    code: 'console-history-lost',
+  });
 });

@@ -36,38 +36,51 @@ describe('a VM of somebody else', () => {
   test('a hundred of them are listed with the states that virsh shows', async () => {
     for (let index = 0; index < 100; index += 1) await defineForeign(`many-${index}`);
     await using hypervisor = await host.connect();
-    const stopped = (await hypervisor.listVms()).filter(({ name, state }) => name.startsWith('many-') && state === 'stopped');
+    const stopped = (await hypervisor.listVms()).filter(
+      ({ name, state }) => name.startsWith('many-') && state === 'stopped',
+    );
     expect(stopped).toHaveLength(100);
   });
 });
 
 describe('a root file system', () => {
-  test.for(['raw', 'qcow2'] as const)('in a %s image serves several VMs at once and is never written to', async (format) => {
-    const path = join(host.daemon.workspace, `root.${format}`);
-    const base = join(host.daemon.workspace, `below.${format}`);
-    await writeFile(base, Buffer.alloc(1024 * 1024, 1));
-    await writeFile(path, format === 'raw' ? Buffer.alloc(1024 * 1024, 1) : qcow2Overlay(base, 'raw', 1024 * 1024));
-    const before = await readFile(path);
-    await using hypervisor = await host.connect();
-    for (const name of [`disk-1-${format}`, `disk-2-${format}`]) {
-      await hypervisor.createVm(host.spec(name, { rootfs: { path, format } }));
-      await hypervisor.startVm(name);
-    }
-    // A write as the guest's disk makes it, without a guest that has a driver for it.
-    const device = '/machine/peripheral/virtio-disk0/virtio-backend';
-    await host.virsh('qemu-monitor-command', '--hmp', `disk-1-${format}`, `qemu-io -d ${device} "write -P 7 0 65536"`);
-    const overlay = (name: string): Promise<Buffer> => readFile(join(host.daemon.workspace, 'vms', name, 'rootfs.qcow2'));
-    expect((await overlay(`disk-1-${format}`)).includes(Buffer.alloc(65_536, 7))).toBe(true);
-    expect((await overlay(`disk-2-${format}`)).includes(Buffer.alloc(65_536, 7))).toBe(false);
-    for (const name of [`disk-1-${format}`, `disk-2-${format}`]) await hypervisor.destroyVm(name);
-    expect(Buffer.compare(await readFile(path), before)).toBe(0);
-  });
+  test.for(['raw', 'qcow2'] as const)(
+    'in a %s image serves several VMs at once and is never written to',
+    async (format) => {
+      const path = join(host.daemon.workspace, `root.${format}`);
+      const base = join(host.daemon.workspace, `below.${format}`);
+      await writeFile(base, Buffer.alloc(1024 * 1024, 1));
+      await writeFile(path, format === 'raw' ? Buffer.alloc(1024 * 1024, 1) : qcow2Overlay(base, 'raw', 1024 * 1024));
+      const before = await readFile(path);
+      await using hypervisor = await host.connect();
+      for (const name of [`disk-1-${format}`, `disk-2-${format}`]) {
+        await hypervisor.createVm(host.spec(name, { rootfs: { path, format } }));
+        await hypervisor.startVm(name);
+      }
+      // A write as the guest's disk makes it, without a guest that has a driver for it.
+      const device = '/machine/peripheral/virtio-disk0/virtio-backend';
+      await host.virsh(
+        'qemu-monitor-command',
+        '--hmp',
+        `disk-1-${format}`,
+        `qemu-io -d ${device} "write -P 7 0 65536"`,
+      );
+      const overlay = (name: string): Promise<Buffer> =>
+        readFile(join(host.daemon.workspace, 'vms', name, 'rootfs.qcow2'));
+      expect((await overlay(`disk-1-${format}`)).includes(Buffer.alloc(65_536, 7))).toBe(true);
+      expect((await overlay(`disk-2-${format}`)).includes(Buffer.alloc(65_536, 7))).toBe(false);
+      for (const name of [`disk-1-${format}`, `disk-2-${format}`]) await hypervisor.destroyVm(name);
+      expect(Buffer.compare(await readFile(path), before)).toBe(0);
+    },
+  );
 
   test('that is no image of its format is refused, and nothing is left of the VM', async () => {
     const path = join(host.daemon.workspace, 'not-an-image');
     await writeFile(path, 'text');
     await using hypervisor = await host.connect();
-    await expect(hypervisor.createVm(host.spec('bad-disk', { rootfs: { path, format: 'qcow2' } }))).rejects.toMatchObject({ code: 'hypervisor-failed' });
+    await expect(
+      hypervisor.createVm(host.spec('bad-disk', { rootfs: { path, format: 'qcow2' } })),
+    ).rejects.toMatchObject({ code: 'hypervisor-failed' });
     expect(await hypervisor.getVm('bad-disk')).toBeUndefined();
     await expect(stat(join(host.daemon.workspace, 'vms/bad-disk'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
@@ -118,7 +131,8 @@ test('when the daemon dies, every call, console and event loop ends with connect
   })();
   const ended = Promise.allSettled([reader.ended, events]);
   await own.daemon.crash();
-  for (const result of await ended) expect(result).toMatchObject({ status: 'rejected', reason: { code: 'connection-lost' } });
+  for (const result of await ended)
+    expect(result).toMatchObject({ status: 'rejected', reason: { code: 'connection-lost' } });
   expect(await hypervisor.closed).toMatchObject({ code: 'connection-lost' });
   await expect(hypervisor.listVms()).rejects.toMatchObject({ code: 'connection-lost' });
   await expect(console.write(Buffer.from('x'))).rejects.toMatchObject({ code: 'connection-lost' });

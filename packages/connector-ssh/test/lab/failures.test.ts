@@ -3,7 +3,14 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { isBringupError, limits, type ByteSource, type ErrorCode, type ShellConnector, type ShellSession } from '@bringup/core';
+import {
+  isBringupError,
+  limits,
+  type ByteSource,
+  type ErrorCode,
+  type ShellConnector,
+  type ShellSession,
+} from '@bringup/core';
 import { fakeClock } from '@bringup/core/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
@@ -69,7 +76,12 @@ describe('a connection that goes black', () => {
     const never = new Promise<void>(() => {});
     proxy.goBlack();
     const codes = await Promise.all(
-      [session.exec(['true']), sleeper.exited, session.upload(source(1000, never), join(dir, 'black')), session.forward({ host: '127.0.0.1', port: 9 })].map(codeOf),
+      [
+        session.exec(['true']),
+        sleeper.exited,
+        session.upload(source(1000, never), join(dir, 'black')),
+        session.forward({ host: '127.0.0.1', port: 9 }),
+      ].map(codeOf),
     );
     expect(new Set(codes)).toEqual(new Set(['connection-lost']));
     expect(isBringupError(await session.closed, 'connection-lost')).toBe(true);
@@ -81,7 +93,9 @@ describe('a connection that goes black', () => {
     proxy.goBlack();
     const connector = ssh({ knownHosts: [await knownHosts(proxy.port)] });
     opened.push(connector);
-    expect(await codeOf(connector.connect({ ...sshd.target, port: proxy.port }, { timeoutMs: 100 }))).toBe('deadline-exceeded');
+    expect(await codeOf(connector.connect({ ...sshd.target, port: proxy.port }, { timeoutMs: 100 }))).toBe(
+      'deadline-exceeded',
+    );
   });
 });
 

@@ -73,7 +73,10 @@ describe('the host key', () => {
 
   it('is refused when it is revoked', async () => {
     const key = await sshd.hostKey('ed25519');
-    const error = await refusal({ knownHosts: [await knownHosts(`NAME ${key}`, `@revoked * ${key}`)] }, 'host-key-changed');
+    const error = await refusal(
+      { knownHosts: [await knownHosts(`NAME ${key}`, `@revoked * ${key}`)] },
+      'host-key-changed',
+    );
     expect(error.message).toContain('@revoked');
   });
 
@@ -100,7 +103,12 @@ describe('the host key', () => {
   it('is judged by its pinned fingerprint alone', async () => {
     const { stdout } = await run('ssh-keygen', ['-lf', join(sshd.dir, 'host_ed25519.pub')]);
     const name = `[127.0.0.1]:${sshd.port}`;
-    expect(await connects({ knownHosts: [join(sshd.dir, 'missing')], fingerprints: { [name]: [stdout.split(' ')[1] ?? ''] } })).toBe(0);
+    expect(
+      await connects({
+        knownHosts: [join(sshd.dir, 'missing')],
+        fingerprints: { [name]: [stdout.split(' ')[1] ?? ''] },
+      }),
+    ).toBe(0);
     await refusal({ knownHosts: [sshd.knownHosts], fingerprints: { [name]: ['SHA256:nothing'] } }, 'host-key-changed');
   });
 });

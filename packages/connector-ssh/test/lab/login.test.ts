@@ -61,7 +61,11 @@ describe('logging in', () => {
     const keyPath = join(sshd.dir, 'stranger');
     await run('ssh-keygen', ['-q', '-t', 'ecdsa', '-N', '', '-f', keyPath]);
     const error = await refusal({ keyPath, password: new Secret('hunter2') }, 'authentication-failed');
-    expect(error.details).toMatchObject({ tried: [`key ${keyPath}`], accepted: ['publickey'], username: sshd.target.username });
+    expect(error.details).toMatchObject({
+      tried: [`key ${keyPath}`],
+      accepted: ['publickey'],
+      username: sshd.target.username,
+    });
     expect(error.message + JSON.stringify(error)).not.toContain('hunter2');
   });
 

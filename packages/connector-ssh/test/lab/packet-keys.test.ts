@@ -11,7 +11,12 @@ it('keys of packets are prepared in the version of ssh2 we use, and stay so when
   const prepared: boolean[] = [];
   client.on('handshake', () => prepared.push(preparePacketKeys(client)));
   const ready = new Promise<void>((resolve, reject) => client.on('ready', resolve).on('error', reject));
-  client.connect({ host: '127.0.0.1', port: sshd.port, username: sshd.target.username, privateKey: await readFile(sshd.keyPath) });
+  client.connect({
+    host: '127.0.0.1',
+    port: sshd.port,
+    username: sshd.target.username,
+    privateKey: await readFile(sshd.keyPath),
+  });
   await ready;
   client.end();
   expect(prepared).toEqual([true]);

@@ -9,7 +9,10 @@ afterEach(async () => {
   for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
 });
 
-async function start(options: SshOptions = {}, config: SshdOptions = {}): Promise<{ sshd: Sshd; connector: ShellConnector }> {
+async function start(
+  options: SshOptions = {},
+  config: SshdOptions = {},
+): Promise<{ sshd: Sshd; connector: ShellConnector }> {
   const sshd = await startSshd(config);
   opened.push(sshd);
   const connector = ssh({ knownHosts: [sshd.knownHosts], ...options });
@@ -53,7 +56,9 @@ describe('connections', () => {
     const session = await connector.connect(sshd.target);
     const sleepers = await Promise.all([0, 1].map(() => session.spawn(['sleep', '300'])));
     await Promise.all(sleepers.map((sleeper) => sleeper.kill('SIGTERM')));
-    expect(await Promise.all(sleepers.map(({ exited }) => exited))).toEqual([0, 1].map(() => ({ exitCode: null, signal: 'SIGTERM' })));
+    expect(await Promise.all(sleepers.map(({ exited }) => exited))).toEqual(
+      [0, 1].map(() => ({ exitCode: null, signal: 'SIGTERM' })),
+    );
   });
 
   it('are closed once nobody has used them for a while, and made anew', async () => {

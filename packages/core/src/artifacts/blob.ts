@@ -28,7 +28,10 @@ export function checkRead(sha256: string, options: GetBlobOptions): void {
 }
 
 /** The part of a blob of `sizeBytes` that a read asks for: what lies beyond its end is left out. */
-export function clipRange(options: GetBlobOptions, sizeBytes: number): { readonly start: number; readonly end: number } {
+export function clipRange(
+  options: GetBlobOptions,
+  sizeBytes: number,
+): { readonly start: number; readonly end: number } {
   const start = Math.min(options.offset ?? 0, sizeBytes);
   return { start, end: Math.min(start + (options.length ?? sizeBytes), sizeBytes) };
 }

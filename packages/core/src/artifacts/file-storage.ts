@@ -83,7 +83,14 @@ class FileArtifactStorage implements ArtifactStorage {
       const { start, end } = clipRange(options, size);
       const isWhole = (options.offset ?? 0) === 0 && end === size;
       const corrupted = (): Error => blobCorrupted(sha256, this.#file(sha256));
-      for await (const block of readVerified({ file, start, end, disk, corrupted, sha256: isWhole ? sha256 : undefined })) {
+      for await (const block of readVerified({
+        file,
+        start,
+        end,
+        disk,
+        corrupted,
+        sha256: isWhole ? sha256 : undefined,
+      })) {
         deadline.signal.throwIfAborted();
         yield block;
         deadline.signal.throwIfAborted();
@@ -217,11 +224,14 @@ class FileArtifactStorage implements ArtifactStorage {
 
   async #call<T>(what: string, options: CallOptions, operation: () => Promise<T>): Promise<T> {
     this.#checkOpen();
-    return await withDeadline(this.#clock, what, { timeoutMs: limits.storageCallTimeoutMs, ...options }, operation).catch(
-      (error: unknown) => {
-        throw this.#failure(error);
-      },
-    );
+    return await withDeadline(
+      this.#clock,
+      what,
+      { timeoutMs: limits.storageCallTimeoutMs, ...options },
+      operation,
+    ).catch((error: unknown) => {
+      throw this.#failure(error);
+    });
   }
 
   #checkOpen(): void {

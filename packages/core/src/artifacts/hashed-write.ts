@@ -18,7 +18,10 @@ export interface HashedWrite {
  * may use its buffer again, then the next one is asked for, and only then the copy is hashed: the
  * source reads meanwhile. Flushing as it goes keeps the last flush short.
  */
-export async function writeHashed(bytes: AsyncIterable<Uint8Array>, { file, untilCut, disk }: HashedWrite): Promise<BlobInfo> {
+export async function writeHashed(
+  bytes: AsyncIterable<Uint8Array>,
+  { file, untilCut, disk }: HashedWrite,
+): Promise<BlobInfo> {
   const hash = createHash('sha256');
   let filling = Buffer.allocUnsafeSlow(limits.artifactBlockBytes);
   let resting = Buffer.allocUnsafeSlow(limits.artifactBlockBytes);
@@ -53,8 +56,9 @@ export async function writeHashed(bytes: AsyncIterable<Uint8Array>, { file, unti
     for (let step = source.next(); ; step = source.next(), hashCopied()) {
       const { done, value } = await untilCut(step);
       if (done === true) break;
-      if (!(value instanceof Uint8Array)) throw new TypeError('an artifact is stored from chunks of bytes (Uint8Array)');
-      for (let at = 0; at < value.byteLength; ) {
+      if (!(value instanceof Uint8Array))
+        throw new TypeError('an artifact is stored from chunks of bytes (Uint8Array)');
+      for (let at = 0; at < value.byteLength;) {
         const part = value.subarray(at, at + filling.byteLength - filled);
         filling.set(part, filled);
         filled += part.byteLength;
@@ -75,7 +79,7 @@ export async function writeHashed(bytes: AsyncIterable<Uint8Array>, { file, unti
 }
 
 async function writeFully(file: FileHandle, block: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < block.byteLength; ) {
+  for (let at = 0; at < block.byteLength;) {
     const { bytesWritten } = await file.write(block, at, block.byteLength - at, position + at);
     at += bytesWritten;
   }

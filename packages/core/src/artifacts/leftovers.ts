@@ -32,8 +32,7 @@ export async function removeLeftovers(folder: string, clock: Clock): Promise<voi
   for (const name of await readdir(folder)) {
     const file = path.join(folder, name);
     const match = namePattern.exec(name);
-    const dead =
-      match?.[1] === realm ? (await startTicksOf(Number(match[2]))) !== match[3] : await isOld(file, clock);
+    const dead = match?.[1] === realm ? (await startTicksOf(Number(match[2]))) !== match[3] : await isOld(file, clock);
     if (dead) await unlink(file).catch(ignoreMissing);
   }
 }

@@ -145,7 +145,11 @@ export class ArtifactRepository {
    */
   async select(
     selection: ArtifactSelection,
-  ): Promise<{ readonly buildId: string; readonly commitHash: string | undefined; readonly artifacts: readonly Artifact[] }> {
+  ): Promise<{
+    readonly buildId: string;
+    readonly commitHash: string | undefined;
+    readonly artifacts: readonly Artifact[];
+  }> {
     const { buildId, commitHash, branch, sourceRepository, architecture } = selection;
     if (buildId === undefined && commitHash === undefined && branch === undefined) {
       throw invalidInput('the artifact selection', [{ path: '', message: 'set buildId, commitHash or branch' }]);

@@ -16,10 +16,17 @@ export interface VerifiedRead {
 }
 
 /** The bytes of a file from `start` to `end`. The next block is read while one is hashed and used. */
-export async function* readVerified({ file, start, end, disk, sha256, corrupted }: VerifiedRead): AsyncGenerator<Uint8Array, void> {
+export async function* readVerified({
+  file,
+  start,
+  end,
+  disk,
+  sha256,
+  corrupted,
+}: VerifiedRead): AsyncGenerator<Uint8Array, void> {
   const hash = sha256 === undefined ? undefined : createHash('sha256');
   let reading = start < end ? readBlock(file, start, end) : undefined;
-  for (let at = start; reading !== undefined; ) {
+  for (let at = start; reading !== undefined;) {
     const block: Uint8Array = await disk('reading', reading);
     if (block.byteLength === 0) throw corrupted();
     at += block.byteLength;
@@ -32,7 +39,9 @@ export async function* readVerified({ file, start, end, disk, sha256, corrupted 
 
 function readBlock(file: FileHandle, at: number, end: number): Promise<Uint8Array> {
   const size = Math.min(limits.artifactBlockBytes, end - at);
-  const step = file.read(Buffer.allocUnsafeSlow(size), 0, size, at).then(({ buffer, bytesRead }) => buffer.subarray(0, bytesRead));
+  const step = file
+    .read(Buffer.allocUnsafeSlow(size), 0, size, at)
+    .then(({ buffer, bytesRead }) => buffer.subarray(0, bytesRead));
   // It may fail while the consumer still works on the block before.
   step.catch(() => undefined);
   return step;

@@ -57,16 +57,12 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     this.#services = services;
   }
 
-  async run(
-    context: WorkContext<Checkpoint>,
-    request: BuildRequest,
-  ): Promise<WorkResult<BuildOutput>> {
+  async run(context: WorkContext<Checkpoint>, request: BuildRequest): Promise<WorkResult<BuildOutput>> {
     const held = context.checkpoint ?? (await this.#reserve(context, request));
     const server = await this.#services.buildServer(held.serverId);
     await using sessions = this.#sessions(context, server);
     const folder = jobFolder(server, context.id);
-    const collected =
-      held.collected ?? (await this.#buildAndCollect(context, request, held, server, sessions, folder));
+    const collected = held.collected ?? (await this.#buildAndCollect(context, request, held, server, sessions, folder));
     await context.phase('collecting');
     const commitHash = context.checkpoint?.commitHash ?? '';
     const log = await this.#keepLog(context);
@@ -233,9 +229,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     exitCode: number,
   ): Promise<BringupError> {
     const failure = `${jobFolder(server, context.id)}/failure`;
-    const note = await session.exec(['sh', '-c', readNoteScript, 'bringup-note', failure], {
-      signal: context.signal,
-    });
+    const note = await session.exec(['sh', '-c', readNoteScript, 'bringup-note', failure], { signal: context.signal });
     const code = note.stdout.toString('utf8').trim();
     const log = await this.#logTail(context.id);
     const lines = errorLines(log);

@@ -138,8 +138,7 @@ export function timesOf(item: WorkItem): { startedAt?: number; completedAt?: num
   return {
     ...(startedAt !== undefined && { startedAt }),
     ...(finishedAt !== undefined && { completedAt: finishedAt }),
-    ...(startedAt !== undefined &&
-      finishedAt !== undefined && { durationSeconds: (finishedAt - startedAt) / 1000 }),
+    ...(startedAt !== undefined && finishedAt !== undefined && { durationSeconds: (finishedAt - startedAt) / 1000 }),
   };
 }
 

@@ -32,10 +32,7 @@ const output: v.GenericSchema<unknown, OutputDeclaration> = v.strictObject({
 
 const outputs = v.pipe(v.array(output), v.minLength(1, 'declare at least one output'));
 
-const shared = {
-  extraMakeArgs: v.exactOptional(argvField),
-  customEnv: v.exactOptional(environmentField),
-};
+const shared = { extraMakeArgs: v.exactOptional(argvField), customEnv: v.exactOptional(environmentField) };
 
 /** Schema of a {@link BuildConfig}. */
 export const buildConfigSchema: v.GenericSchema<unknown, BuildConfig> = v.variant(
@@ -82,7 +79,10 @@ export const repositoryField: v.GenericSchema<unknown, string> = v.pipe(
     'must be a git URL (https, ssh, git, file, host:path) or an absolute path on the build server',
   ),
   v.check((url) => !/^(ext|fd)::/.test(url), 'must not be a remote helper'),
-  v.check((url) => !/^https?:\/\/[^/@]*:[^/@]*@/.test(url), 'must not contain a password; use a credential helper on the server'),
+  v.check(
+    (url) => !/^https?:\/\/[^/@]*:[^/@]*@/.test(url),
+    'must not contain a password; use a credential helper on the server',
+  ),
 );
 
 /** A full or shortened commit hash. */

@@ -130,7 +130,7 @@ exec make -j"$(getconf _NPROCESSORS_ONLN)" "$@"
 export const scriptRecipe: string = `set -eu
 script=$1
 shift
-exec sh -c "$script" bringup-script "$@"
+exec sh -e -c "$script" bringup-script "$@"
 `;
 
 /**

@@ -54,7 +54,11 @@ export type BootOutcome = BootFacts &
     | { readonly type: 'ended'; readonly lastLine: string }
   );
 
-type Verdict = BootOutcome extends infer Outcome ? (Outcome extends BootFacts ? Omit<Outcome, keyof BootFacts> : never) : never;
+type Verdict = BootOutcome extends infer Outcome
+  ? Outcome extends BootFacts
+    ? Omit<Outcome, keyof BootFacts>
+    : never
+  : never;
 
 /**
  * Judges a boot by what its console says. Feed it every byte, in order, after the byte was logged;
@@ -83,7 +87,8 @@ export class BootWatch implements Disposable {
 
   /** @throws `invalid-input` without a success pattern or with a malformed one. */
   constructor(options: BootWatchOptions) {
-    if (options.success.length === 0) throw invalidInput('Boot watch', [{ path: 'success', message: 'needs at least one pattern' }]);
+    if (options.success.length === 0)
+      throw invalidInput('Boot watch', [{ path: 'success', message: 'needs at least one pattern' }]);
     this.#clock = options.clock ?? systemClock;
     this.#startedAt = options.startedAt ?? this.#clock.now();
     this.#success = options.success.map(compilePattern);
@@ -98,7 +103,9 @@ export class BootWatch implements Disposable {
     this.#signal = options.signal;
     this.#signal?.addEventListener('abort', this.#onAbort, { once: true });
     this.#timers.deadline = this.#timer(options.timeoutMs ?? limits.bootTimeoutMs, () => this.#onDeadline());
-    this.#timers.silence = this.#timer(options.silenceMs ?? limits.bootSilenceMs, () => this.#settle({ type: 'silent' }));
+    this.#timers.silence = this.#timer(options.silenceMs ?? limits.bootSilenceMs, () =>
+      this.#settle({ type: 'silent' }),
+    );
     if (this.#signal?.aborted === true) this.#onAbort();
   }
 
@@ -190,7 +197,8 @@ export class BootWatch implements Disposable {
       this.#fail();
       return;
     }
-    if (this.#open !== undefined && this.#warnings.length < limits.bootReportsMax) this.#warnings.push(this.#open.finish());
+    if (this.#open !== undefined && this.#warnings.length < limits.bootReportsMax)
+      this.#warnings.push(this.#open.finish());
     this.#open = undefined;
   }
 
@@ -264,21 +272,27 @@ export function bootError(outcome: BootOutcome): BringupError | undefined {
     case 'failed': {
       const { signature, kind, title, lines, offset } = outcome.report;
       const message = `the boot failed (${signature}) at byte ${offset} of the console: ${title}`;
-      return new BringupError('boot-failed', message, { details: { signature, kind, title, offset, excerpt: lines, elapsedMs } });
+      return new BringupError('boot-failed', message, {
+        details: { signature, kind, title, offset, excerpt: lines, elapsedMs },
+      });
     }
     case 'timeout':
-      return new BringupError('boot-timeout', `no success pattern within ${elapsedMs} ms; the console's last line is: ${outcome.lastLine}`, {
-        retryable: true,
-        details: { lastLine: outcome.lastLine, bytes, elapsedMs },
-      });
+      return new BringupError(
+        'boot-timeout',
+        `no success pattern within ${elapsedMs} ms; the console's last line is: ${outcome.lastLine}`,
+        { retryable: true, details: { lastLine: outcome.lastLine, bytes, elapsedMs } },
+      );
     case 'silent':
-      return new BringupError('boot-timeout', `the console said nothing at all for ${elapsedMs} ms; check its wiring, baud rate and the kernel's console= argument`, {
-        retryable: true,
-        details: { bytes, elapsedMs, silent: true },
-      });
+      return new BringupError(
+        'boot-timeout',
+        `the console said nothing at all for ${elapsedMs} ms; check its wiring, baud rate and the kernel's console= argument`,
+        { retryable: true, details: { bytes, elapsedMs, silent: true } },
+      );
     case 'ended':
-      return new BringupError('boot-failed', `the console ended before a success pattern; its last line is: ${outcome.lastLine}`, {
-        details: { lastLine: outcome.lastLine, bytes, elapsedMs, ended: true },
-      });
+      return new BringupError(
+        'boot-failed',
+        `the console ended before a success pattern; its last line is: ${outcome.lastLine}`,
+        { details: { lastLine: outcome.lastLine, bytes, elapsedMs, ended: true } },
+      );
   }
 }

@@ -45,7 +45,12 @@ export async function reachShell(session: ConsoleSession, options: ReachShellOpt
   let quietRounds = 0;
   let answers: string[] = [];
   for (;;) {
-    const patterns = [login.userPrompt ?? defaultUserPrompt, login.passwordPrompt ?? defaultPasswordPrompt, refused, ...answers];
+    const patterns = [
+      login.userPrompt ?? defaultUserPrompt,
+      login.passwordPrompt ?? defaultPasswordPrompt,
+      refused,
+      ...answers,
+    ];
     const outcome = await session.expect(patterns, {
       timeoutMs: Math.min(options.idleMs ?? limits.consoleIdleMs, until - clock.now()),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -53,10 +58,11 @@ export async function reachShell(session: ConsoleSession, options: ReachShellOpt
     if (outcome.type === 'end') throw consoleGone(outcome);
     if (outcome.type === 'match' && outcome.index > 2) return;
     if (clock.now() >= until) {
-      throw new BringupError('deadline-exceeded', `no shell answered on the console within ${timeoutMs} ms; it says: ${tailOf(outcome)}`, {
-        retryable: true,
-        details: { timeoutMs, tail: tailOf(outcome) },
-      });
+      throw new BringupError(
+        'deadline-exceeded',
+        `no shell answered on the console within ${timeoutMs} ms; it says: ${tailOf(outcome)}`,
+        { retryable: true, details: { timeoutMs, tail: tailOf(outcome) } },
+      );
     }
     if (outcome.type === 'timeout') {
       // A newline first: it wakes a getty that waits for a key, and shows a prompt to look at.
@@ -82,7 +88,12 @@ export async function reachShell(session: ConsoleSession, options: ReachShellOpt
 
 /** The error of a console that ended while somebody needed it. */
 export function consoleGone(outcome: Extract<ExpectOutcome, { type: 'end' }>): BringupError {
-  return outcome.error ?? new BringupError('console-closed', `the console ended; it said last: ${outcome.tail}`, { details: { tail: outcome.tail } });
+  return (
+    outcome.error ??
+    new BringupError('console-closed', `the console ended; it said last: ${outcome.tail}`, {
+      details: { tail: outcome.tail },
+    })
+  );
 }
 
 function tailOf(outcome: ExpectOutcome): string {
@@ -90,5 +101,7 @@ function tailOf(outcome: ExpectOutcome): string {
 }
 
 function loginRefused(user: string, why: string): BringupError {
-  return new BringupError('authentication-failed', `cannot log in as ${user} on the console: ${why}`, { details: { user } });
+  return new BringupError('authentication-failed', `cannot log in as ${user} on the console: ${why}`, {
+    details: { user },
+  });
 }

@@ -73,7 +73,8 @@ export class ConsoleShell {
     await shell.#reach(options, options.login ?? {});
     if (options.quietKernel ?? true) {
       const call = options.signal === undefined ? {} : { signal: options.signal };
-      shell.#kernelIsQuiet = (await shell.run(['dmesg', '-n', '1'], { ...call, kernelMessages: 'remove' })).exitCode === 0;
+      shell.#kernelIsQuiet =
+        (await shell.run(['dmesg', '-n', '1'], { ...call, kernelMessages: 'remove' })).exitCode === 0;
     }
     return shell;
   }
@@ -91,7 +92,10 @@ export class ConsoleShell {
     const tooLong = command.split('\n').find((line) => Buffer.byteLength(line) > limits.consoleInputLineBytes);
     if (tooLong !== undefined) {
       throw invalidInput('Console command', [
-        { path: 'argv', message: `a line of ${Buffer.byteLength(tooLong)} bytes is too long to type into a terminal (at most ${limits.consoleInputLineBytes})` },
+        {
+          path: 'argv',
+          message: `a line of ${Buffer.byteLength(tooLong)} bytes is too long to type into a terminal (at most ${limits.consoleInputLineBytes})`,
+        },
       ]);
     }
     this.#busy = true;
@@ -140,10 +144,11 @@ export class ConsoleShell {
     });
     if (outcome.type === 'match') return outcome;
     if (outcome.type === 'end') throw consoleGone(outcome);
-    throw new BringupError('deadline-exceeded', `${name} on the console did not end in time; the console says: ${outcome.tail}`, {
-      retryable: true,
-      details: { command: name, tail: outcome.tail },
-    });
+    throw new BringupError(
+      'deadline-exceeded',
+      `${name} on the console did not end in time; the console says: ${outcome.tail}`,
+      { retryable: true, details: { command: name, tail: outcome.tail } },
+    );
   }
 
   async #reach(options: CallOptions, login: ConsoleLogin): Promise<void> {
@@ -162,7 +167,9 @@ export class ConsoleShell {
   }
 
   #marker(): { readonly typed: string; readonly answer: string } {
-    const id = Math.floor(this.#random.next() * 36 ** 8).toString(36).padStart(8, '0');
+    const id = Math.floor(this.#random.next() * 36 ** 8)
+      .toString(36)
+      .padStart(8, '0');
     return { typed: `'bring''up-${id}'`, answer: `bringup-${id}` };
   }
 }

@@ -104,8 +104,12 @@ export class ExpectWindow {
     const found = leftmost(patterns, text) ?? joined;
     if (found === undefined) return undefined;
     // What stands behind the match is still to be looked at, the part before the message included.
-    this.#programs.replaceHeld(found.rest > text.length ? whole.slice(whole.length - found.rest, whole.length - text.length) : '');
-    return joined === undefined ? found : { match: { ...found.match, programBefore: joined.match.before }, rest: found.rest };
+    this.#programs.replaceHeld(
+      found.rest > text.length ? whole.slice(whole.length - found.rest, whole.length - text.length) : '',
+    );
+    return joined === undefined
+      ? found
+      : { match: { ...found.match, programBefore: joined.match.before }, rest: found.rest };
   }
 
   #add(line: ConsoleLine): void {
@@ -140,7 +144,11 @@ function leftmost(patterns: readonly CompiledPattern[], text: string): FoundMatc
     const found = pattern.find(text);
     if (found === undefined || (best !== undefined && best.start <= found.start)) continue;
     const before = text.slice(0, found.start);
-    best = { match: { index, groups: found.groups, before, programBefore: before }, start: found.start, rest: text.length - found.end };
+    best = {
+      match: { index, groups: found.groups, before, programBefore: before },
+      start: found.start,
+      rest: text.length - found.end,
+    };
   }
   return best;
 }

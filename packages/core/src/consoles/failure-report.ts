@@ -75,7 +75,13 @@ export class OpenReport {
   readonly #maxLines: number;
   #truncated = false;
 
-  constructor(signature: FailureSignature, end: CompiledPattern | undefined, title: string, lines: readonly ConsoleLine[], maxLines: number) {
+  constructor(
+    signature: FailureSignature,
+    end: CompiledPattern | undefined,
+    title: string,
+    lines: readonly ConsoleLine[],
+    maxLines: number,
+  ) {
     this.signature = signature;
     this.#end = end;
     this.#title = title;

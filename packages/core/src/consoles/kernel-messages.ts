@@ -89,7 +89,8 @@ export class KernelMessageFilter {
   }
 
   #push(held: { source: 'kernel' | 'program'; prefix: string; text: string }, lines: SourcedLine[]): void {
-    if (this.#held.length >= maxHeld || held.text.length > limits.consoleLineBytes) lines.push({ ...held, joined: false });
+    if (this.#held.length >= maxHeld || held.text.length > limits.consoleLineBytes)
+      lines.push({ ...held, joined: false });
     else this.#held.push(held);
   }
 

@@ -54,6 +54,8 @@ function toRegExp(pattern: Exclude<Pattern, string>): RegExp {
     // Global and sticky expressions remember where they stopped; a pattern must not.
     return new RegExp(source, flags.replaceAll(/[gy]/g, ''));
   } catch (error) {
-    throw invalidInput('Pattern', [{ path: '', message: `/${source}/${flags}: ${error instanceof Error ? error.message : 'malformed'}` }]);
+    throw invalidInput('Pattern', [
+      { path: '', message: `/${source}/${flags}: ${error instanceof Error ? error.message : 'malformed'}` },
+    ]);
   }
 }

@@ -111,9 +111,7 @@ export interface TransferReceipt {
 }
 
 /** Something on the target's side that a connection can be forwarded to. */
-export type ForwardTarget =
-  | { readonly socketPath: string }
-  | { readonly host: string; readonly port: number };
+export type ForwardTarget = { readonly socketPath: string } | { readonly host: string; readonly port: number };
 
 /**
  * A connection to one target on which commands run and files move. Sessions are safe for

@@ -60,7 +60,12 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
     await context.phase('booting');
     const startedAt = await this.#start(context, input, host, vm);
     // Nobody listened in between: a boot that is taken over gets its time again.
-    const outcome = await this.#watch(context, input, { host, vm, log, startedAt: takenOver ? context.clock.now() : startedAt });
+    const outcome = await this.#watch(context, input, {
+      host,
+      vm,
+      log,
+      startedAt: takenOver ? context.clock.now() : startedAt,
+    });
     await log.end();
     const report = toReport(outcome, context.clock.now() - startedAt);
     await this.#remember(context, input, report);
@@ -143,7 +148,12 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
   }
 
   /** Feeds the watch; a console that breaks off is opened anew at the byte it had reached. */
-  async #listen(context: WorkContext, watch: BootWatch, { host, vm, log }: Watched, signal: AbortSignal): Promise<void> {
+  async #listen(
+    context: WorkContext,
+    watch: BootWatch,
+    { host, vm, log }: Watched,
+    signal: AbortSignal,
+  ): Promise<void> {
     const reconnects = new Reconnects(context.clock, signal, ['console-busy']);
     while (!watch.settled) {
       try {
@@ -207,11 +217,7 @@ function vanished(vm: VmSpec): BringupError {
 }
 
 function toReport(outcome: BootOutcome, durationMs: number): BootReport {
-  const facts = {
-    durationMs,
-    consoleBytes: outcome.bytes,
-    warnings: outcome.warnings.map((warning) => warning.title),
-  };
+  const facts = { durationMs, consoleBytes: outcome.bytes, warnings: outcome.warnings.map((warning) => warning.title) };
   switch (outcome.type) {
     case 'booted':
       return { ...facts, outcome: 'booted', matched: outcome.pattern, excerpt: [outcome.line] };

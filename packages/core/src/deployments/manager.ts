@@ -117,9 +117,11 @@ export class DeploymentManager {
   async releaseDeployment(id: string, options: CallOptions = {}): Promise<void> {
     const { state, parentId } = await this.#work.get((await deploymentRecord(this.#store, id)).id);
     if (parentId !== undefined && !isFinal((await this.#work.get(parentId)).state)) {
-      throw new BringupError('conflict', `deployment ${id} belongs to pipeline ${parentId}, which is not over; cancel that`, {
-        details: { id, pipelineId: parentId },
-      });
+      throw new BringupError(
+        'conflict',
+        `deployment ${id} belongs to pipeline ${parentId}, which is not over; cancel that`,
+        { details: { id, pipelineId: parentId } },
+      );
     }
     if (!isFinal(state)) {
       await this.#work.cancel(id, 'the deployment was released');

@@ -1,14 +1,7 @@
 import * as v from 'valibot';
 import type { ArtifactSelection } from '../model/artifact.ts';
 import type { BootConfig, QemuDeploymentRequest, VmConfig } from '../model/deployment.ts';
-import {
-  architectureField,
-  countField,
-  idField,
-  labelsField,
-  millisecondsField,
-  noNul,
-} from '../model/fields.ts';
+import { architectureField, countField, idField, labelsField, millisecondsField, noNul } from '../model/fields.ts';
 import { compilePattern } from '../consoles/patterns.ts';
 
 const word = v.pipe(v.string('must be a string'), v.regex(/^[A-Za-z0-9][A-Za-z0-9._,+=-]*$/, 'must be a single word'));
@@ -18,7 +11,11 @@ export const vmConfigSchema: v.GenericSchema<unknown, VmConfig> = v.strictObject
   cpus: v.exactOptional(countField),
   memoryMb: v.exactOptional(countField),
   commandLine: v.exactOptional(
-    v.pipe(noNul('must be a string'), v.regex(/^[^\r\n]*$/, 'must be one line'), v.maxLength(2048, 'must have at most 2048 characters')),
+    v.pipe(
+      noNul('must be a string'),
+      v.regex(/^[^\r\n]*$/, 'must be one line'),
+      v.maxLength(2048, 'must have at most 2048 characters'),
+    ),
   ),
   machine: v.exactOptional(word),
   cpuModel: v.exactOptional(word),
@@ -30,7 +27,10 @@ const pattern = v.pipe(
   v.union(
     [
       v.pipe(v.string(), v.nonEmpty('must not be empty')),
-      v.strictObject({ regex: v.pipe(v.string(), v.nonEmpty('must not be empty')), flags: v.exactOptional(v.string()) }),
+      v.strictObject({
+        regex: v.pipe(v.string(), v.nonEmpty('must not be empty')),
+        flags: v.exactOptional(v.string()),
+      }),
     ],
     'must be a string or { regex, flags }',
   ),
@@ -75,7 +75,11 @@ export const qemuDeploymentSchema: v.GenericSchema<unknown, QemuDeploymentReques
 
 function compiles(value: string | { readonly regex: string; readonly flags?: string | undefined }): boolean {
   try {
-    compilePattern(typeof value === 'string' ? value : { regex: value.regex, ...(value.flags !== undefined && { flags: value.flags }) });
+    compilePattern(
+      typeof value === 'string'
+        ? value
+        : { regex: value.regex, ...(value.flags !== undefined && { flags: value.flags }) },
+    );
     return true;
   } catch {
     return false;

@@ -52,7 +52,7 @@ export function isFileSource(source: ByteSource): source is FileSource {
  * under way when the file is closed can't move the position of the file that gets its number next.
  */
 export async function* fileChunks(file: FileHandle, offset = 0): AsyncGenerator<Uint8Array> {
-  for (let at = offset; ; ) {
+  for (let at = offset; ;) {
     const buffer = Buffer.allocUnsafe(limits.fileChunkBytes);
     const { bytesRead } = await file.read(buffer, 0, buffer.byteLength, at);
     if (bytesRead === 0) return;
@@ -63,7 +63,10 @@ export async function* fileChunks(file: FileHandle, offset = 0): AsyncGenerator<
 
 function readError(path: string, error: unknown): BringupError {
   if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-    return new BringupError('not-found', `There is no file ${path} on this machine.`, { cause: error, details: { path } });
+    return new BringupError('not-found', `There is no file ${path} on this machine.`, {
+      cause: error,
+      details: { path },
+    });
   }
   return toBringupError(error, 'transfer-failed');
 }

@@ -156,6 +156,8 @@ export class LocalProcess implements ShellProcess {
 
 function exitOf(child: ChildProcess): Promise<ExitStatus> {
   return new Promise((resolve) => {
-    child.once('exit', (exitCode, signal) => resolve(signal === null ? { exitCode, signal: null } : { exitCode: null, signal }));
+    child.once('exit', (exitCode, signal) =>
+      resolve(signal === null ? { exitCode, signal: null } : { exitCode: null, signal }),
+    );
   });
 }

@@ -82,7 +82,7 @@ async function writePart(
 }
 
 async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let at = 0; at < chunk.byteLength; ) at += (await file.write(chunk, at)).bytesWritten;
+  for (let at = 0; at < chunk.byteLength;) at += (await file.write(chunk, at)).bytesWritten;
 }
 
 async function flush(path: string, mode: number): Promise<void> {
@@ -123,7 +123,8 @@ export async function* readLocalFile(
   try {
     await using file = await open(path, 'r');
     const before = await file.stat({ bigint: true });
-    if (!before.isFile()) throw new BringupError('transfer-failed', `${path} is not a regular file.`, { details: { path } });
+    if (!before.isFile())
+      throw new BringupError('transfer-failed', `${path} is not a regular file.`, { details: { path } });
     const progress = new ProgressReporter(clock, Number(before.size), options.onProgress);
     const hash = options.sha256 === undefined ? undefined : createHash('sha256');
     let readBytes = 0n;

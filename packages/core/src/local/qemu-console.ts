@@ -118,10 +118,14 @@ export class QemuConsole implements Console {
   async sendBreak(): Promise<void> {
     if (this.#disposal.signal.aborted || this.#ended) throw this.#closedError();
     const { folder, clock } = this.#target;
-    await withDeadline(clock, `sending a break to the VM ${folder.name}`, { timeoutMs: limits.hypervisorCallTimeoutMs }, (signal) =>
-      runQmp(folder, clock, AbortSignal.any([signal, this.#disposal.signal]), (qmp) =>
-        qmp.execute('chardev-send-break', { id: 'console' }),
-      ),
+    await withDeadline(
+      clock,
+      `sending a break to the VM ${folder.name}`,
+      { timeoutMs: limits.hypervisorCallTimeoutMs },
+      (signal) =>
+        runQmp(folder, clock, AbortSignal.any([signal, this.#disposal.signal]), (qmp) =>
+          qmp.execute('chardev-send-break', { id: 'console' }),
+        ),
     );
   }
 
@@ -152,7 +156,7 @@ export class QemuConsole implements Console {
 
   async *#read(): AsyncGenerator<Uint8Array, void, void> {
     const buffer = Buffer.allocUnsafe(limits.consoleReadBytes);
-    for (let offset = this.#target.offset; !this.#disposal.signal.aborted; ) {
+    for (let offset = this.#target.offset; !this.#disposal.signal.aborted;) {
       // Looked at before the read: what is read after the end is all there is.
       const last = this.#ended;
       this.#news = false;
@@ -179,7 +183,7 @@ export class QemuConsole implements Console {
 
   /** Fills the FIFO; when it is full, because the guest takes nothing, waits until it does. */
   async #send(data: Uint8Array, signal: AbortSignal): Promise<void> {
-    for (let sent = 0; sent < data.length; ) {
+    for (let sent = 0; sent < data.length;) {
       if (this.#disposal.signal.aborted || this.#holdings.input === undefined) throw this.#closedError();
       signal.throwIfAborted();
       try {
@@ -188,7 +192,10 @@ export class QemuConsole implements Console {
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EPIPE') throw this.#closedError();
-        if (code !== 'EAGAIN') throw new BringupError('connection-lost', `Input for the VM ${this.#target.folder.name} failed.`, { cause: error });
+        if (code !== 'EAGAIN')
+          throw new BringupError('connection-lost', `Input for the VM ${this.#target.folder.name} failed.`, {
+            cause: error,
+          });
         await sleep(this.#target.clock, inputRetryMs, signal).catch(() => {});
       }
     }

@@ -53,7 +53,10 @@ async function findExecutable(name: string, path: string): Promise<string | unde
   for (const folder of path.split(delimiter)) {
     if (folder === '') continue;
     const file = join(folder, name);
-    const executable = await access(file, constants.X_OK).then(() => true, () => false);
+    const executable = await access(file, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
     if (executable) return file;
   }
   return undefined;

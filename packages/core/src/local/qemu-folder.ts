@@ -121,10 +121,11 @@ export async function claimQemuFolder(workspace: string, record: QemuRecord): Pr
     await rm(fresh, { recursive: true, force: true });
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST' && code !== 'ENOTDIR') throw error;
-    throw new BringupError('conflict', `A VM named ${folder.name} exists in ${workspace} already; destroy it or take another name.`, {
-      cause: error,
-      details: { name: folder.name },
-    });
+    throw new BringupError(
+      'conflict',
+      `A VM named ${folder.name} exists in ${workspace} already; destroy it or take another name.`,
+      { cause: error, details: { name: folder.name } },
+    );
   }
 }
 
@@ -141,7 +142,10 @@ export async function sweepWorkspace(workspace: string, nowMs: number): Promise<
   for (const entry of await readdir(workspace).catch(() => [])) {
     if (!entry.startsWith('.new-') && !entry.startsWith('.gone-')) continue;
     const path = join(workspace, entry);
-    const changedMs = await stat(path).then(({ mtimeMs }) => mtimeMs, () => nowMs);
+    const changedMs = await stat(path).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => nowMs,
+    );
     if (nowMs - changedMs > abandonedMs) await rm(path, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism, totalmem } from 'node:os';
 import type { Console } from '../contracts/console.ts';
-import type { Hypervisor, HypervisorCapabilities, OpenConsoleOptions, VmEvent, VmInfo, VmSpec } from '../contracts/hypervisor.ts';
+import type {
+  Hypervisor,
+  HypervisorCapabilities,
+  OpenConsoleOptions,
+  VmEvent,
+  VmInfo,
+  VmSpec,
+} from '../contracts/hypervisor.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -96,9 +103,11 @@ export class QemuHypervisor implements Hypervisor {
       const { folder, record } = await this.#find(name);
       const { phase } = await folder.life(record.id);
       if (phase !== 'alive') {
-        throw new BringupError('hypervisor-failed', `The VM ${name} can't be started: it is ${phase}. Destroy and create it.`, {
-          details: { name, phase },
-        });
+        throw new BringupError(
+          'hypervisor-failed',
+          `The VM ${name} can't be started: it is ${phase}. Destroy and create it.`,
+          { details: { name, phase } },
+        );
       }
       // Ahead of the fact, so that a guest that ends at once is still known to have started.
       await folder.mark('started');
@@ -189,7 +198,10 @@ export class QemuHypervisor implements Hypervisor {
     const kvm = architecture === kvmArchitecture && (await this.#kvmProven());
     if (kvm) return 'kvm';
     if (accelerator === 'auto') return 'tcg';
-    throw new BringupError('unsupported', `No ${architecture} guest was seen to run under KVM on this machine; use the accelerator auto or tcg.`);
+    throw new BringupError(
+      'unsupported',
+      `No ${architecture} guest was seen to run under KVM on this machine; use the accelerator auto or tcg.`,
+    );
   }
 
   async #kvmProven(): Promise<boolean> {

@@ -90,7 +90,10 @@ function runTrial(emulator: string, args: readonly string[], clock: Clock): Prom
 }
 
 async function canOpenKvm(): Promise<boolean> {
-  return access('/dev/kvm', constants.R_OK | constants.W_OK).then(() => true, () => false);
+  return access('/dev/kvm', constants.R_OK | constants.W_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function readVerdict(file: string): Promise<KvmVerdict | undefined> {
@@ -104,7 +107,9 @@ async function readVerdict(file: string): Promise<KvmVerdict | undefined> {
 /** A verdict that can't be kept is only found out again. */
 async function writeVerdict(file: string, verdict: KvmVerdict): Promise<void> {
   const fresh = `${file}.${randomUUID()}`;
-  await writeFile(fresh, JSON.stringify(verdict)).then(() => rename(fresh, file)).catch(() => rm(fresh, { force: true }));
+  await writeFile(fresh, JSON.stringify(verdict))
+    .then(() => rename(fresh, file))
+    .catch(() => rm(fresh, { force: true }));
 }
 
 /** Whether KVM guests can use KVM themselves, as the host's module says. */

@@ -119,9 +119,11 @@ export async function endQemu(folder: QemuFolder, id: string, clock: Clock): Pro
     if (await isQemuOf(pid, id)) kill(pid, signal);
     if (await endsWithin(pid, id, limits.killGraceMs, clock)) return;
   }
-  throw new BringupError('hypervisor-failed', `The QEMU of the VM ${folder.name} (pid ${pid}) does not end, not even by KILL.`, {
-    details: { name: folder.name, pid },
-  });
+  throw new BringupError(
+    'hypervisor-failed',
+    `The QEMU of the VM ${folder.name} (pid ${pid}) does not end, not even by KILL.`,
+    { details: { name: folder.name, pid } },
+  );
 }
 
 /** Waits for the end of a process that is not ours to wait for. Says whether it came in time. */

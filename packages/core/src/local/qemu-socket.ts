@@ -11,7 +11,12 @@ const busyRetryMs = 5;
  * workspaces are longer: the folder is opened and the socket reached through /proc/self/fd.
  * @throws `connection-failed`; the signal's reason.
  */
-export async function connectInFolder(folder: string, name: string, clock: Clock, signal: AbortSignal): Promise<Socket> {
+export async function connectInFolder(
+  folder: string,
+  name: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Socket> {
   while (true) {
     signal.throwIfAborted();
     try {

@@ -71,9 +71,10 @@ async function prepareWorkspace(workspace: string, clock: Clock): Promise<void> 
     await mkdir(workspace, { recursive: true, mode: 0o700 });
     await sweepWorkspace(workspace, clock.now());
   } catch (cause) {
-    throw new BringupError('connection-failed', `The workspace ${workspace} can't be used: ${(cause as Error).message}`, {
-      cause,
-      details: { workspace },
-    });
+    throw new BringupError(
+      'connection-failed',
+      `The workspace ${workspace} can't be used: ${(cause as Error).message}`,
+      { cause, details: { workspace } },
+    );
   }
 }

@@ -61,7 +61,12 @@ async function collectResult(process: ShellProcess, what: string, options: ExecO
   };
   // A command need not read its input; whether it did well is said by its exit status.
   const fed = feed().catch(() => undefined);
-  const [stdout, stderr, status] = await Promise.all([collect(process.stdout), collect(process.stderr), process.exited, fed]);
+  const [stdout, stderr, status] = await Promise.all([
+    collect(process.stdout),
+    collect(process.stderr),
+    process.exited,
+    fed,
+  ]);
   return { ...status, stdout, stderr };
 }
 

@@ -18,7 +18,10 @@ export function checkCommand(argv: readonly string[], options: SpawnOptions = {}
   if (options.cwd !== undefined) noNul('cwd', options.cwd);
   for (const [name, value] of Object.entries(options.env ?? {})) {
     if (!variableName.test(name)) {
-      issues.push({ path: `env.${name}`, message: 'must be a name of letters, digits and _, not starting with a digit' });
+      issues.push({
+        path: `env.${name}`,
+        message: 'must be a name of letters, digits and _, not starting with a digit',
+      });
     }
     noNul(`env.${name}`, value);
   }

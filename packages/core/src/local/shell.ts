@@ -159,7 +159,9 @@ class LocalSession implements ShellSession {
     const call = { timeoutMs: limits.connectTimeoutMs, ...options };
     using deadline = startDeadline(this.#clock, `Connecting to ${where}`, call, this.#life.signal);
     const socket = createConnection({
-      ...('socketPath' in target ? { path: target.socketPath } : { host: target.host, port: target.port, noDelay: true }),
+      ...('socketPath' in target
+        ? { path: target.socketPath }
+        : { host: target.host, port: target.port, noDelay: true }),
       allowHalfOpen: true,
     });
     this.#sockets.add(socket);

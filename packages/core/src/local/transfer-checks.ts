@@ -50,10 +50,11 @@ export function checkReceipt(path: string, source: ByteSource, sent: TransferRec
 
 /** The `checksum-mismatch` of a transfer. */
 export function checksumError(path: string, expected: string, found: string): BringupError {
-  return new BringupError('checksum-mismatch', `${path} should have SHA-256 ${expected}, but has ${found}. Transfer it again.`, {
-    retryable: true,
-    details: { path, expected, found },
-  });
+  return new BringupError(
+    'checksum-mismatch',
+    `${path} should have SHA-256 ${expected}, but has ${found}. Transfer it again.`,
+    { retryable: true, details: { path, expected, found } },
+  );
 }
 
 /** A failure of a file system during a transfer, as ours. */
@@ -66,5 +67,8 @@ export function transferError(error: unknown, path: string): BringupError {
       details: { path },
     });
   }
-  return new BringupError('transfer-failed', `Transfer of ${path} failed: ${message}`, { cause: error, details: { path } });
+  return new BringupError('transfer-failed', `Transfer of ${path} failed: ${message}`, {
+    cause: error,
+    details: { path },
+  });
 }

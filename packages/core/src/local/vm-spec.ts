@@ -26,11 +26,18 @@ export function checkVmSpec(spec: VmSpec): void {
   check(architectures.includes(spec.architecture), 'architecture', `must be one of ${architectures.join(', ')}`);
   check(isCount(spec.cpus), 'cpus', 'must be a positive whole number');
   check(isCount(spec.memoryMb), 'memoryMb', 'must be a positive whole number of MiB');
-  const paths = { kernel: spec.kernel, initrd: spec.initrd, deviceTree: spec.deviceTree, 'rootfs.path': spec.rootfs?.path };
+  const paths = {
+    kernel: spec.kernel,
+    initrd: spec.initrd,
+    deviceTree: spec.deviceTree,
+    'rootfs.path': spec.rootfs?.path,
+  };
   for (const [path, value] of Object.entries(paths)) {
-    if (value !== undefined) check(isPlainAbsolute(value), path, 'must be an absolute path on the host, without control characters');
+    if (value !== undefined)
+      check(isPlainAbsolute(value), path, 'must be an absolute path on the host, without control characters');
   }
-  if (spec.rootfs !== undefined) check(['raw', 'qcow2'].includes(spec.rootfs.format), 'rootfs.format', 'must be raw or qcow2');
+  if (spec.rootfs !== undefined)
+    check(['raw', 'qcow2'].includes(spec.rootfs.format), 'rootfs.format', 'must be raw or qcow2');
   check(!hasControls(spec.commandLine), 'commandLine', 'must be one line without control characters');
   for (const field of ['machine', 'cpuModel'] as const) {
     const value = spec[field];

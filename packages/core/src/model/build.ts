@@ -45,6 +45,7 @@ export interface MakeBuildConfig extends RecipeBase {
 /** A POSIX shell script run in the root of the source tree. */
 export interface ScriptBuildConfig extends RecipeBase {
   readonly recipe: 'script';
+  /** Run by `sh -e`: the first command that fails ends it. */
   readonly script: string;
   readonly outputs: readonly OutputDeclaration[];
 }

@@ -55,13 +55,7 @@ export interface QemuDeploymentRequest {
 
 /** State of a deployment. */
 export type DeploymentStatus =
-  | 'pending'
-  | 'transferring'
-  | 'booting'
-  | 'verifying'
-  | 'completed'
-  | 'failed'
-  | 'cancelled';
+  'pending' | 'transferring' | 'booting' | 'verifying' | 'completed' | 'failed' | 'cancelled';
 
 /** How a boot went. */
 export interface BootReport {

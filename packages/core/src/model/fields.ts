@@ -79,7 +79,10 @@ export const millisecondsField: v.GenericSchema<unknown, number> = v.pipe(
 );
 
 /** Id of a record. */
-export const idField: v.GenericSchema<unknown, string> = v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'));
+export const idField: v.GenericSchema<unknown, string> = v.pipe(
+  v.string('must be a string'),
+  v.nonEmpty('must not be empty'),
+);
 
 /** A string that can be an argument of a command. */
 export function noNul(message: string): v.GenericSchema<unknown, string> {

@@ -112,7 +112,12 @@ function stageWork(
         ...(input.serverId !== undefined && { serverId: input.serverId }),
         ...(input.buildRequirements !== undefined && input.buildRequirements),
       };
-      return { kind: 'build', input: request, prepare: (tx, id) => insertBuild(tx, id, request), timeoutMs: limits.buildTimeoutMs };
+      return {
+        kind: 'build',
+        input: request,
+        prepare: (tx, id) => insertBuild(tx, id, request),
+        timeoutMs: limits.buildTimeoutMs,
+      };
     }
     case 'deploy': {
       const artifacts: ArtifactSelection = { buildId: done['build'] ?? '' };
@@ -128,7 +133,12 @@ function stageWork(
           extraArtifactIds: environmentConfig.extraArtifactIds,
         }),
       };
-      return { kind: 'deployment', input: deployment, prepare: insertDeployment, timeoutMs: limits.deploymentTimeoutMs };
+      return {
+        kind: 'deployment',
+        input: deployment,
+        prepare: insertDeployment,
+        timeoutMs: limits.deploymentTimeoutMs,
+      };
     }
     case 'boot': {
       const { boot } = environmentConfig;
@@ -137,11 +147,7 @@ function stageWork(
     }
     case 'test': {
       const testInput: TestRunInput = { deploymentId: done['deploy'] ?? '', tests: input.tests };
-      return {
-        kind: 'testrun',
-        input: testInput,
-        prepare: (tx, id) => insertTestRun(tx, id, testInput.deploymentId),
-      };
+      return { kind: 'testrun', input: testInput, prepare: (tx, id) => insertTestRun(tx, id, testInput.deploymentId) };
     }
   }
 }

@@ -71,9 +71,7 @@ export async function reserve(
     .where('maintenance', '=', 0)
     .where(sql<boolean>`slots_total - slots_used >= ${use.slots}`)
     .where(sql<boolean>`cpu_total - cpu_used >= ${use.cpu} and cpu_total >= ${minimum.cpu}`)
-    .where(
-      sql<boolean>`memory_mb_total - memory_mb_used >= ${use.memoryMb} and memory_mb_total >= ${minimum.memoryMb}`,
-    )
+    .where(sql<boolean>`memory_mb_total - memory_mb_used >= ${use.memoryMb} and memory_mb_total >= ${minimum.memoryMb}`)
     .where(
       sql<boolean>`storage_gb_total - storage_gb_used >= ${use.storageGb} and storage_gb_total >= ${minimum.storageGb}`,
     )

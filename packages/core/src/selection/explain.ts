@@ -77,10 +77,16 @@ function reject(
       lasting.push({ requirement, wanted, best: total, message: `it has ${total} ${requirement}, not ${wanted}` });
     } else if (total - used < use) {
       const best = total - used;
-      passing.push({ requirement, wanted: use, best, message: `${best} of ${total} ${requirement} are free, not ${use}` });
+      passing.push({
+        requirement,
+        wanted: use,
+        best,
+        message: `${best} of ${total} ${requirement} are free, not ${use}`,
+      });
     }
   }
-  if (row.maintenance === 1) passing.push({ requirement: 'maintenance', wanted: false, message: 'it is in maintenance' });
+  if (row.maintenance === 1)
+    passing.push({ requirement: 'maintenance', wanted: false, message: 'it is in maintenance' });
   if (row.status !== 'online') {
     passing.push({ requirement: 'status', wanted: 'online', best: row.status, message: `it is ${row.status}` });
   }

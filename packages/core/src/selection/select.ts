@@ -55,7 +55,8 @@ export class Selection {
   async reserve(
     request: CapacityRequest,
     holder: string,
-    within: <T>(change: (tx: StoreTransaction) => Promise<T>) => Promise<T> = (change) => this.#store.transaction(change),
+    within: <T>(change: (tx: StoreTransaction) => Promise<T>) => Promise<T> = (change) =>
+      this.#store.transaction(change),
     record?: (tx: StoreTransaction, reservation: Reservation) => Promise<void>,
   ): Promise<SelectionOutcome> {
     const granted = await within(async (tx) => {
@@ -144,10 +145,7 @@ function suitable(
   return request.only === undefined ? query : query.where('offers.resource_id', '=', request.only);
 }
 
-function score(
-  row: Candidate,
-  preferred: string | undefined,
-): ScoredCandidate {
+function score(row: Candidate, preferred: string | undefined): ScoredCandidate {
   const parts = { preferred: row.id === preferred ? 100 : 0, idle: 100 * (1 - row.load) };
   const total = scoreWeights.preferred + scoreWeights.idle;
   return {
@@ -167,11 +165,13 @@ export function noMatch(request: CapacityRequest, rejections: readonly Rejection
   const details: ErrorDetails = {
     kind: request.kind,
     architecture: request.architecture,
-    rejections: rejections.slice(0, limits.errorLines).map((rejection) => ({
-      resourceId: rejection.resourceId,
-      name: rejection.name,
-      reasons: rejection.reasons.map((reason) => ({ ...reason })),
-    })),
+    rejections: rejections
+      .slice(0, limits.errorLines)
+      .map((rejection) => ({
+        resourceId: rejection.resourceId,
+        name: rejection.name,
+        reasons: rejection.reasons.map((reason) => ({ ...reason })),
+      })),
   };
   const message =
     reasons.length === 0

@@ -15,9 +15,4 @@ export interface StoreFlavor {
 }
 
 /** SQLite: integers are 64 bits wide whatever they are called. */
-export const sqliteFlavor: StoreFlavor = {
-  name: 'sqlite',
-  bytes: 'blob',
-  int64: 'integer',
-  float64: 'real',
-};
+export const sqliteFlavor: StoreFlavor = { name: 'sqlite', bytes: 'blob', int64: 'integer', float64: 'real' };

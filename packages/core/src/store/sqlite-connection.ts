@@ -13,10 +13,7 @@ export interface SqliteStatement {
   readonly reader?: boolean;
   columns?(): readonly unknown[];
   all(...parameters: SqliteValue[]): unknown[];
-  run(...parameters: SqliteValue[]): {
-    readonly changes: number | bigint;
-    readonly lastInsertRowid: number | bigint;
-  };
+  run(...parameters: SqliteValue[]): { readonly changes: number | bigint; readonly lastInsertRowid: number | bigint };
   iterate(...parameters: SqliteValue[]): Iterator<unknown>;
 }
 
@@ -80,7 +77,10 @@ export class SqliteConnection implements DatabaseConnection {
   }
 
   /** Runs a query. @throws `store-failed`, `aborted` while waiting for a lock, or SQLite's own error. */
-  async executeQuery<R>(query: CompiledQuery, options?: { readonly signal?: AbortSignal | undefined }): Promise<QueryResult<R>> {
+  async executeQuery<R>(
+    query: CompiledQuery,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<QueryResult<R>> {
     return await this.#whenUnlocked(() => this.#run<R>(query), options?.signal);
   }
 
@@ -89,7 +89,7 @@ export class SqliteConnection implements DatabaseConnection {
     let rows: Iterator<unknown> | undefined;
     try {
       rows = this.#prepare(query.sql).statement.iterate(...query.parameters.map(toSqlite));
-      for (let done = false; !done; ) {
+      for (let done = false; !done;) {
         const chunk: R[] = [];
         while (chunk.length < Math.max(1, chunkSize)) {
           const next = rows.next();

@@ -33,7 +33,9 @@ export interface ArtifactStorageContractOptions {
 export function artifactStorageContract({ name, setup, lacks = [] }: ArtifactStorageContractOptions): void {
   const { vitest, fc } = testFramework();
   const { describe, expect, it } = vitest;
-  const needing = (ability: 'corrupt' | 'tooManyBytes'): ((title: string, test: () => Promise<void>, timeoutMs?: number) => void) =>
+  const needing = (
+    ability: 'corrupt' | 'tooManyBytes',
+  ): ((title: string, test: () => Promise<void>, timeoutMs?: number) => void) =>
     lacks.includes(ability) ? () => undefined : (title, test, timeoutMs) => it(title, test, timeoutMs);
 
   describe(`artifact storage contract: ${name}`, () => {
@@ -78,7 +80,10 @@ export function artifactStorageContract({ name, setup, lacks = [] }: ArtifactSto
         const bytes = noise(3 * 1024 * 1024 + 17);
         const { sha256: id } = await fixture.storage.put(streamOf(inChunks(bytes, 100_003)));
         expect(bytes.equals(await collect(fixture.storage.get(id)))).toBe(true);
-        const position = fc.oneof(fc.nat(bytes.byteLength + 10), fc.constantFrom(0, 1024 * 1024, 2 * 1024 * 1024, bytes.byteLength));
+        const position = fc.oneof(
+          fc.nat(bytes.byteLength + 10),
+          fc.constantFrom(0, 1024 * 1024, 2 * 1024 * 1024, bytes.byteLength),
+        );
         await fc.assert(
           fc.asyncProperty(position, fc.option(position, { nil: undefined }), async (offset, length) => {
             const part = await collect(fixture.storage.get(id, length === undefined ? { offset } : { offset, length }));
@@ -97,7 +102,9 @@ export function artifactStorageContract({ name, setup, lacks = [] }: ArtifactSto
 
       it('stores the same bytes once, also when put at the same time', async () => {
         const bytes = noise(300_000);
-        const infos = await Promise.all(Array.from({ length: 8 }, () => fixture.storage.put(streamOf(inChunks(bytes, 7_000)))));
+        const infos = await Promise.all(
+          Array.from({ length: 8 }, () => fixture.storage.put(streamOf(inChunks(bytes, 7_000)))),
+        );
         expect(new Set(infos.map((info) => info.sha256))).toEqual(new Set([sha256(bytes)]));
         expect(await listed()).toEqual([{ sha256: sha256(bytes), sizeBytes: bytes.byteLength }]);
         expect(bytes.equals(await collect(fixture.storage.get(sha256(bytes))))).toBe(true);
@@ -153,7 +160,10 @@ export function artifactStorageContract({ name, setup, lacks = [] }: ArtifactSto
           fc.asyncProperty(fc.oneof(fc.nat(60), fc.nat(4_000)), async (turns) => {
             const abort = new AbortController();
             const put = fixture.storage.put(streamOf([noise(1_000, turns)]), { signal: abort.signal });
-            const settled = put.then((info) => [info], () => []);
+            const settled = put.then(
+              (info) => [info],
+              () => [],
+            );
             for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
             abort.abort();
             const stored = await settled;
@@ -213,12 +223,26 @@ export function artifactStorageContract({ name, setup, lacks = [] }: ArtifactSto
       });
 
       it('tells a blob that is not stored, before the first byte', async () => {
-        await failure(fixture.storage.get(sha256(noise(1)))[Symbol.asyncIterator]().next(), 'artifact-not-found');
+        await failure(
+          fixture.storage
+            .get(sha256(noise(1)))
+            [Symbol.asyncIterator]()
+            .next(),
+          'artifact-not-found',
+        );
         expect(await fixture.storage.stat(sha256(noise(1)))).toBeUndefined();
       });
 
       it('refuses ids that are not a SHA-256, so that none can be a path', async () => {
-        for (const id of ['', '..', '../../etc/passwd', '/etc/passwd', 'a'.repeat(63), 'A'.repeat(64), `${'a'.repeat(62)}/.`]) {
+        for (const id of [
+          '',
+          '..',
+          '../../etc/passwd',
+          '/etc/passwd',
+          'a'.repeat(63),
+          'A'.repeat(64),
+          `${'a'.repeat(62)}/.`,
+        ]) {
           await failure(() => collect(fixture.storage.get(id)), 'invalid-input');
           await failure(() => fixture.storage.stat(id), 'invalid-input');
           await failure(() => fixture.storage.delete(id), 'invalid-input');
@@ -245,19 +269,24 @@ export function artifactStorageContract({ name, setup, lacks = [] }: ArtifactSto
         }
       });
 
-      needing('tooManyBytes')('says when it is full, keeps what it has and goes on after a deletion', async () => {
-        if (fixture.tooManyBytes === undefined) throw new TypeError('The fixture has no tooManyBytes; name it in `lacks`.');
-        const kept = noise(2 * 1024 * 1024);
-        const { sha256: id } = await fixture.storage.put(streamOf([kept]));
-        const free = await fixture.storage.freeBytes();
-        await failure(fixture.storage.put(zeros(fixture.tooManyBytes)), 'storage-full');
-        expect(await listed()).toEqual([{ sha256: id, sizeBytes: kept.byteLength }]);
-        expect((await fixture.leftovers?.()) ?? []).toEqual([]);
-        expect(await fixture.storage.freeBytes()).toBe(free);
-        await fixture.storage.delete(id);
-        await fixture.storage.put(streamOf([kept]));
-        expect(kept.equals(await collect(fixture.storage.get(id)))).toBe(true);
-      }, 60_000);
+      needing('tooManyBytes')(
+        'says when it is full, keeps what it has and goes on after a deletion',
+        async () => {
+          if (fixture.tooManyBytes === undefined)
+            throw new TypeError('The fixture has no tooManyBytes; name it in `lacks`.');
+          const kept = noise(2 * 1024 * 1024);
+          const { sha256: id } = await fixture.storage.put(streamOf([kept]));
+          const free = await fixture.storage.freeBytes();
+          await failure(fixture.storage.put(zeros(fixture.tooManyBytes)), 'storage-full');
+          expect(await listed()).toEqual([{ sha256: id, sizeBytes: kept.byteLength }]);
+          expect((await fixture.leftovers?.()) ?? []).toEqual([]);
+          expect(await fixture.storage.freeBytes()).toBe(free);
+          await fixture.storage.delete(id);
+          await fixture.storage.put(streamOf([kept]));
+          expect(kept.equals(await collect(fixture.storage.get(id)))).toBe(true);
+        },
+        60_000,
+      );
     });
 
     describe('keeping house', () => {

@@ -91,9 +91,7 @@ export function fakeClock(startMs: number = Date.UTC(2026, 0, 1)): FakeClock {
       };
       const later = timers.findLastIndex((other) => other.dueMs <= timer.dueMs) + 1;
       timers.splice(later, 0, timer);
-      return {
-        [Symbol.dispose]: () => cancel(timer),
-      };
+      return { [Symbol.dispose]: () => cancel(timer) };
     },
     get pending(): readonly PendingTimer[] {
       return timers.map(({ dueMs, background }) => ({ dueMs, background }));

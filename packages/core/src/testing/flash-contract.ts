@@ -66,7 +66,11 @@ export function flashContract({ name, setup }: FlashContractOptions): void {
       const second = noise(imageBytes / 2);
       await fixture.station.flash(image());
       await fixture.station.flash(image(second));
-      expect(Buffer.from((await fixture.contents()) ?? []).subarray(0, second.length).equals(second)).toBe(true);
+      expect(
+        Buffer.from((await fixture.contents()) ?? [])
+          .subarray(0, second.length)
+          .equals(second),
+      ).toBe(true);
     });
 
     it('reports progress that grows to the whole', async () => {
@@ -108,7 +112,10 @@ export function flashContract({ name, setup }: FlashContractOptions): void {
         given += 1;
         if (given === 2) controller.abort();
       });
-      await failure(fixture.station.flash({ slot: fixture.slot, bytes: source }, { signal: controller.signal }), 'aborted');
+      await failure(
+        fixture.station.flash({ slot: fixture.slot, bytes: source }, { signal: controller.signal }),
+        'aborted',
+      );
       expect(given).toBeLessThan(imageBytes / pieceBytes);
       await fixture.station.flash(image());
       await expectFlashed(content);

@@ -20,7 +20,9 @@ export function hypervisorConsoleContract(harness: HypervisorHarness): void {
       const { fixture } = harness;
       const { reader, console } = await harness.greetedVm(await harness.session());
       const greeted = reader.bytes.length;
-      const sent = Uint8Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => byte !== fixture.quit.charCodeAt(0));
+      const sent = Uint8Array.from({ length: 256 }, (_, byte) => byte).filter(
+        (byte) => byte !== fixture.quit.charCodeAt(0),
+      );
       for (const byte of sent) await console.write(Uint8Array.of(byte));
       await reader.until(String.fromCharCode(...sent.subarray(-8)));
       expect(reader.bytes.subarray(greeted)).toEqual(Buffer.from(sent));

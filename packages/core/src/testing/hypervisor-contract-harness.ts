@@ -52,7 +52,10 @@ export class HypervisorHarness {
   }
 
   /** A VM that has greeted, with its console open. */
-  async greetedVm(hypervisor: Hypervisor, more: Partial<VmSpec> = {}): Promise<OpenedConsole & { readonly name: string }> {
+  async greetedVm(
+    hypervisor: Hypervisor,
+    more: Partial<VmSpec> = {},
+  ): Promise<OpenedConsole & { readonly name: string }> {
     const { name } = await hypervisor.createVm(this.spec(more));
     const opened = await openConsole(hypervisor, name);
     await hypervisor.startVm(name);
@@ -80,9 +83,5 @@ export async function openConsole(
   options?: OpenConsoleOptions,
 ): Promise<OpenedConsole> {
   const console = await hypervisor.openConsole(name, options);
-  return {
-    console,
-    reader: new ConsoleReader(console),
-    say: (text) => console.write(new TextEncoder().encode(text)),
-  };
+  return { console, reader: new ConsoleReader(console), say: (text) => console.write(new TextEncoder().encode(text)) };
 }

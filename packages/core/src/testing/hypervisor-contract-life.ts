@@ -74,7 +74,10 @@ export function hypervisorLifeContract(harness: HypervisorHarness): void {
     });
 
     test('paths that are not absolute are not valid', async () => {
-      const error = await failure((await harness.session()).createVm(harness.spec({ kernel: 'bzImage' })), 'invalid-input');
+      const error = await failure(
+        (await harness.session()).createVm(harness.spec({ kernel: 'bzImage' })),
+        'invalid-input',
+      );
       expect(error.message).toContain('kernel');
     });
 

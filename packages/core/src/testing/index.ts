@@ -38,10 +38,5 @@ export {
   type MemoryLabOptions,
   type MemoryServerOptions,
 } from './memory-lab.ts';
-export {
-  plainMemoryBuild,
-  type MemoryBuild,
-  type MemoryBuildFunction,
-  type MemoryRepository,
-} from './memory-build.ts';
+export { plainMemoryBuild, type MemoryBuild, type MemoryBuildFunction, type MemoryRepository } from './memory-build.ts';
 export type { MemoryMachine, MemoryToolchain } from './memory-machine.ts';

@@ -53,7 +53,8 @@ class InMemory implements MemoryArtifactStorage {
       for (;;) {
         const { done, value } = await deadline.race(source.next());
         if (done === true) break;
-        if (!(value instanceof Uint8Array)) throw new TypeError('an artifact is stored from chunks of bytes (Uint8Array)');
+        if (!(value instanceof Uint8Array))
+          throw new TypeError('an artifact is stored from chunks of bytes (Uint8Array)');
         this.#takeRoom(value.byteLength);
         sizeBytes += value.byteLength;
         chunks.push(Buffer.from(value));

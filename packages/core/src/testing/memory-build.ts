@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { sleep } from '../async.ts';
-import { buildScript, collectScript, kernelRecipe, makeRecipe, readNoteScript, removeScript, scriptRecipe } from '../builds/scripts.ts';
+import {
+  buildScript,
+  collectScript,
+  kernelRecipe,
+  makeRecipe,
+  readNoteScript,
+  removeScript,
+  scriptRecipe,
+} from '../builds/scripts.ts';
 import type { ErrorCode } from '../errors.ts';
 import { MemoryFileError, type MemoryFileSystem } from './memory-file-system.ts';
 import type { MemoryCommand, MemoryCommandContext } from './memory-process.ts';
@@ -72,7 +80,8 @@ export function memoryBuildScripts(
     [removeScript, ({ argv: [, folder = ''], fs }) => fs.stat(folder) && fs.remove(folder, { recursive: true })],
     [
       readNoteScript,
-      ({ argv: [, path = ''], fs, stdout }) => (fs.stat(path) && stdout.write(fs.readFile(path).subarray(0, 4096))) ?? 0,
+      ({ argv: [, path = ''], fs, stdout }) =>
+        (fs.stat(path) && stdout.write(fs.readFile(path).subarray(0, 4096))) ?? 0,
     ],
   ]);
 }
@@ -133,7 +142,9 @@ async function runBuild(
     const full = error instanceof MemoryFileError && error.code === 'ENOSPC';
     const code = full ? 'disk-full' : error instanceof ToldFailure ? error.code : undefined;
     if (code !== undefined) leave(fs, `${job}/failure`, `${code}\n`);
-    await say(full ? 'no space left on device while building' : error instanceof Error ? error.message : String(error)).catch(() => undefined);
+    await say(
+      full ? 'no space left on device while building' : error instanceof Error ? error.message : String(error),
+    ).catch(() => undefined);
     return 1;
   }
 }
@@ -148,12 +159,15 @@ function leave(fs: MemoryFileSystem, path: string, text: string): void {
 
 function resolve(repository: string, known: MemoryRepository | undefined, branch: string, commit: string): string {
   if (known === undefined) {
-    const message = repository.startsWith('/') ? `there is no folder ${repository} on this server` : `cannot fetch ${repository}`;
+    const message = repository.startsWith('/')
+      ? `there is no folder ${repository} on this server`
+      : `cannot fetch ${repository}`;
     throw new ToldFailure('source-missing', message);
   }
   const { branches, commits = [], files = {} } = known;
   if (branches === undefined) {
-    if (commit === '' && branch === 'HEAD') return `tree-${createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 32)}`;
+    if (commit === '' && branch === 'HEAD')
+      return `tree-${createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 32)}`;
     throw new ToldFailure('commit-not-found', `${repository} is a plain source tree and has no branches or commits`);
   }
   if (commit === '') {
@@ -192,13 +206,20 @@ async function collect({ argv, fs, stdout, stderr }: MemoryCommandContext): Prom
 function glob(fs: MemoryFileSystem, folder: string, pattern: string): string[] {
   let found = [''];
   for (const part of pattern.split('/')) {
-    const wanted = new RegExp(`^${part.replace(/[.+^${}()|\\[\]]/g, '\\$&').replaceAll('*', '[^/]*').replaceAll('?', '[^/]')}$`);
+    const wanted = new RegExp(
+      `^${part
+        .replace(/[.+^${}()|\\[\]]/g, '\\$&')
+        .replaceAll('*', '[^/]*')
+        .replaceAll('?', '[^/]')}$`,
+    );
     const isLiteral = !/[*?]/.test(part);
     found = found.flatMap((path) => {
       if (isLiteral) return [posix.join(path, part)];
       const here = posix.join(folder, path);
       if (fs.stat(here)?.kind !== 'folder') return [];
-      const names = fs.list(here).filter((name) => wanted.test(name) && (part.startsWith('.') || !name.startsWith('.')));
+      const names = fs
+        .list(here)
+        .filter((name) => wanted.test(name) && (part.startsWith('.') || !name.startsWith('.')));
       return names.map((name) => posix.join(path, name));
     });
   }

@@ -25,7 +25,11 @@ export const builtInCommands: Readonly<Record<string, MemoryCommand>> = {
     });
     const env = { ...context.env, ...Object.fromEntries(variables) };
     if (commandAt >= 0) return context.run(rest.slice(commandAt), { env });
-    await context.stdout.write(Object.entries(env).map(([name, value]) => `${name}=${value}\n`).join(''));
+    await context.stdout.write(
+      Object.entries(env)
+        .map(([name, value]) => `${name}=${value}\n`)
+        .join(''),
+    );
     return 0;
   },
   async cat(context) {
@@ -37,7 +41,9 @@ export const builtInCommands: Readonly<Record<string, MemoryCommand>> = {
     for await (const chunk of inputs(context, names)) bytes.push(chunk);
     const all = Buffer.concat(bytes);
     const count = values.get('c');
-    await context.stdout.write(all.subarray(0, count === undefined ? lineEnd(all, Number(values.get('n') ?? 10)) : Number(count)));
+    await context.stdout.write(
+      all.subarray(0, count === undefined ? lineEnd(all, Number(values.get('n') ?? 10)) : Number(count)),
+    );
   },
   async sha256sum(context) {
     const { names } = operands(context);
@@ -76,7 +82,12 @@ export const builtInCommands: Readonly<Record<string, MemoryCommand>> = {
       const isFile = context.fs.stat(path)?.kind === 'file';
       const shown = isFile ? [name] : context.fs.list(path);
       const hidden = flags.has('A') || isFile;
-      await context.stdout.write(shown.filter((entry) => hidden || !entry.startsWith('.')).map((entry) => `${entry}\n`).join(''));
+      await context.stdout.write(
+        shown
+          .filter((entry) => hidden || !entry.startsWith('.'))
+          .map((entry) => `${entry}\n`)
+          .join(''),
+      );
     }
   },
   test: (context) => (holds(context, context.argv.slice(1)) ? 0 : 1),

@@ -37,7 +37,8 @@ export class MemoryLine {
   say(data: string | Uint8Array): void {
     if (this.#ended) return;
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-    while (this.#saidBytes + bytes.length > this.#said.length) this.#said = Buffer.concat([this.#said, Buffer.alloc(this.#said.length)]);
+    while (this.#saidBytes + bytes.length > this.#said.length)
+      this.#said = Buffer.concat([this.#said, Buffer.alloc(this.#said.length)]);
     this.#said.set(bytes, this.#saidBytes);
     this.#saidBytes += bytes.length;
     this.#holder?.wake();
@@ -81,7 +82,9 @@ export class MemoryLine {
    */
   open(offset = 0): MemoryConsole {
     if (this.#holder !== undefined) {
-      throw new BringupError('console-busy', `The console of ${this.#name} is held by somebody else.`, { retryable: true });
+      throw new BringupError('console-busy', `The console of ${this.#name} is held by somebody else.`, {
+        retryable: true,
+      });
     }
     if (offset > this.#saidBytes) {
       throw new BringupError(
@@ -154,7 +157,7 @@ export class MemoryConsole implements Console {
   }
 
   async *#read(from: number): AsyncGenerator<Uint8Array, void, void> {
-    for (let offset = from; !this.#disposed; ) {
+    for (let offset = from; !this.#disposed;) {
       if (this.#lost !== undefined) throw this.#lost;
       const bytes = this.#line.saidFrom(offset);
       offset += bytes.length;

@@ -41,7 +41,8 @@ export class MemoryController {
   hypervisor(shared: HypervisorConnector): HypervisorConnector {
     return {
       name: shared.name,
-      connect: async (target, shell, options) => this.#own(await this.#ifAlive(() => shared.connect(target, shell, options))),
+      connect: async (target, shell, options) =>
+        this.#own(await this.#ifAlive(() => shared.connect(target, shell, options))),
       [Symbol.asyncDispose]: () => this.#disconnect(),
     };
   }

@@ -49,7 +49,12 @@ export class MemoryJobs {
     return 0;
   }
 
-  async #supervise({ fs, run, env }: MemoryCommandContext, folder: string, command: readonly string[], job: Job): Promise<void> {
+  async #supervise(
+    { fs, run, env }: MemoryCommandContext,
+    folder: string,
+    command: readonly string[],
+    job: Job,
+  ): Promise<void> {
     const output = logOutput(fs, folder, job);
     const { signal } = job.stop;
     const terminated = new Promise<number>((resolve) => onAbort(signal, () => resolve(128 + 15)));
@@ -68,8 +73,10 @@ export class MemoryJobs {
       return;
     }
     const job = this.#jobs.get(`${hostname}:${folder}`);
-    const news = (): boolean => this.#stateOf(fs, folder, job) !== 'running -' || logOf(fs, folder).byteLength > Number(known);
-    if (!news() && job !== undefined) await changed(job, news, (wake) => [clock.timer(Number(looks) * 100, wake), onAbort(signal, wake)]);
+    const news = (): boolean =>
+      this.#stateOf(fs, folder, job) !== 'running -' || logOf(fs, folder).byteLength > Number(known);
+    if (!news() && job !== undefined)
+      await changed(job, news, (wake) => [clock.timer(Number(looks) * 100, wake), onAbort(signal, wake)]);
     const state = this.#stateOf(fs, folder, job);
     const log = logOf(fs, folder);
     const note = fs.stat(`${folder}/note`) === undefined ? '' : firstLine(fs.readFile(`${folder}/note`));
@@ -87,14 +94,22 @@ export class MemoryJobs {
     const [, folder = ''] = argv;
     const job = this.#jobs.get(`${hostname}:${folder}`);
     if (job?.alive !== true) return;
-    const ended = changed(job, () => fs.stat(`${folder}/exit`) !== undefined, () => []);
+    const ended = changed(
+      job,
+      () => fs.stat(`${folder}/exit`) !== undefined,
+      () => [],
+    );
     job.stop.abort();
     await ended;
   }
 }
 
 /** Resolves when `news` holds after something happened to the job, or when one of `others` wakes it. */
-async function changed(job: Job, news: () => boolean, others: (wake: () => void) => readonly Disposable[]): Promise<void> {
+async function changed(
+  job: Job,
+  news: () => boolean,
+  others: (wake: () => void) => readonly Disposable[],
+): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const look = (): void => {
     if (news()) resolve();

@@ -31,7 +31,9 @@ const words = {
   ENOSPC: 'No space left on device',
 } as const;
 
-type Entry = { readonly kind: 'folder'; mode: number } | { readonly kind: 'file'; mode: number; chunks: Buffer[]; sizeBytes: number };
+type Entry =
+  | { readonly kind: 'folder'; mode: number }
+  | { readonly kind: 'file'; mode: number; chunks: Buffer[]; sizeBytes: number };
 
 /** Files and folders in memory, by absolute POSIX path. Every method throws {@link MemoryFileError}. */
 export class MemoryFileSystem {

@@ -74,7 +74,8 @@ export class MemoryFlashStation implements FlashStation {
       throwIfAborted(signal, what);
       const content = this.#contents.get(image.slot) ?? Buffer.alloc(0);
       this.#contents.set(image.slot, content);
-      if (corruptAt !== undefined && corruptAt < content.length) content.writeUInt8((content[corruptAt] ?? 0) ^ 0xff, corruptAt);
+      if (corruptAt !== undefined && corruptAt < content.length)
+        content.writeUInt8((content[corruptAt] ?? 0) ^ 0xff, corruptAt);
       return this.#verify(image, transferredBytes, hash.digest('hex'));
     });
   }
@@ -87,19 +88,26 @@ export class MemoryFlashStation implements FlashStation {
     if (this.#disposed) throw new TypeError('The flash station is disposed.');
     const capacity = this.#slots[slot];
     if (capacity === undefined) {
-      throw new BringupError('flash-failed', `The board has no slot ${slot}; it has ${Object.keys(this.#slots).join(', ')}.`);
+      throw new BringupError(
+        'flash-failed',
+        `The board has no slot ${slot}; it has ${Object.keys(this.#slots).join(', ')}.`,
+      );
     }
     if (bytes.sizeBytes > capacity) {
-      throw new BringupError('flash-failed', `An image of ${bytes.sizeBytes} bytes does not fit into ${slot}, which has ${capacity}.`, {
-        details: { slot, sizeBytes: bytes.sizeBytes, capacityBytes: capacity },
-      });
+      throw new BringupError(
+        'flash-failed',
+        `An image of ${bytes.sizeBytes} bytes does not fit into ${slot}, which has ${capacity}.`,
+        { details: { slot, sizeBytes: bytes.sizeBytes, capacityBytes: capacity } },
+      );
     }
   }
 
   #verify({ slot, bytes }: FlashImage, sizeBytes: number, sent: string): FlashReceipt {
     const expected = bytes.sha256 ?? sent;
     if (sent !== expected || sizeBytes !== bytes.sizeBytes) throw mismatch(slot, expected, sent, 'was sent');
-    const stored = createHash('sha256').update(this.#contents.get(slot) ?? '').digest('hex');
+    const stored = createHash('sha256')
+      .update(this.#contents.get(slot) ?? '')
+      .digest('hex');
     if (this.#proof === 'readback' && stored !== expected) throw mismatch(slot, expected, stored, 'was read back');
     return { slot, sizeBytes, sha256: sent, verified: this.#proof };
   }
@@ -114,7 +122,9 @@ function cutOff(slot: string, writtenBytes: number): BringupError {
 }
 
 function mismatch(slot: string, expected: string, actual: string, how: string): BringupError {
-  return new BringupError('checksum-mismatch', `${slot} should hold SHA-256 ${expected}, but ${actual} ${how}; flash it again.`, {
-    details: { slot, expected, actual },
-  });
+  return new BringupError(
+    'checksum-mismatch',
+    `${slot} should hold SHA-256 ${expected}, but ${actual} ${how}; flash it again.`,
+    { details: { slot, expected, actual } },
+  );
 }

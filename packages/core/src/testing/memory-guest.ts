@@ -26,7 +26,9 @@ export interface MemoryGuest {
 export type MemoryBoot = (guest: MemoryGuest) => Promise<void> | AsyncIterable<string | Uint8Array>;
 
 /** Guests that tests need often. */
-export const memoryGuests: Readonly<Record<'tiny' | 'passes' | 'silent' | 'panics', (guest: MemoryGuest) => Promise<void>>> = {
+export const memoryGuests: Readonly<
+  Record<'tiny' | 'passes' | 'silent' | 'panics', (guest: MemoryGuest) => Promise<void>>
+> = {
   /** Behaves as {@link tinyGuestImage} does: greets with its command line, echoes, stops on `q`. */
   tiny: async (guest) => {
     guest.say(`${tinyGuest.greeting}${guest.spec.kernel} ${guest.spec.commandLine}\r\n`);
@@ -48,7 +50,9 @@ export const memoryGuests: Readonly<Record<'tiny' | 'passes' | 'silent' | 'panic
   panics: async (guest) => {
     guest.say('[    0.000000] Linux version 6.1.0 (builder@lab)\r\n');
     guest.say('[    0.912345] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n');
-    guest.say('[    0.912400] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0) ]---\r\n');
+    guest.say(
+      '[    0.912400] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0) ]---\r\n',
+    );
     await guest.idle();
   },
 };

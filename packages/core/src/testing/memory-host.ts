@@ -113,7 +113,10 @@ export class MemoryHost {
     return new MemoryProcess((streams) => this.#run(argv, { cwd, env, ...streams }));
   }
 
-  async #run(argv: readonly string[], given: MemoryStreams & { cwd: string; env: Readonly<Record<string, string>> }): Promise<number> {
+  async #run(
+    argv: readonly string[],
+    given: MemoryStreams & { cwd: string; env: Readonly<Record<string, string>> },
+  ): Promise<number> {
     const context: MemoryCommandContext = {
       ...given,
       argv,

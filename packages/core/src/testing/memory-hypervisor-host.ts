@@ -56,7 +56,10 @@ export class MemoryHypervisorHost {
     const vm = this.#find(name);
     if (vm.state === 'running') return;
     if (vm.state !== 'paused') {
-      throw new BringupError('hypervisor-failed', `The VM ${name} can't be started: it has ${vm.state}. Destroy and create it.`);
+      throw new BringupError(
+        'hypervisor-failed',
+        `The VM ${name} can't be started: it has ${vm.state}. Destroy and create it.`,
+      );
     }
     vm.state = 'running';
     this.events.publish({ name, type: 'started' });

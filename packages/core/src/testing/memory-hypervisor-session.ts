@@ -1,6 +1,13 @@
 import { throwIfAborted, withDeadline } from '../async.ts';
 import type { Console } from '../contracts/console.ts';
-import type { Hypervisor, HypervisorCapabilities, OpenConsoleOptions, VmEvent, VmInfo, VmSpec } from '../contracts/hypervisor.ts';
+import type {
+  Hypervisor,
+  HypervisorCapabilities,
+  OpenConsoleOptions,
+  VmEvent,
+  VmInfo,
+  VmSpec,
+} from '../contracts/hypervisor.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -10,14 +17,7 @@ import type { MemoryHypervisorHost } from './memory-hypervisor-host.ts';
 
 /** Calls of the in-memory hypervisor that can be made to fail. */
 export type MemoryHypervisorCall =
-  | 'connect'
-  | 'capabilities'
-  | 'listVms'
-  | 'getVm'
-  | 'createVm'
-  | 'startVm'
-  | 'destroyVm'
-  | 'openConsole';
+  'connect' | 'capabilities' | 'listVms' | 'getVm' | 'createVm' | 'startVm' | 'destroyVm' | 'openConsole';
 
 /** What a session works with. */
 export interface MemoryHypervisorWiring {
@@ -89,7 +89,8 @@ export class MemoryHypervisor implements Hypervisor {
 
   async *events(options: CallOptions = {}): AsyncGenerator<VmEvent, void, void> {
     this.#checkUsable();
-    const signal = options.signal === undefined ? this.#ended.signal : AbortSignal.any([this.#ended.signal, options.signal]);
+    const signal =
+      options.signal === undefined ? this.#ended.signal : AbortSignal.any([this.#ended.signal, options.signal]);
     try {
       yield* this.#wiring.host.events.subscribe(signal);
     } catch (error) {
@@ -146,7 +147,10 @@ export class MemoryHypervisor implements Hypervisor {
   async #checkFiles({ name, kernel, initrd, deviceTree, rootfs }: VmSpec): Promise<void> {
     for (const path of [kernel, initrd, deviceTree, rootfs?.path]) {
       if (path !== undefined && !(await this.#wiring.fileExists(path))) {
-        throw new BringupError('hypervisor-failed', `The VM ${name} could not be created on ${this.hostname}: could not open ${path}`);
+        throw new BringupError(
+          'hypervisor-failed',
+          `The VM ${name} could not be created on ${this.hostname}: could not open ${path}`,
+        );
       }
     }
   }

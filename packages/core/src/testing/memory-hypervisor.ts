@@ -1,5 +1,10 @@
 import { withDeadline } from '../async.ts';
-import type { Hypervisor, HypervisorCapabilities, HypervisorConnector, HypervisorTarget } from '../contracts/hypervisor.ts';
+import type {
+  Hypervisor,
+  HypervisorCapabilities,
+  HypervisorConnector,
+  HypervisorTarget,
+} from '../contracts/hypervisor.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import type { ShellSession } from '../contracts/shell.ts';
 import { BringupError } from '../errors.ts';
@@ -83,7 +88,10 @@ export class MemoryHypervisorConnector implements HypervisorConnector {
       const session = new MemoryHypervisor({
         host: this.host(hostname),
         clock: this.#clock,
-        capabilities: { ...defaultCapabilities, ...(typeof capabilities === 'function' ? capabilities(hostname) : capabilities) },
+        capabilities: {
+          ...defaultCapabilities,
+          ...(typeof capabilities === 'function' ? capabilities(hostname) : capabilities),
+        },
         fileExists: async (path) =>
           fileExists === undefined ? (await shell.exec(['test', '-f', path])).exitCode === 0 : fileExists(path),
         takeFault: (call) => this.#takeFault(call),
@@ -114,5 +122,7 @@ const defaultCapabilities: HypervisorCapabilities = {
 };
 
 function connectionLost(hostname: string): BringupError {
-  return new BringupError('connection-lost', `The connection to the hypervisor of ${hostname} was lost.`, { retryable: true });
+  return new BringupError('connection-lost', `The connection to the hypervisor of ${hostname} was lost.`, {
+    retryable: true,
+  });
 }

@@ -1,11 +1,23 @@
 import type { Logger } from '../contracts/runtime.ts';
 import { openLab, type Lab } from '../lab.ts';
-import type { Board, BoardRegistration, BuildServer, BuildServerRegistration, Host, HostRegistration } from '../model/resource.ts';
+import type {
+  Board,
+  BoardRegistration,
+  BuildServer,
+  BuildServerRegistration,
+  Host,
+  HostRegistration,
+} from '../model/resource.ts';
 import type { HypervisorCapabilities } from '../contracts/hypervisor.ts';
 import { silentLogger } from '../runtime.ts';
 import { fakeClock, type FakeClock } from './clock.ts';
 import { memoryArtifactStorage, type MemoryArtifactStorage } from './memory-artifact-storage.ts';
-import { memoryBuildScripts, plainMemoryBuild, type MemoryBuildFunction, type MemoryRepository } from './memory-build.ts';
+import {
+  memoryBuildScripts,
+  plainMemoryBuild,
+  type MemoryBuildFunction,
+  type MemoryRepository,
+} from './memory-build.ts';
 import { MemoryController } from './memory-controller.ts';
 import { MemoryJobs } from './memory-detached.ts';
 import { memoryGuests, type MemoryBoot } from './memory-guest.ts';

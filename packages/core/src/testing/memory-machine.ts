@@ -27,10 +27,15 @@ export interface MemoryMachine {
   readonly toolchains?: readonly MemoryToolchain[];
 }
 
-const defaultToolchains: readonly MemoryToolchain[] = [{ targetArchitecture: 'x86_64' }, { targetArchitecture: 'arm64' }];
+const defaultToolchains: readonly MemoryToolchain[] = [
+  { targetArchitecture: 'x86_64' },
+  { targetArchitecture: 'arm64' },
+];
 
 /** What the SDK's scripts that look at a machine and its files do, by their text. */
-export function memoryMachineScripts(machineOf: (hostname: string) => MemoryMachine): ReadonlyMap<string, MemoryCommand> {
+export function memoryMachineScripts(
+  machineOf: (hostname: string) => MemoryMachine,
+): ReadonlyMap<string, MemoryCommand> {
   return new Map<string, MemoryCommand>([
     [
       factsScript,
@@ -55,7 +60,9 @@ export function memoryMachineScripts(machineOf: (hostname: string) => MemoryMach
         for (const { name = 'gcc', targetArchitecture, version = '12.2.0' } of toolchains) {
           const { gnuTriplet } = architectureNames[targetArchitecture];
           const isNative = name === 'clang' || targetArchitecture === architecture;
-          await stdout.write(`${name}\t/usr/bin/${isNative ? name : `${gnuTriplet}-${name}`}\t${version}\t${gnuTriplet}\n`);
+          await stdout.write(
+            `${name}\t/usr/bin/${isNative ? name : `${gnuTriplet}-${name}`}\t${version}\t${gnuTriplet}\n`,
+          );
         }
       },
     ],

@@ -107,7 +107,12 @@ export class MemorySession implements ShellSession {
     }
   }
 
-  async #receive(deadline: Deadline, source: ByteSource, part: string, progress: ProgressReporter): Promise<TransferReceipt> {
+  async #receive(
+    deadline: Deadline,
+    source: ByteSource,
+    part: string,
+    progress: ProgressReporter,
+  ): Promise<TransferReceipt> {
     const hash = createHash('sha256');
     let sizeBytes = 0;
     for await (const chunk of unstalled(this.#clock, deadline, source.read())) {

@@ -78,14 +78,24 @@ class InMemoryShell implements MemoryShell {
     const { hostname, username } = target;
     const what = `Connecting to ${hostname}`;
     throwIfAborted(options.signal, what);
-    using deadline = startDeadline(this.#clock, what, { timeoutMs: limits.connectTimeoutMs, ...options }, this.#life.signal);
+    using deadline = startDeadline(
+      this.#clock,
+      what,
+      { timeoutMs: limits.connectTimeoutMs, ...options },
+      this.#life.signal,
+    );
     const host = this.host(hostname);
     if (host.faults.hang) await deadline.race(new Promise<never>(() => {}));
     if (host.faults.refuseConnection) {
-      throw new BringupError('connection-failed', `${hostname} refused the connection.`, { retryable: true, details: { hostname } });
+      throw new BringupError('connection-failed', `${hostname} refused the connection.`, {
+        retryable: true,
+        details: { hostname },
+      });
     }
     if (host.faults.rejectAuthentication) {
-      throw new BringupError('authentication-failed', `${hostname} does not let ${username} in.`, { details: { hostname, username } });
+      throw new BringupError('authentication-failed', `${hostname} does not let ${username} in.`, {
+        details: { hostname, username },
+      });
     }
     if (host.faults.failConnection !== undefined) throw host.faults.failConnection;
     const session = new MemorySession(this.#clock, host, username);

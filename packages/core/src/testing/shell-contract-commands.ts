@@ -10,8 +10,39 @@ export function commandContract(harness: ShellHarness): void {
   const argument = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 40 }).map((text) => text.replaceAll('\0', '')),
     fc.constantFrom(
-      '', ' ', '-n', '--', '-', "'", '"', '`id`', '$HOME', '$(id)', '*', '?', '~', '\\', '\\\\', '\n', 'a\nb\n', '\r\n',
-      '\t', '!', '#', '&', ';', '|', '>', '%s', '\\0', "'\\''", '{a,b}', '[a]', 'ä€😀', '\u007f\u001b[0m', 'A=b',
+      '',
+      ' ',
+      '-n',
+      '--',
+      '-',
+      "'",
+      '"',
+      '`id`',
+      '$HOME',
+      '$(id)',
+      '*',
+      '?',
+      '~',
+      '\\',
+      '\\\\',
+      '\n',
+      'a\nb\n',
+      '\r\n',
+      '\t',
+      '!',
+      '#',
+      '&',
+      ';',
+      '|',
+      '>',
+      '%s',
+      '\\0',
+      "'\\''",
+      '{a,b}',
+      '[a]',
+      'ä€😀',
+      '\u007f\u001b[0m',
+      'A=b',
     ),
   );
   const argumentLists = fc.array(argument, { minLength: 1, maxLength: 8 });
@@ -29,16 +60,20 @@ export function commandContract(harness: ShellHarness): void {
       );
     }, 60_000);
 
-    harness.needing('posix-sh')('hands over arguments of any bytes unchanged to a real script', async () => {
-      const session = await harness.session();
-      await fc.assert(
-        fc.asyncProperty(argumentLists, async (argv) => {
-          const { stdout } = await session.exec(['sh', '-c', printArguments, 'x', ...argv]);
-          expect(stdout.toString()).toBe(terminated(argv));
-        }),
-        { numRuns: 100 },
-      );
-    }, 60_000);
+    harness.needing('posix-sh')(
+      'hands over arguments of any bytes unchanged to a real script',
+      async () => {
+        const session = await harness.session();
+        await fc.assert(
+          fc.asyncProperty(argumentLists, async (argv) => {
+            const { stdout } = await session.exec(['sh', '-c', printArguments, 'x', ...argv]);
+            expect(stdout.toString()).toBe(terminated(argv));
+          }),
+          { numRuns: 100 },
+        );
+      },
+      60_000,
+    );
 
     it('hands over an argument of 32 KiB', async () => {
       const session = await harness.session();
@@ -169,7 +204,8 @@ export function commandContract(harness: ShellHarness): void {
       const abort = new AbortController();
       const running = session.exec(['sh', '-c', script, 'x', ready, ended], { signal: abort.signal });
       const failed = failure(running, 'aborted');
-      const exists = async (path: string): Promise<boolean> => (await session.exec(['test', '-e', path])).exitCode === 0;
+      const exists = async (path: string): Promise<boolean> =>
+        (await session.exec(['test', '-e', path])).exitCode === 0;
       await eventually(() => exists(ready));
       abort.abort();
       await failed;

@@ -102,7 +102,7 @@ export async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer
 /** The first `length` bytes of a stream, which goes on being read by whoever holds the iterator. */
 export async function readAtLeast(iterator: AsyncIterator<Uint8Array>, length: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  for (let have = 0; have < length; ) {
+  for (let have = 0; have < length;) {
     const { done, value } = await iterator.next();
     if (done === true) break;
     parts.push(value);

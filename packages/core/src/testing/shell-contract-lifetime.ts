@@ -1,6 +1,15 @@
 import type { Duplex } from 'node:stream';
 import type { ShellSession } from '../contracts/shell.ts';
-import { type ShellHarness, bytesSource, collect, failure, missing, noise, readAtLeast, sha256 } from './shell-contract-harness.ts';
+import {
+  type ShellHarness,
+  bytesSource,
+  collect,
+  failure,
+  missing,
+  noise,
+  readAtLeast,
+  sha256,
+} from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
 
 /** What connecting, forwarding, disposing and losing the connection promise. */
@@ -202,7 +211,7 @@ function endlessSource(onStarted: () => void): { readonly sizeBytes: number; rea
   return {
     sizeBytes: Number.MAX_SAFE_INTEGER,
     async *read(): AsyncIterable<Uint8Array> {
-      for (const piece = noise(1_000); ; ) {
+      for (const piece = noise(1_000); ;) {
         yield piece;
         onStarted();
         await new Promise((resolve) => setTimeout(resolve, 5));

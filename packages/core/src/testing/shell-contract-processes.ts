@@ -137,7 +137,7 @@ export function processContract(harness: ShellHarness): void {
 
 /** Waits until a count no longer moves while the target answers other commands. */
 async function standsStill(session: ShellSession, count: () => number): Promise<void> {
-  for (let still = 0, last = -1; still < 5; ) {
+  for (let still = 0, last = -1; still < 5;) {
     await session.exec(['true']);
     await session.exec(['cat'], { stdin: 'x' });
     still = count() === last && last > 0 ? still + 1 : 0;

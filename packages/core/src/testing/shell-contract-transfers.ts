@@ -1,5 +1,13 @@
 import type { ByteSource, TransferProgress } from '../contracts/shell.ts';
-import { bytesSource, collect, eventually, failure, noise, sha256, type ShellHarness } from './shell-contract-harness.ts';
+import {
+  bytesSource,
+  collect,
+  eventually,
+  failure,
+  noise,
+  sha256,
+  type ShellHarness,
+} from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
 
 /** What `upload` and `download` promise. */
@@ -121,7 +129,10 @@ function uploadContract(harness: ShellHarness): void {
 
     it('runs many at a time', async () => {
       const session = await harness.session();
-      const files = Array.from({ length: 10 }, (_, index) => ({ path: harness.path(), bytes: noise(200_000 + index, index) }));
+      const files = Array.from({ length: 10 }, (_, index) => ({
+        path: harness.path(),
+        bytes: noise(200_000 + index, index),
+      }));
       await Promise.all(files.map(({ path, bytes }) => session.upload(bytesSource(bytes), path)));
       const back = await Promise.all(files.map(({ path }) => collect(session.download(path))));
       expect(back.map(sha256)).toEqual(files.map(({ bytes }) => sha256(bytes)));

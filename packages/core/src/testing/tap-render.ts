@@ -13,15 +13,16 @@ export interface RenderTapOptions {
   readonly lineEnd?: '\n' | '\r\n';
 }
 
-const verdicts: { readonly [Outcome in Exclude<TestOutcome, 'missing'>]: readonly [start: string, directive: string] } = {
-  pass: ['ok', ''],
-  fail: ['not ok', ''],
-  skip: ['ok', 'SKIP'],
-  todo: ['not ok', 'TODO'],
-  xfail: ['not ok', 'XFAIL'],
-  timeout: ['not ok', 'TIMEOUT'],
-  error: ['not ok', 'ERROR'],
-};
+const verdicts: { readonly [Outcome in Exclude<TestOutcome, 'missing'>]: readonly [start: string, directive: string] } =
+  {
+    pass: ['ok', ''],
+    fail: ['not ok', ''],
+    skip: ['ok', 'SKIP'],
+    todo: ['not ok', 'TODO'],
+    xfail: ['not ok', 'XFAIL'],
+    timeout: ['not ok', 'TIMEOUT'],
+    error: ['not ok', 'ERROR'],
+  };
 
 const styles = {
   ktap: { version: 'KTAP version 1', indent: '  ' },
@@ -60,7 +61,12 @@ export function cutInKernelMessages(output: string, messages: readonly KernelMes
   return text + output.slice(from);
 }
 
-function* renderGroup(tests: readonly TestNode[], style: keyof typeof styles, margin: string, name: string | undefined): Generator<string> {
+function* renderGroup(
+  tests: readonly TestNode[],
+  style: keyof typeof styles,
+  margin: string,
+  name: string | undefined,
+): Generator<string> {
   const { version, indent } = styles[style];
   if (style !== 'tap14' || name === undefined) yield margin + version;
   if (style === 'kunit' && name !== undefined) yield `${margin}# Subtest: ${name}`;

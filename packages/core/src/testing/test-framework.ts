@@ -9,9 +9,7 @@ export interface TestFramework {
 // Vitest and fast-check are optional peers: the fakes of this subpath serve programs and other test
 // runners too, so neither is loaded outside a vitest run.
 const framework: TestFramework | undefined =
-  process.env['VITEST'] === undefined
-    ? undefined
-    : { vitest: await import('vitest'), fc: await import('fast-check') };
+  process.env['VITEST'] === undefined ? undefined : { vitest: await import('vitest'), fc: await import('fast-check') };
 
 /**
  * Vitest and fast-check, for a contract suite that is being registered.

@@ -103,7 +103,10 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
     const timer = new AbortController();
     using _timeout = clock.timer(tests.timeoutMs ?? limits.testTimeoutMs, () =>
       timer.abort(
-        new BringupError('deadline-exceeded', `the tests took longer than ${tests.timeoutMs ?? limits.testTimeoutMs} ms`),
+        new BringupError(
+          'deadline-exceeded',
+          `the tests took longer than ${tests.timeoutMs ?? limits.testTimeoutMs} ms`,
+        ),
       ),
     );
     const signal = AbortSignal.any([context.signal, timer.signal]);

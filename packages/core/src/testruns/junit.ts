@@ -50,7 +50,11 @@ export function toJUnitXml(report: TestReport, options: JUnitOptions = {}): stri
 
 function suiteLines(name: string, cases: readonly TestNode[], startedAt: Date | undefined): string[] {
   const timestamp = startedAt === undefined ? '' : ` timestamp="${startedAt.toISOString()}"`;
-  return [`  <testsuite name="${escapeXml(name)}"${counts(cases)}${timestamp}>`, ...cases.map((test) => caseLine(name, test)), '  </testsuite>'];
+  return [
+    `  <testsuite name="${escapeXml(name)}"${counts(cases)}${timestamp}>`,
+    ...cases.map((test) => caseLine(name, test)),
+    '  </testsuite>',
+  ];
 }
 
 function caseLine(suite: string, test: TestNode): string {
@@ -58,7 +62,11 @@ function caseLine(suite: string, test: TestNode): string {
   const open = `    <testcase name="${escapeXml(test.name)}" classname="${escapeXml(suite)}"${time}`;
   const verdict = verdicts[test.outcome];
   if (verdict === undefined) return `${open}/>`;
-  const message = escapeXml([test.outcome === 'skip' || test.outcome === 'fail' ? '' : test.outcome, test.reason ?? ''].filter((part) => part !== '').join(': '));
+  const message = escapeXml(
+    [test.outcome === 'skip' || test.outcome === 'fail' ? '' : test.outcome, test.reason ?? '']
+      .filter((part) => part !== '')
+      .join(': '),
+  );
   if (verdict === 'skipped') return `${open}><skipped message="${message}"/></testcase>`;
   const text = escapeXml(test.diagnostics.slice(-limits.testDiagnosticLines).join('\n'));
   return `${open}><${verdict} type="${test.outcome}" message="${message}">${text}</${verdict}></testcase>`;
@@ -88,9 +96,11 @@ const entities: Readonly<Record<string, string>> = {
 
 /** Text for attributes and elements; what XML 1.0 (section 2.2) has no room for becomes U+FFFD. */
 function escapeXml(text: string): string {
-  return text
-    .toWellFormed()
-    // oxlint-disable-next-line no-control-regex -- these are the characters to find
-    .replaceAll(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, '\ufffd')
-    .replaceAll(/[&<>"'\t\n\r]/g, (character) => entities[character] ?? character);
+  return (
+    text
+      .toWellFormed()
+      // oxlint-disable-next-line no-control-regex -- these are the characters to find
+      .replaceAll(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, '\ufffd')
+      .replaceAll(/[&<>"'\t\n\r]/g, (character) => entities[character] ?? character)
+  );
 }

@@ -78,7 +78,8 @@ export class TapDocument {
     const root = this.#root;
     if (root.ended !== undefined) this.#loseParent(root);
     let complete = this.#fillIn(root, []) && !this.#bailedOut;
-    if (root.plan === 0) this.#run.complain(`no test was planned${root.planReason === undefined ? '' : `: ${root.planReason}`}`);
+    if (root.plan === 0)
+      this.#run.complain(`no test was planned${root.planReason === undefined ? '' : `: ${root.planReason}`}`);
     if (root.plan === undefined && requirePlan) {
       complete = false;
       this.#run.complain('the output has no plan, so nobody can tell whether results are missing');
@@ -115,7 +116,8 @@ export class TapDocument {
         this.#plan(block, line.count, line.reason);
         return true;
       case 'result': {
-        const isFresh = line.number === 1 && block.announced !== undefined && block.find(1) !== undefined && block !== this.#root;
+        const isFresh =
+          line.number === 1 && block.announced !== undefined && block.find(1) !== undefined && block !== this.#root;
         this.#result(isFresh ? this.#restart(block) : block, line);
         return true;
       }
@@ -184,7 +186,9 @@ export class TapDocument {
       this.#run.complain(`"${line.name}" is ok and ${line.contradiction} at once; it counts as ok`);
     }
     if (block.plan !== undefined && number > block.plan) {
-      this.#run.complain(`result ${number} "${line.name}" of ${this.#where(block)} is beyond its plan 1..${block.plan}`);
+      this.#run.complain(
+        `result ${number} "${line.name}" of ${this.#where(block)} is beyond its plan 1..${block.plan}`,
+      );
     }
     const repeated = block.find(number);
     if (repeated === undefined) {
@@ -193,7 +197,9 @@ export class TapDocument {
       this.#run.onResult(test, this.#path(block));
       return;
     }
-    this.#run.complain(`result ${number} of ${this.#where(block)} was reported twice, as "${repeated.name}" and "${line.name}"`);
+    this.#run.complain(
+      `result ${number} of ${this.#where(block)} was reported twice, as "${repeated.name}" and "${line.name}"`,
+    );
     mergeRepeated(repeated, line, children);
   }
 
@@ -288,7 +294,8 @@ export class TapDocument {
   #note(text: string): void {
     if (text.trim() === '') return;
     this.#pending.push(text.replace(/^(?:# |[ \t])*(?:#(?=\s|$))?/, ''));
-    if (this.#pending.length >= 2 * limits.testDiagnosticLines) this.#pending = this.#pending.slice(-limits.testDiagnosticLines);
+    if (this.#pending.length >= 2 * limits.testDiagnosticLines)
+      this.#pending = this.#pending.slice(-limits.testDiagnosticLines);
   }
 
   #takePending(): string[] {

@@ -21,7 +21,13 @@ export interface TapResult {
 export type TapLine =
   | TapResult
   | { readonly kind: 'version'; readonly column: number; readonly commented: boolean; readonly dialect: 'KTAP' | 'TAP' }
-  | { readonly kind: 'plan'; readonly column: number; readonly commented: boolean; readonly count: number; readonly reason?: string }
+  | {
+      readonly kind: 'plan';
+      readonly column: number;
+      readonly commented: boolean;
+      readonly count: number;
+      readonly reason?: string;
+    }
   | { readonly kind: 'subtest'; readonly column: number; readonly commented: boolean; readonly name: string }
   | { readonly kind: 'bail-out'; readonly column: number; readonly reason: string };
 
@@ -43,7 +49,12 @@ export function parseTapLine(text: string): TapLine | undefined {
   const { column, commented, body, beforeComment } = takeMargin(text);
   const subtestName = subtest.exec(beforeComment.body)?.[1];
   if (subtestName !== undefined) {
-    return { kind: 'subtest', column: beforeComment.column, commented: beforeComment.commented, name: subtestName.trim() };
+    return {
+      kind: 'subtest',
+      column: beforeComment.column,
+      commented: beforeComment.commented,
+      name: subtestName.trim(),
+    };
   }
   switch (body[0]) {
     case 'o':
@@ -63,7 +74,9 @@ export function parseTapLine(text: string): TapLine | undefined {
       const plain = version.exec(body);
       if (plain !== null) return { kind: 'version', column, commented, dialect: plain[1] === 'KTAP' ? 'KTAP' : 'TAP' };
       const prompted = text.endsWith('"') ? null : versionAfterPrompt.exec(text);
-      return prompted === null ? undefined : { kind: 'version', column: 0, commented: false, dialect: prompted[1] === 'KTAP' ? 'KTAP' : 'TAP' };
+      return prompted === null
+        ? undefined
+        : { kind: 'version', column: 0, commented: false, dialect: prompted[1] === 'KTAP' ? 'KTAP' : 'TAP' };
     }
   }
 }
@@ -119,7 +132,10 @@ function unescapeName(name: string): string {
   return name.replaceAll(/\\([\\#])/g, '$1');
 }
 
-function judge(ok: boolean, comment: string | undefined): { outcome: TestOutcome; reason?: string; contradiction?: string } {
+function judge(
+  ok: boolean,
+  comment: string | undefined,
+): { outcome: TestOutcome; reason?: string; contradiction?: string } {
   const match = comment === undefined ? null : directive.exec(comment);
   if (match === null) return { outcome: ok ? 'pass' : 'fail', ...(comment ? { reason: comment } : {}) };
   const word = (match[1] ?? '').toUpperCase();
@@ -163,7 +179,10 @@ function takeMargin(text: string): Margin & { readonly beforeComment: Margin } {
   const whole = { column: columns(indent), commented: last >= 0, body: text.slice(indent.length) };
   if (last < 0) return { ...whole, beforeComment: whole };
   const before = indent.slice(0, last);
-  return { ...whole, beforeComment: { column: columns(before), commented: before.includes(commentMarker), body: text.slice(last) } };
+  return {
+    ...whole,
+    beforeComment: { column: columns(before), commented: before.includes(commentMarker), body: text.slice(last) },
+  };
 }
 
 function columns(indent: string): number {

@@ -77,7 +77,8 @@ export class TapParser {
   }
 
   #line(line: ConsoleLine): void {
-    if (line.truncated && parseTapLine(line.text) !== undefined) this.#complain(`a result line was cut at ${limits.consoleLineBytes} bytes`);
+    if (line.truncated && parseTapLine(line.text) !== undefined)
+      this.#complain(`a result line was cut at ${limits.consoleLineBytes} bytes`);
     for (const part of this.#filter.push(line.text)) this.#route(part);
   }
 
@@ -107,7 +108,10 @@ export class TapParser {
       const isFirst = !isKernel && channel.documents.length === 0 && line.column === 0;
       if (!isFirst || !(line.kind === 'plan' || (line.kind === 'result' && line.number === 1))) return false;
     }
-    const document = new TapDocument(this.#run, isVersion ? line.dialect : 'TAP', { column: line.column, commented: false });
+    const document = new TapDocument(this.#run, isVersion ? line.dialect : 'TAP', {
+      column: line.column,
+      commented: false,
+    });
     channel.current = document;
     channel.documents.push(document);
     this.#order.push(document);
@@ -126,14 +130,16 @@ export class TapParser {
     const apart = parseTapLine(next);
     const joined = parseTapLine(held + next);
     // A comment that shows a piece of dmesg, and one more after it.
-    if (start === '' && held.includes('#') && next.startsWith('# ')) return joined === undefined || !this.#isExpected(joined);
+    if (start === '' && held.includes('#') && next.startsWith('# '))
+      return joined === undefined || !this.#isExpected(joined);
     if (apart === undefined) return false;
     if (joined === undefined) return true;
     if (joined.kind !== 'result') return false;
     const before = parseTapLine(held);
     if (apart.kind === 'result' && before?.kind === 'result' && apart.number === (before.number ?? 0) + 1) return true;
     // Programs that print a time stamp behind nothing but an indent are rarer than lost results.
-    if (start === '' && !held.includes('#') && this.#documents().some((document) => document.allows(joined))) return false;
+    if (start === '' && !held.includes('#') && this.#documents().some((document) => document.allows(joined)))
+      return false;
     return !this.#isExpected(joined) && this.#isExpected(apart);
   }
 

@@ -49,7 +49,10 @@ export function hasBadOutcome(node: TestNode): boolean {
 }
 
 /** The nodes that count: tests, and groups that went wrong on their own. Paths hold the names of the groups above. */
-export function* countedTests(tests: readonly TestNode[], path: readonly string[] = []): Generator<{ readonly node: TestNode; readonly path: readonly string[] }> {
+export function* countedTests(
+  tests: readonly TestNode[],
+  path: readonly string[] = [],
+): Generator<{ readonly node: TestNode; readonly path: readonly string[] }> {
   for (const node of tests) {
     if (node.children.length === 0) {
       yield { node, path };

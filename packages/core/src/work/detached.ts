@@ -44,9 +44,11 @@ export async function startDetached(
     });
   }
   const said = result.stderr.toString('utf8').trim();
-  throw new BringupError(said.includes('No space left') ? 'disk-full' : 'command-failed', `the command could not be started in ${folder}: ${said}`, {
-    details: { folder, stderr: said.slice(0, 1000) },
-  });
+  throw new BringupError(
+    said.includes('No space left') ? 'disk-full' : 'command-failed',
+    `the command could not be started in ${folder}: ${said}`,
+    { details: { folder, stderr: said.slice(0, 1000) } },
+  );
 }
 
 /**

@@ -61,7 +61,10 @@ async function hasBegunToFail(run: Run<unknown>, error: BringupError, bounds: En
       .set({ error: JSON.stringify(error.toJSON()) })
       .where('id', '=', run.id)
       .execute();
-    const reason = new BringupError('aborted', `${run.kind} ${run.id}, which it was part of, has ended: ${error.message}`);
+    const reason = new BringupError(
+      'aborted',
+      `${run.kind} ${run.id}, which it was part of, has ended: ${error.message}`,
+    );
     const childId = await stopChildren(tx, run.id, bounds.uncancellable, reason.toJSON(), now);
     if (childId !== undefined) await putAside(tx, row, { childId }, now);
     return childId === undefined;

@@ -39,7 +39,11 @@ export class LogStore {
    * has ended. Leaving the loop frees everything.
    * @throws `not-found`, `aborted`.
    */
-  async *readOf(workId: string, logId: string, options: ReadLogOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *readOf(
+    workId: string,
+    logId: string,
+    options: ReadLogOptions = {},
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     let offset = options.offset ?? 0;
     for (;;) {
       if (options.signal?.aborted === true) throw abortedError(`reading log ${logId}`, options.signal);

@@ -289,7 +289,10 @@ export async function requestStop(
   }
   await tx.db
     .updateTable('work_items')
-    .set({ stop_reason: row.stop_reason ?? JSON.stringify(reason), ...(row.state === 'waiting' && { state: 'queued' }) })
+    .set({
+      stop_reason: row.stop_reason ?? JSON.stringify(reason),
+      ...(row.state === 'waiting' && { state: 'queued' }),
+    })
     .where('id', '=', id)
     .execute();
   tx.wake('work');

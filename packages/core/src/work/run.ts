@@ -180,7 +180,8 @@ export class Run<C> implements WorkContext<C> {
       await options.prepare?.(tx, id);
       return id;
     });
-    if (child === undefined) throw this.stopReason ?? new BringupError('aborted', `${this.kind} ${this.id} was stopped`);
+    if (child === undefined)
+      throw this.stopReason ?? new BringupError('aborted', `${this.kind} ${this.id} was stopped`);
     if (typeof child === 'string') throw new SteppedAside({ childId: child });
     if (!isFinal(child.state as WorkState)) throw new SteppedAside({ childId: child.id });
     return child;

@@ -92,7 +92,10 @@ describe('on the disk', () => {
   test('a folder that can not be made is told with its path', async () => {
     await writeFile(path.join(root, 'file'), '');
     const storage = fileArtifactStorage({ path: path.join(root, 'file', 'artifacts') });
-    const failed = expect.objectContaining({ code: 'store-failed', message: expect.stringContaining(path.join(root, 'file')) });
+    const failed = expect.objectContaining({
+      code: 'store-failed',
+      message: expect.stringContaining(path.join(root, 'file')),
+    });
     await expect(storage.put(one(bytes))).rejects.toEqual(failed);
     await expect(storage.freeBytes()).rejects.toEqual(failed);
   });
@@ -110,7 +113,9 @@ describe('what writers left behind', () => {
 
   beforeEach(async () => {
     const script = path.join(import.meta.dirname, 'fixtures', 'put-and-hang.ts');
-    child = spawn(process.execPath, ['--conditions=bringup-source', script, root], { stdio: ['ignore', 'pipe', 'inherit'] });
+    child = spawn(process.execPath, ['--conditions=bringup-source', script, root], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     if (child.stdout !== null) await once(child.stdout, 'data');
   });
 

@@ -26,10 +26,15 @@ describe('the artifact repository', () => {
     expect((await lab.artifacts.readAll(stored)).toString()).toBe('cpio');
   });
 
-  it.each(['/etc/passwd', '../up', 'a/../b', 'a//b', '.', 'a\\b', 'new\nline', ''])('refuses the filename %j', async (filename) => {
-    await using lab = await memoryLab();
-    await expect(lab.artifacts.storeArtifact({ ...initrd, filename }, bytes('x'))).rejects.toMatchObject({ code: 'invalid-input' });
-  });
+  it.each(['/etc/passwd', '../up', 'a/../b', 'a//b', '.', 'a\\b', 'new\nline', ''])(
+    'refuses the filename %j',
+    async (filename) => {
+      await using lab = await memoryLab();
+      await expect(lab.artifacts.storeArtifact({ ...initrd, filename }, bytes('x'))).rejects.toMatchObject({
+        code: 'invalid-input',
+      });
+    },
+  );
 
   it('never serves bytes that no longer have their checksum, and says so once asked', async () => {
     await using lab = await memoryLab();
@@ -51,7 +56,10 @@ describe('the artifact repository', () => {
   ] satisfies ArtifactSelection[])('finds no build for %o, and suggests those there are', async (selection) => {
     const { lab, buildId } = await built();
     await using _lab = lab;
-    await expect(lab.artifacts.select(selection)).rejects.toMatchObject({ code: 'artifact-not-found', details: { suggestions: [buildId] } });
+    await expect(lab.artifacts.select(selection)).rejects.toMatchObject({
+      code: 'artifact-not-found',
+      details: { suggestions: [buildId] },
+    });
   });
 
   it('wants to be told which build', async () => {

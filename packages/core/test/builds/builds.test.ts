@@ -24,7 +24,10 @@ async function labWith(build?: MemoryBuildFunction): Promise<MemoryLab> {
   return lab;
 }
 
-async function run(lab: MemoryLab, request = kernelBuild): Promise<Awaited<ReturnType<MemoryLab['builds']['waitForBuild']>>> {
+async function run(
+  lab: MemoryLab,
+  request = kernelBuild,
+): Promise<Awaited<ReturnType<MemoryLab['builds']['waitForBuild']>>> {
   const { id } = await lab.builds.submitBuild(request);
   return lab.clock.runUntil(lab.builds.waitForBuild(id));
 }
@@ -32,20 +35,35 @@ async function run(lab: MemoryLab, request = kernelBuild): Promise<Awaited<Retur
 describe('a build', () => {
   it('P4: stores what it made under the checksums of the files', () =>
     fc.assert(
-      fc.asyncProperty(fc.uniqueArray(fc.tuple(fc.stringMatching(/^[a-z]{1,8}$/), fc.uint8Array({ maxLength: 300 })), { minLength: 1, maxLength: 4, selector: ([name]) => name }), async (files) => {
-        await using lab = await labWith(({ output }) => {
-          for (const [name, bytes] of files) output(`out/${name}`, bytes);
-        });
-        const done = await run(lab, { ...kernelBuild, buildConfig: { recipe: 'make', outputs: [{ type: 'other', path: 'out/*' }] } });
-        expect(done.status).toBe('completed');
-        const made = done.artifacts.filter(({ artifactType }) => artifactType === 'other');
-        expect(made.map(({ filename }) => filename).sort()).toEqual(files.map(([name]) => name).sort());
-        for (const artifact of made) {
-          const bytes = files.find(([name]) => name === artifact.filename)?.[1] ?? expect.fail();
-          expect((await lab.artifacts.readAll(artifact)).equals(bytes)).toBe(true);
-          expect(artifact).toMatchObject({ sizeBytes: bytes.byteLength, checksumSha256: Buffer.from(await crypto.subtle.digest('SHA-256', Uint8Array.from(bytes))).toString('hex') });
-        }
-      }),
+      fc.asyncProperty(
+        fc.uniqueArray(fc.tuple(fc.stringMatching(/^[a-z]{1,8}$/), fc.uint8Array({ maxLength: 300 })), {
+          minLength: 1,
+          maxLength: 4,
+          selector: ([name]) => name,
+        }),
+        async (files) => {
+          await using lab = await labWith(({ output }) => {
+            for (const [name, bytes] of files) output(`out/${name}`, bytes);
+          });
+          const done = await run(lab, {
+            ...kernelBuild,
+            buildConfig: { recipe: 'make', outputs: [{ type: 'other', path: 'out/*' }] },
+          });
+          expect(done.status).toBe('completed');
+          const made = done.artifacts.filter(({ artifactType }) => artifactType === 'other');
+          expect(made.map(({ filename }) => filename).sort()).toEqual(files.map(([name]) => name).sort());
+          for (const artifact of made) {
+            const bytes = files.find(([name]) => name === artifact.filename)?.[1] ?? expect.fail();
+            expect((await lab.artifacts.readAll(artifact)).equals(bytes)).toBe(true);
+            expect(artifact).toMatchObject({
+              sizeBytes: bytes.byteLength,
+              checksumSha256: Buffer.from(await crypto.subtle.digest('SHA-256', Uint8Array.from(bytes))).toString(
+                'hex',
+              ),
+            });
+          }
+        },
+      ),
       { numRuns: 100 },
     ));
 
@@ -61,7 +79,10 @@ describe('a build', () => {
 
   it('takes the commit that is asked for, given by its first digits', async () => {
     await using lab = await labWith();
-    expect(await run(lab, { ...kernelBuild, commitHash: oldCommit.slice(0, 12) })).toMatchObject({ status: 'completed', commitHash: oldCommit });
+    expect(await run(lab, { ...kernelBuild, commitHash: oldCommit.slice(0, 12) })).toMatchObject({
+      status: 'completed',
+      commitHash: oldCommit,
+    });
   });
 
   it('leaves nothing behind on its server', async () => {
@@ -74,13 +95,21 @@ describe('a build', () => {
 
   it('that does not compile fails with the lines that tell why, and keeps its log', async () => {
     await using lab = await labWith(async ({ log }) => {
-      await log('  CC      main.o\nmain.c:3:1: error: unknown type name ‘itn’\nmake: *** [Makefile:2: main.o] Error 1\n');
+      await log(
+        '  CC      main.o\nmain.c:3:1: error: unknown type name ‘itn’\nmake: *** [Makefile:2: main.o] Error 1\n',
+      );
       return 2;
     });
     const failed = await run(lab);
     expect(failed).toMatchObject({
       status: 'failed',
-      error: { code: 'build-failed', details: { exitCode: 2, errorLines: ['main.c:3:1: error: unknown type name ‘itn’', 'make: *** [Makefile:2: main.o] Error 1'] } },
+      error: {
+        code: 'build-failed',
+        details: {
+          exitCode: 2,
+          errorLines: ['main.c:3:1: error: unknown type name ‘itn’', 'make: *** [Makefile:2: main.o] Error 1'],
+        },
+      },
     });
     const log = failed.artifacts.find(({ artifactType }) => artifactType === 'build_log') ?? expect.fail();
     expect((await lab.artifacts.readAll(log)).toString()).toContain('error: unknown type');
@@ -101,7 +130,10 @@ describe('a build', () => {
   it('fails with no-match where no server has the compiler, and names what there is', async () => {
     await using lab = await labWith();
     const failed = await run(lab, { ...kernelBuild, targetArchitecture: 'riscv64' });
-    expect(failed.error).toMatchObject({ code: 'no-match', details: { rejections: [{ name: 'build1', reasons: [{ requirement: 'architecture', wanted: 'riscv64' }] }] } });
+    expect(failed.error).toMatchObject({
+      code: 'no-match',
+      details: { rejections: [{ name: 'build1', reasons: [{ requirement: 'architecture', wanted: 'riscv64' }] }] },
+    });
   });
 
   it('fails with disk-full when the server’s disk is', async () => {
@@ -118,8 +150,15 @@ describe('a build', () => {
   });
 
   it.each([
-    ['authentication-failed', (lab: MemoryLab): unknown => (lab.shell.host('build1').faults.rejectAuthentication = true)],
-    ['host-key-changed', (lab: MemoryLab): unknown => (lab.shell.host('build1').faults.failConnection = new BringupError('host-key-changed', 'another key'))],
+    [
+      'authentication-failed',
+      (lab: MemoryLab): unknown => (lab.shell.host('build1').faults.rejectAuthentication = true),
+    ],
+    [
+      'host-key-changed',
+      (lab: MemoryLab): unknown =>
+        (lab.shell.host('build1').faults.failConnection = new BringupError('host-key-changed', 'another key')),
+    ],
     ['connection-failed', (lab: MemoryLab): unknown => (lab.shell.host('build1').faults.refuseConnection = true)],
   ] as const)('fails with %s when its server can’t be reached for that reason', async (code, breakIt) => {
     await using lab = await labWith();
@@ -156,7 +195,10 @@ describe('a build', () => {
     const { id } = await lab.builds.submitBuild(kernelBuild);
     await lab.clock.advance(5_000);
     lab.reboot('build1');
-    expect(await lab.clock.runUntil(lab.builds.waitForBuild(id))).toMatchObject({ status: 'failed', error: { code: 'process-lost' } });
+    expect(await lab.clock.runUntil(lab.builds.waitForBuild(id))).toMatchObject({
+      status: 'failed',
+      error: { code: 'process-lost' },
+    });
     await expectNothingHeld(lab);
   });
 
@@ -203,7 +245,10 @@ describe('a build', () => {
     const { id } = await run(lab);
     broken = false;
     const again = await lab.builds.retryBuild(id);
-    expect(await lab.clock.runUntil(lab.builds.waitForBuild(again.id))).toMatchObject({ status: 'completed', buildConfig: kernelBuild.buildConfig });
+    expect(await lab.clock.runUntil(lab.builds.waitForBuild(again.id))).toMatchObject({
+      status: 'completed',
+      buildConfig: kernelBuild.buildConfig,
+    });
   });
 
   it('whose controller dies goes on in the next one from where its log was', async () => {
@@ -224,7 +269,12 @@ describe('a build', () => {
 
 it('names one issue for each field of a build that is wrong', async () => {
   await using lab = await memoryLab();
-  const wrong = { ...kernelBuild, sourceRepository: 'https://me:secret@git.example/x', commitHash: 'xyz', buildConfig: { recipe: 'make' as const, outputs: [] } };
+  const wrong = {
+    ...kernelBuild,
+    sourceRepository: 'https://me:secret@git.example/x',
+    commitHash: 'xyz',
+    buildConfig: { recipe: 'make' as const, outputs: [] },
+  };
   await expect(lab.builds.submitBuild(wrong)).rejects.toMatchObject({
     code: 'invalid-input',
     details: { issues: [{ path: 'sourceRepository' }, { path: 'commitHash' }, { path: 'buildConfig.outputs' }] },

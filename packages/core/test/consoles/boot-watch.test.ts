@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bootError, BootWatch, watchBoot, type BootOutcome, type BootWatchOptions } from '../../src/consoles/boot-watch.ts';
+import {
+  bootError,
+  BootWatch,
+  watchBoot,
+  type BootOutcome,
+  type BootWatchOptions,
+} from '../../src/consoles/boot-watch.ts';
 import { defaultSignatures, selectSignatures } from '../../src/consoles/signatures.ts';
 import { limits } from '../../src/limits.ts';
 import { fakeClock } from '../../src/testing/clock.ts';
@@ -12,7 +18,9 @@ const panic = [
   '[    1.520000] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)',
   '[    1.530000] CPU: 0 PID: 1 Comm: swapper/0 Not tainted 6.1.0 #1',
   '[    1.540000] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0) ]---',
-].map((line) => `${line}\r\n`).join('');
+]
+  .map((line) => `${line}\r\n`)
+  .join('');
 
 async function watch(
   steps: (watch: BootWatch, clock: ReturnType<typeof fakeClock>) => void | Promise<void>,
@@ -24,11 +32,19 @@ async function watch(
   return await clock.runUntil(boot.outcome);
 }
 
-const say = (text: string) => (boot: BootWatch): void => boot.feed(Buffer.from(text));
+const say =
+  (text: string) =>
+  (boot: BootWatch): void =>
+    boot.feed(Buffer.from(text));
 
 describe('a boot watch', () => {
   it('sees a login prompt that has no line end', async () => {
-    expect(await watch(say(`${banner}\r\nboard login: `))).toMatchObject({ type: 'booted', pattern: '/login: $/', line: 'board login: ', offset: banner.length + 2 });
+    expect(await watch(say(`${banner}\r\nboard login: `))).toMatchObject({
+      type: 'booted',
+      pattern: '/login: $/',
+      line: 'board login: ',
+      offset: banner.length + 2,
+    });
   });
 
   it('sees a success pattern that a kernel message cuts in two', async () => {
@@ -38,7 +54,10 @@ describe('a boot watch', () => {
 
   it('fails on a panic and keeps the report from its first to its last line', async () => {
     const outcome = await watch(say(`${banner}${panic}nothing of this\r\n`));
-    expect(outcome).toMatchObject({ type: 'failed', report: { signature: 'root-mount', kind: 'init', offset: banner.length, truncated: false } });
+    expect(outcome).toMatchObject({
+      type: 'failed',
+      report: { signature: 'root-mount', kind: 'init', offset: banner.length, truncated: false },
+    });
     expect(outcome.type === 'failed' && outcome.report.lines.length).toBe(5);
     expect(outcome.elapsedMs).toBe(0);
   });
@@ -49,13 +68,21 @@ describe('a boot watch', () => {
       await clock.advance(limits.bootReportQuietMs - 1);
       say('[    3.100000] Call trace:\r\n')(boot);
     });
-    expect(outcome).toMatchObject({ type: 'failed', report: { signature: 'internal-error', lines: [expect.any(String), '[    3.100000] Call trace:'] } });
+    expect(outcome).toMatchObject({
+      type: 'failed',
+      report: { signature: 'internal-error', lines: [expect.any(String), '[    3.100000] Call trace:'] },
+    });
     expect(outcome.elapsedMs).toBe(2 * limits.bootReportQuietMs - 1);
   });
 
   it('does not take a success pattern after a fatal report for a boot', async () => {
-    const outcome = await watch(say('[    3.000000] Oops: 0000 [#1] SMP\r\nboard login: \r\n[    3.000001] Call Trace:\r\n'));
-    expect(outcome).toMatchObject({ type: 'failed', report: { signature: 'oops', lines: [expect.any(String), 'board login: ', '[    3.000001] Call Trace:'] } });
+    const outcome = await watch(
+      say('[    3.000000] Oops: 0000 [#1] SMP\r\nboard login: \r\n[    3.000001] Call Trace:\r\n'),
+    );
+    expect(outcome).toMatchObject({
+      type: 'failed',
+      report: { signature: 'oops', lines: [expect.any(String), 'board login: ', '[    3.000001] Call Trace:'] },
+    });
   });
 
   it('closes a report that never ends', async () => {
@@ -69,20 +96,30 @@ describe('a boot watch', () => {
     expect(outcome).toMatchObject({ type: 'failed', elapsedMs: limits.bootReportMaxMs });
   });
 
-  const warning = '------------[ cut here ]------------\nWARNING: CPU: 0 PID: 1 at mm/slub.c:12 kfree+0x1/0x2\nCall Trace:\n---[ end trace 0000000000000000 ]---\n';
+  const warning =
+    '------------[ cut here ]------------\nWARNING: CPU: 0 PID: 1 at mm/slub.c:12 kfree+0x1/0x2\nCall Trace:\n---[ end trace 0000000000000000 ]---\n';
 
   it('records a warning and goes on', async () => {
     const outcome = await watch(say(`${warning}READY\n`));
-    expect(outcome).toMatchObject({ type: 'booted', warnings: [{ signature: 'kernel-warning', severity: 'warning', offset: 0 }] });
+    expect(outcome).toMatchObject({
+      type: 'booted',
+      warnings: [{ signature: 'kernel-warning', severity: 'warning', offset: 0 }],
+    });
     expect(outcome.warnings[0]?.lines).toEqual(warning.trimEnd().split('\n'));
   });
 
   it('fails on a warning when told to', async () => {
-    expect(await watch(say(`${warning}READY\n`), { failOn: 'warning' })).toMatchObject({ type: 'failed', report: { signature: 'kernel-warning' } });
+    expect(await watch(say(`${warning}READY\n`), { failOn: 'warning' })).toMatchObject({
+      type: 'failed',
+      report: { signature: 'kernel-warning' },
+    });
   });
 
   it('takes a second boot banner for a silent reset', async () => {
-    expect(await watch(say(`${banner}starting\r\n${banner}`))).toMatchObject({ type: 'failed', report: { kind: 'reset', signature: 'reset-linux' } });
+    expect(await watch(say(`${banner}starting\r\n${banner}`))).toMatchObject({
+      type: 'failed',
+      report: { kind: 'reset', signature: 'reset-linux' },
+    });
   });
 
   it('takes the banners of SPL, U-Boot and Linux in a row for one boot', async () => {
@@ -92,17 +129,29 @@ describe('a boot watch', () => {
 
   it('tells a machine that never spoke from one that did not get there', async () => {
     expect(await watch(() => {})).toMatchObject({ type: 'silent', elapsedMs: limits.bootSilenceMs, bytes: 0 });
-    expect(await watch(say(`${banner}hanging he`))).toMatchObject({ type: 'timeout', lastLine: 'hanging he', elapsedMs: limits.bootTimeoutMs });
+    expect(await watch(say(`${banner}hanging he`))).toMatchObject({
+      type: 'timeout',
+      lastLine: 'hanging he',
+      elapsedMs: limits.bootTimeoutMs,
+    });
   });
 
   it('says so when the console ends first, and prefers the report it was hearing', async () => {
     expect(await watch((boot) => (say('bye')(boot), boot.end()))).toMatchObject({ type: 'ended', lastLine: 'bye' });
-    expect(await watch((boot) => (say('Kernel panic - not syncing: x')(boot), boot.end()))).toMatchObject({ type: 'failed' });
+    expect(await watch((boot) => (say('Kernel panic - not syncing: x')(boot), boot.end()))).toMatchObject({
+      type: 'failed',
+    });
   });
 
   it('counts its deadlines from the real start when it is resumed', async () => {
     const clock = fakeClock();
-    const boot = new BootWatch({ clock, success: ['READY'], timeoutMs: 1_000, silenceMs: 1_000, startedAt: clock.now() - 900 });
+    const boot = new BootWatch({
+      clock,
+      success: ['READY'],
+      timeoutMs: 1_000,
+      silenceMs: 1_000,
+      startedAt: clock.now() - 900,
+    });
     await clock.advance(100);
     expect(await boot.outcome).toMatchObject({ type: 'silent', elapsedMs: 1_000 });
   });
@@ -118,7 +167,9 @@ describe('a boot watch', () => {
 
   it('refuses to watch for nothing', () => {
     expect(() => new BootWatch({ success: [] })).toThrow(expect.objectContaining({ code: 'invalid-input' }));
-    expect(() => new BootWatch({ success: [{ regex: '(' }] })).toThrow(expect.objectContaining({ code: 'invalid-input' }));
+    expect(() => new BootWatch({ success: [{ regex: '(' }] })).toThrow(
+      expect.objectContaining({ code: 'invalid-input' }),
+    );
   });
 
   it('gives the same outcome however the bytes are cut into pieces', async () => {
@@ -127,7 +178,9 @@ describe('a boot watch', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(text.length), { maxLength: 8 }), async (cuts) => {
         const ends = [...cuts.toSorted((a, b) => a - b), text.length];
-        const cut = await watch((boot) => ends.forEach((end, index) => boot.feed(text.subarray(ends[index - 1] ?? 0, end))));
+        const cut = await watch((boot) =>
+          ends.forEach((end, index) => boot.feed(text.subarray(ends[index - 1] ?? 0, end))),
+        );
         expect({ ...cut, bytes: 0 }).toEqual({ ...whole, bytes: 0 });
       }),
       { numRuns: 100 },
@@ -228,8 +281,14 @@ describe('failure signatures', () => {
   });
 
   it('can be dropped, replaced and added', async () => {
-    const signatures = selectSignatures({ drop: ['kernel-bug'], add: [{ id: 'smoke', kind: 'bug', severity: 'fatal', start: 'smoke' }] });
+    const signatures = selectSignatures({
+      drop: ['kernel-bug'],
+      add: [{ id: 'smoke', kind: 'bug', severity: 'fatal', start: 'smoke' }],
+    });
     expect(await watch(say('kernel BUG at x\nREADY\n'), { signatures })).toMatchObject({ type: 'booted' });
-    expect(await watch(say('there is smoke\n'), { signatures })).toMatchObject({ type: 'failed', report: { signature: 'smoke' } });
+    expect(await watch(say('there is smoke\n'), { signatures })).toMatchObject({
+      type: 'failed',
+      report: { signature: 'smoke' },
+    });
   });
 });

@@ -16,7 +16,12 @@ describe('expecting on a console', () => {
   it('finds the leftmost of many patterns, also in a line that has no end yet', async () => {
     const { line, session } = open();
     line.say('one two');
-    expect(await session.expect(['two', /o(n)e/])).toMatchObject({ type: 'match', index: 1, groups: ['one', 'n'], before: '' });
+    expect(await session.expect(['two', /o(n)e/])).toMatchObject({
+      type: 'match',
+      index: 1,
+      groups: ['one', 'n'],
+      before: '',
+    });
     expect(await session.expect(['two', 'one'])).toMatchObject({ type: 'match', index: 0, before: ' ' });
   });
 
@@ -57,7 +62,10 @@ describe('expecting on a console', () => {
   it('says when time ran out, and what the console said last', async () => {
     const { line, session, clock } = open();
     line.say('x\nlast words');
-    expect(await clock.runUntil(session.expect(['never'], { timeoutMs: 5_000 }))).toEqual({ type: 'timeout', tail: 'last words' });
+    expect(await clock.runUntil(session.expect(['never'], { timeoutMs: 5_000 }))).toEqual({
+      type: 'timeout',
+      tail: 'last words',
+    });
   });
 
   it('ends when the console does, after looking at its last bytes', async () => {

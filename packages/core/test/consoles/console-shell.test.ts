@@ -26,9 +26,17 @@ async function openReal(kind: 'pipe' | 'terminal', noiseSeed?: number): Promise<
 describe.each(['pipe', 'terminal'] as const)('a real sh on a %s', (kind) => {
   it('runs commands and tells their status and output to the byte', async () => {
     const shell = await openReal(kind);
-    expect(await shell.run(['printf', '%s', 'no line end'])).toEqual({ exitCode: 0, output: 'no line end', truncated: false });
+    expect(await shell.run(['printf', '%s', 'no line end'])).toEqual({
+      exitCode: 0,
+      output: 'no line end',
+      truncated: false,
+    });
     expect(await shell.run(['printf', 'a\\n\\nb\\n'])).toEqual({ exitCode: 0, output: 'a\n\nb\n', truncated: false });
-    expect(await shell.run(['sh', '-c', 'echo oops >&2; exit 127'])).toEqual({ exitCode: 127, output: 'oops\n', truncated: false });
+    expect(await shell.run(['sh', '-c', 'echo oops >&2; exit 127'])).toEqual({
+      exitCode: 127,
+      output: 'oops\n',
+      truncated: false,
+    });
     expect(await shell.run(['true'])).toEqual({ exitCode: 0, output: '', truncated: false });
   });
 
@@ -45,7 +53,9 @@ describe.each(['pipe', 'terminal'] as const)('a real sh on a %s', (kind) => {
 
   it('bounds the output and says so', async () => {
     const shell = await openReal(kind);
-    const result = await shell.run(['sh', '-c', 'i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done'], { maxOutputBytes: 100 });
+    const result = await shell.run(['sh', '-c', 'i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done'], {
+      maxOutputBytes: 100,
+    });
     expect(result).toMatchObject({ exitCode: 0, truncated: true });
     expect(result.output).toHaveLength(100);
     expect(await shell.run(['echo', 'next'])).toMatchObject({ output: 'next\n' });
@@ -55,7 +65,11 @@ describe.each(['pipe', 'terminal'] as const)('a real sh on a %s', (kind) => {
     const shell = await openReal(kind, 42);
     for (let i = 0; i < 25; i += 1) {
       const text = `line ${i} of some text\nand ${i * i} more`;
-      expect(await shell.run(['sh', '-c', 'printf %s "$1"; exit "$2"', 'sh', text, String(i)])).toEqual({ exitCode: i, output: text, truncated: false });
+      expect(await shell.run(['sh', '-c', 'printf %s "$1"; exit "$2"', 'sh', text, String(i)])).toEqual({
+        exitCode: i,
+        output: text,
+        truncated: false,
+      });
     }
   });
 });
@@ -157,7 +171,9 @@ describe('logging in on a console', () => {
     const line = new MemoryLine('dead');
     const clock = fakeClock();
     const session = new ConsoleSession({ console: line.open(), clock });
-    await expect(clock.runUntil(ConsoleShell.open({ session, clock, timeoutMs: 10_000 }))).rejects.toMatchObject({ code: 'deadline-exceeded' });
+    await expect(clock.runUntil(ConsoleShell.open({ session, clock, timeoutMs: 10_000 }))).rejects.toMatchObject({
+      code: 'deadline-exceeded',
+    });
   });
 
   it('says when the console ends meanwhile', async () => {

@@ -38,7 +38,9 @@ describe('a console split into lines', () => {
   });
 
   it('gives the same lines however the bytes are cut into pieces', () => {
-    const bytes = fc.array(fc.constantFrom(...'ab\r\n\x1b[ é'), { maxLength: 60 }).map((parts) => Buffer.from(parts.join('')));
+    const bytes = fc
+      .array(fc.constantFrom(...'ab\r\n\x1b[ é'), { maxLength: 60 })
+      .map((parts) => Buffer.from(parts.join('')));
     fc.assert(
       fc.property(bytes, fc.array(fc.nat(60), { maxLength: 6 }), (data, cuts) => {
         const ends = [...cuts.map((cut) => Math.min(cut, data.length)).toSorted((a, b) => a - b), data.length];
@@ -56,7 +58,11 @@ describe('console text', () => {
   });
 
   it('tells a kernel message from its time, level and caller', () => {
-    expect(parsePrintk('<6>[   12.345678][    T1] hello')).toEqual({ message: 'hello', seconds: 12.345678, priority: 6 });
+    expect(parsePrintk('<6>[   12.345678][    T1] hello')).toEqual({
+      message: 'hello',
+      seconds: 12.345678,
+      priority: 6,
+    });
     expect(parsePrintk('[x] hello')).toBeUndefined();
   });
 });
@@ -64,7 +70,9 @@ describe('console text', () => {
 describe('kernel messages on a console', () => {
   const demux = (lines: readonly string[]): string[] => {
     const filter = new KernelMessageFilter();
-    return [...lines.flatMap((line) => filter.push(line)), ...filter.end()].map((line) => `${line.source}: ${line.text}`);
+    return [...lines.flatMap((line) => filter.push(line)), ...filter.end()].map(
+      (line) => `${line.source}: ${line.text}`,
+    );
   };
 
   it('are taken out of a line they cut into, which is put together again', () => {

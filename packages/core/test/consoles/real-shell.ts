@@ -4,8 +4,12 @@ import type { Random } from '../../src/contracts/runtime.ts';
 
 /** A console with a real `sh` behind it: on plain pipes, or on a terminal that echoes and says CRLF. */
 export function shellConsole(kind: 'pipe' | 'terminal', options: { readonly noise?: Random } = {}): Console {
-  const argv = kind === 'pipe' ? ['sh', '-c', 'exec sh -i 2>&1'] : ['python3', '-c', 'import pty; pty.spawn(["sh", "-i"])'];
-  const child = spawn(argv[0] ?? '', argv.slice(1), { env: { ...process.env, PS1: '# ', TERM: 'dumb' }, stdio: ['pipe', 'pipe', 'pipe'] });
+  const argv =
+    kind === 'pipe' ? ['sh', '-c', 'exec sh -i 2>&1'] : ['python3', '-c', 'import pty; pty.spawn(["sh", "-i"])'];
+  const child = spawn(argv[0] ?? '', argv.slice(1), {
+    env: { ...process.env, PS1: '# ', TERM: 'dumb' },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
   const waiting: Uint8Array[] = [];
   let wake = (): void => {};
   let open = true;
@@ -46,7 +50,10 @@ function withNoise(data: Buffer, random: Random): Buffer {
   let from = 0;
   for (let at = 0; at < data.length; at += 1) {
     if (random.next() > 0.03 || data[at] === 0x0a) continue;
-    parts.push(data.subarray(from, at), Buffer.from(`[${(at / 7).toFixed(6).padStart(12)}] random: crng init done\r\n`));
+    parts.push(
+      data.subarray(from, at),
+      Buffer.from(`[${(at / 7).toFixed(6).padStart(12)}] random: crng init done\r\n`),
+    );
     from = at;
   }
   return Buffer.concat([...parts, data.subarray(from)]);

@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { architectures, BringupError, limits, type Deployment } from '@bringup/core';
-import { memoryGuests, memoryLab, type MemoryBoot, type MemoryGuest, type MemoryLab, type MemoryLabOptions } from '@bringup/core/testing';
+import {
+  memoryGuests,
+  memoryLab,
+  type MemoryBoot,
+  type MemoryGuest,
+  type MemoryLab,
+  type MemoryLabOptions,
+} from '@bringup/core/testing';
 import { pickBootFiles } from '../../src/deployments/vm.ts';
 import { expectNothingHeld } from '../support/leftovers.ts';
 import { kernelBuild, repositories, textOf } from '../support/requests.ts';
@@ -12,7 +19,10 @@ const runs = async (guest: MemoryGuest): Promise<void> => {
 };
 
 /** A lab with a host and a finished build. */
-async function labWith(guest: MemoryBoot, options: MemoryLabOptions = {}): Promise<{ lab: MemoryLab; buildId: string }> {
+async function labWith(
+  guest: MemoryBoot,
+  options: MemoryLabOptions = {},
+): Promise<{ lab: MemoryLab; buildId: string }> {
   const lab = await memoryLab({ repositories, guest, ...options });
   await lab.addServer();
   await lab.addHost();
@@ -33,7 +43,12 @@ describe('a deployment', () => {
     const { lab, buildId } = await labWith(runs);
     await using _lab = lab;
     const done = await deploy(lab, buildId);
-    expect(done).toMatchObject({ status: 'completed', bootVerified: true, buildId, boot: { outcome: 'booted', excerpt: ['lab login: '] } });
+    expect(done).toMatchObject({
+      status: 'completed',
+      bootVerified: true,
+      buildId,
+      boot: { outcome: 'booted', excerpt: ['lab login: '] },
+    });
     expect(vms(lab)).toMatchObject([{ name: done.vmName, state: 'running', tags: { deployment: done.id } }]);
     expect((await lab.hosts.findHost('host1'))?.runningVmCount).toBe(1);
     await lab.clock.runUntil(lab.deployments.releaseDeployment(done.id));
@@ -64,21 +79,31 @@ describe('a deployment', () => {
 
   it.each([
     ['never speaks', 'boot-timeout', memoryGuests.silent, limits.bootSilenceMs],
-    ['hangs half-way', 'boot-timeout', async (guest) => (guest.say('Linux version 6.1.0\r\n'), guest.idle()), limits.bootTimeoutMs],
+    [
+      'hangs half-way',
+      'boot-timeout',
+      async (guest) => (guest.say('Linux version 6.1.0\r\n'), guest.idle()),
+      limits.bootTimeoutMs,
+    ],
     ['panics', 'boot-failed', memoryGuests.panics, 15_000],
     ['stops before it is up', 'boot-failed', async (guest) => guest.say('oops\r\n'), 5_000],
-  ] satisfies [string, string, MemoryBoot, number][])('whose VM %s fails with %s, its log is kept, and nothing stays', async (_what, code, guest, withinMs) => {
-    const { lab, buildId } = await labWith(guest);
-    await using _lab = lab;
-    const begun = lab.clock.now();
-    const failed = await deploy(lab, buildId);
-    expect(failed).toMatchObject({ status: 'failed', bootVerified: false, error: { code } });
-    expect(lab.clock.now() - begun).toBeLessThan(withinMs + 15_000);
-    const [log] = await lab.artifacts.getArtifactsByProducer(failed.bootId ?? '');
-    expect(log).toMatchObject({ artifactType: 'boot_log', filename: 'boot.log' });
-    expect((await lab.artifacts.readAll(log ?? expect.fail())).toString()).toBe(await textOf(lab.deployments.getBootLog(failed.id)));
-    await expectNothingHeld(lab);
-  });
+  ] satisfies [string, string, MemoryBoot, number][])(
+    'whose VM %s fails with %s, its log is kept, and nothing stays',
+    async (_what, code, guest, withinMs) => {
+      const { lab, buildId } = await labWith(guest);
+      await using _lab = lab;
+      const begun = lab.clock.now();
+      const failed = await deploy(lab, buildId);
+      expect(failed).toMatchObject({ status: 'failed', bootVerified: false, error: { code } });
+      expect(lab.clock.now() - begun).toBeLessThan(withinMs + 15_000);
+      const [log] = await lab.artifacts.getArtifactsByProducer(failed.bootId ?? '');
+      expect(log).toMatchObject({ artifactType: 'boot_log', filename: 'boot.log' });
+      expect((await lab.artifacts.readAll(log ?? expect.fail())).toString()).toBe(
+        await textOf(lab.deployments.getBootLog(failed.id)),
+      );
+      await expectNothingHeld(lab);
+    },
+  );
 
   it('tells which signature a panic has', async () => {
     const { lab, buildId } = await labWith(memoryGuests.panics);
@@ -104,7 +129,9 @@ describe('a deployment', () => {
       await lab.hypervisor.disconnect();
     }
     expect(await lab.clock.runUntil(lab.deployments.waitForDeployment(id))).toMatchObject({ status: 'completed' });
-    expect((await textOf(lab.deployments.getBootLog(id))).match(/line \d+/g)).toEqual(Array.from({ length: 20 }, (_, line) => `line ${line}`));
+    expect((await textOf(lab.deployments.getBootLog(id))).match(/line \d+/g)).toEqual(
+      Array.from({ length: 20 }, (_, line) => `line ${line}`),
+    );
   });
 
   it('sends a file again that arrived damaged, and one the host has already not at all', async () => {
@@ -171,7 +198,8 @@ describe('a deployment', () => {
         async (call, code, times) => {
           const { lab, buildId } = await labWith(memoryGuests.passes);
           await using _lab = lab;
-          for (let time = 0; time < times; time += 1) lab.hypervisor.failNext(call as 'createVm', new BringupError(code as 'console-busy', 'injected'));
+          for (let time = 0; time < times; time += 1)
+            lab.hypervisor.failNext(call as 'createVm', new BringupError(code as 'console-busy', 'injected'));
           const done = await deploy(lab, buildId);
           if (done.status === 'completed') await lab.clock.runUntil(lab.deployments.releaseDeployment(done.id));
           await expectNothingHeld(lab);
@@ -196,16 +224,36 @@ describe('a deployment', () => {
 
 it('P6: files of another architecture than the VM’s are refused', () => {
   const file = (architecture: (typeof architectures)[number], artifactType: 'kernel_image' | 'initrd' | 'rootfs') =>
-    ({ id: artifactType, producerId: 'b', artifactType, filename: artifactType, sizeBytes: 1, checksumSha256: '', architecture, metadata: {}, createdAt: 0 }) as const;
+    ({
+      id: artifactType,
+      producerId: 'b',
+      artifactType,
+      filename: artifactType,
+      sizeBytes: 1,
+      checksumSha256: '',
+      architecture,
+      metadata: {},
+      createdAt: 0,
+    }) as const;
   const architecture = fc.constantFrom(...architectures);
   fc.assert(
-    fc.property(architecture, architecture, fc.option(architecture, { nil: undefined }), fc.option(architecture, { nil: undefined }), (kernel, initrd, rootfs, wanted) => {
-      const built = [file(kernel, 'kernel_image'), file(initrd, 'initrd'), ...(rootfs === undefined ? [] : [file(rootfs, 'rootfs')])];
-      const target = wanted ?? kernel;
-      const pick = (): unknown => pickBootFiles(built, [], {}, wanted);
-      if (built.every((one) => one.architecture === target)) expect(pick()).toMatchObject({ architecture: target });
-      else expect(pick).toThrow(expect.objectContaining({ code: 'architecture-mismatch' }));
-    }),
+    fc.property(
+      architecture,
+      architecture,
+      fc.option(architecture, { nil: undefined }),
+      fc.option(architecture, { nil: undefined }),
+      (kernel, initrd, rootfs, wanted) => {
+        const built = [
+          file(kernel, 'kernel_image'),
+          file(initrd, 'initrd'),
+          ...(rootfs === undefined ? [] : [file(rootfs, 'rootfs')]),
+        ];
+        const target = wanted ?? kernel;
+        const pick = (): unknown => pickBootFiles(built, [], {}, wanted);
+        if (built.every((one) => one.architecture === target)) expect(pick()).toMatchObject({ architecture: target });
+        else expect(pick).toThrow(expect.objectContaining({ code: 'architecture-mismatch' }));
+      },
+    ),
     { numRuns: 200 },
   );
 });

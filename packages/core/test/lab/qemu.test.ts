@@ -30,7 +30,16 @@ beforeEach(async () => {
   const kernel = join(scratch, 'kernel');
   await writeFile(kernel, tinyGuestImage());
   hypervisor = await connect();
-  spec = { name: 'vm', architecture: 'x86_64', cpus: 1, memoryMb: 16, kernel, commandLine: 'x', tags: { id: 'r-1' }, accelerator: 'tcg' };
+  spec = {
+    name: 'vm',
+    architecture: 'x86_64',
+    cpus: 1,
+    memoryMb: 16,
+    kernel,
+    commandLine: 'x',
+    tags: { id: 'r-1' },
+    accelerator: 'tcg',
+  };
 });
 
 afterEach(async () => {
@@ -63,8 +72,13 @@ async function inAnotherProcess(body: string): Promise<void> {
     const spec = ${JSON.stringify(spec)};
     ${body}
     console.log('ready'); setInterval(() => {}, 1000);`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-  await Promise.race([once(child.stdout, 'data'), once(child, 'exit').then(() => Promise.reject(new Error('the other process failed')))]);
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await Promise.race([
+    once(child.stdout, 'data'),
+    once(child, 'exit').then(() => Promise.reject(new Error('the other process failed'))),
+  ]);
   child.kill('SIGKILL');
   await once(child, 'exit');
 }
@@ -155,7 +169,10 @@ describe('a VM', () => {
 
   test('with a device that QEMU refuses fails with QEMU’s own words and leaves nothing', async () => {
     const error = await hypervisor.createVm({ ...spec, machine: 'no-such-machine' }).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: 'hypervisor-failed', message: expect.stringContaining('unsupported machine type') });
+    expect(error).toMatchObject({
+      code: 'hypervisor-failed',
+      message: expect.stringContaining('unsupported machine type'),
+    });
     expect(await readdir(workspace)).toEqual([]);
   });
 
@@ -210,7 +227,10 @@ describe('KVM', () => {
     expect(commandLine[commandLine.indexOf('-accel') + 1]).toBe(kvm ? 'kvm' : 'tcg');
     if (!existsSync('/dev/kvm')) return;
     const verdict = JSON.parse(await readFile(join(workspace, '.kvm-proof.json'), 'utf8')) as object;
-    expect(verdict).toMatchObject({ proven: kvm, bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim() });
+    expect(verdict).toMatchObject({
+      proven: kvm,
+      bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
+    });
   });
 
   test('a verdict of this boot is believed without another trial, one of another boot is not', async () => {

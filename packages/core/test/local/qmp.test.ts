@@ -35,7 +35,10 @@ describe('a QMP session', () => {
   test('understands answers however the stream cuts them, between events', async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'grapheme' }), fc.integer({ min: 1, max: 40 }), async (text, pieceBytes) => {
-        using qmp = await Qmp.open(fakeQemu(() => ({ return: { text } }), pieceBytes), new AbortController().signal);
+        using qmp = await Qmp.open(
+          fakeQemu(() => ({ return: { text } }), pieceBytes),
+          new AbortController().signal,
+        );
         expect(await qmp.execute('query-name')).toEqual({ text });
       }),
       { numRuns: 200 },
@@ -43,12 +46,21 @@ describe('a QMP session', () => {
   });
 
   test('gives each of several commands under way its own answer', async () => {
-    using qmp = await Qmp.open(fakeQemu(({ execute }) => ({ return: execute })), new AbortController().signal);
-    expect(await Promise.all(['one', 'two', 'three'].map((command) => qmp.execute(command)))).toEqual(['one', 'two', 'three']);
+    using qmp = await Qmp.open(
+      fakeQemu(({ execute }) => ({ return: execute })),
+      new AbortController().signal,
+    );
+    expect(await Promise.all(['one', 'two', 'three'].map((command) => qmp.execute(command)))).toEqual([
+      'one',
+      'two',
+      'three',
+    ]);
   });
 
   test('says in QEMU’s words why a command was refused', async () => {
-    const refusing = fakeQemu(() => ({ error: { class: 'GenericError', desc: 'Resetting the Virtual Machine is required' } }));
+    const refusing = fakeQemu(() => ({
+      error: { class: 'GenericError', desc: 'Resetting the Virtual Machine is required' },
+    }));
     using qmp = await Qmp.open(refusing, new AbortController().signal);
     await expect(qmp.execute('cont')).rejects.toMatchObject({
       code: 'hypervisor-failed',
@@ -57,7 +69,10 @@ describe('a QMP session', () => {
   });
 
   test('fails what is under way, and all that comes, when QEMU goes away', async () => {
-    using qmp = await Qmp.open(fakeQemu(() => undefined), new AbortController().signal);
+    using qmp = await Qmp.open(
+      fakeQemu(() => undefined),
+      new AbortController().signal,
+    );
     await expect(qmp.execute('quit')).rejects.toHaveProperty('code', 'connection-lost');
     await expect(qmp.execute('query-status')).rejects.toHaveProperty('code', 'connection-lost');
   });

@@ -85,7 +85,11 @@ describe('the local shell', () => {
   it('kills a process that ignores TERM after the grace, and not before', async () => {
     const clock = fakeClock();
     await using session = await localShell({ clock }).connect(target);
-    const stubborn = await session.spawn(['sh', '-c', 'trap "echo ignored >&2" TERM; echo ready; while :; do sleep 0.01; done']);
+    const stubborn = await session.spawn([
+      'sh',
+      '-c',
+      'trap "echo ignored >&2" TERM; echo ready; while :; do sleep 0.01; done',
+    ]);
     await waitForOutput(stubborn, 'ready');
     const errors = stubborn.stderr[Symbol.asyncIterator]();
     const disposed = stubborn[Symbol.asyncDispose]();
@@ -122,7 +126,15 @@ describe('the local shell', () => {
     const [go, done] = [join(folder, 'go'), join(folder, 'done')];
     const detached = 'until test -e "$1"; do sleep 0.01; done; touch "$2"';
     const session = await shell.connect(target);
-    await session.exec(['sh', '-c', 'setsid sh -c "$1" x "$2" "$3" >/dev/null 2>&1 </dev/null &', 'x', detached, go, done]);
+    await session.exec([
+      'sh',
+      '-c',
+      'setsid sh -c "$1" x "$2" "$3" >/dev/null 2>&1 </dev/null &',
+      'x',
+      detached,
+      go,
+      done,
+    ]);
     await session[Symbol.asyncDispose]();
     await writeFile(go, '');
     await using other = await shell.connect(target);
@@ -166,7 +178,11 @@ describe('the local shell', () => {
 
   it('gives the rest of a file from an offset, more than once', async () => {
     const source = await fileSource(join(await filled('from', 'abcdef'), 'from'));
-    for (const [offset, rest] of [[2, 'cdef'], [0, 'abcdef'], [6, '']] as const) {
+    for (const [offset, rest] of [
+      [2, 'cdef'],
+      [0, 'abcdef'],
+      [6, ''],
+    ] as const) {
       const chunks: Uint8Array[] = [];
       for await (const chunk of source.read(offset)) chunks.push(chunk);
       expect(Buffer.concat(chunks).toString()).toBe(rest);

@@ -49,40 +49,58 @@ describe('a pipeline', () => {
       if (stage !== undefined && /:(queued|succeeded)$/.test(name)) order.push(`${stage.name} ${name.split(':')[1]}`);
     }
     expect(order).toEqual([
-      'build queued', 'build succeeded', 'deploy queued', 'deploy succeeded',
-      'boot queued', 'boot succeeded', 'test queued', 'test succeeded',
+      'build queued',
+      'build succeeded',
+      'deploy queued',
+      'deploy succeeded',
+      'boot queued',
+      'boot succeeded',
+      'test queued',
+      'test succeeded',
     ]);
   });
 
   it('P7: holds nothing after any end, and has begun no stage after the one that failed', () =>
     fc.assert(
-      fc.asyncProperty(fc.constantFrom('build', 'deploy', 'boot', 'test', undefined), fc.nat(4), fc.nat(3), async (broken, drops, lostCalls) => {
-        await using lab = await labWith({
-          ...(broken === 'build' && { build: () => 2 }),
-          guest: async (guest) => {
-            if (broken === 'boot') return memoryGuests.panics(guest);
-            guest.say(broken === 'test' ? 'KTAP version 1\n1..1\nnot ok 1 a\n' : 'KTAP version 1\n1..1\nok 1 a\n');
-          },
-        });
-        if (broken === 'deploy') lab.shell.host('host1').fs.capacityBytes = 1;
-        for (let n = 0; n < lostCalls; n += 1) lab.hypervisor.failNext('getVm', new BringupError('connection-lost', 'injected', { retryable: true }));
-        const { id } = await lab.pipelines.createPipeline(kernelPipeline);
-        for (let n = 0; n < drops; n += 1) {
-          await lab.clock.advance(300);
-          for (const name of ['build1', 'host1']) lab.shell.host(name).dropConnections();
-        }
-        const done = await lab.clock.runUntil(lab.pipelines.waitForPipeline(id));
-        const failedAt = broken === undefined ? 4 : ['build', 'deploy', 'boot', 'test'].indexOf(broken);
-        expect(statuses(done)).toEqual(['build', 'deploy', 'boot', 'test'].map((_name, at) => (at < failedAt ? 'completed' : at === failedAt ? 'failed' : 'skipped')));
-        await expectNothingHeld(lab);
-      }),
+      fc.asyncProperty(
+        fc.constantFrom('build', 'deploy', 'boot', 'test', undefined),
+        fc.nat(4),
+        fc.nat(3),
+        async (broken, drops, lostCalls) => {
+          await using lab = await labWith({
+            ...(broken === 'build' && { build: () => 2 }),
+            guest: async (guest) => {
+              if (broken === 'boot') return memoryGuests.panics(guest);
+              guest.say(broken === 'test' ? 'KTAP version 1\n1..1\nnot ok 1 a\n' : 'KTAP version 1\n1..1\nok 1 a\n');
+            },
+          });
+          if (broken === 'deploy') lab.shell.host('host1').fs.capacityBytes = 1;
+          for (let n = 0; n < lostCalls; n += 1)
+            lab.hypervisor.failNext('getVm', new BringupError('connection-lost', 'injected', { retryable: true }));
+          const { id } = await lab.pipelines.createPipeline(kernelPipeline);
+          for (let n = 0; n < drops; n += 1) {
+            await lab.clock.advance(300);
+            for (const name of ['build1', 'host1']) lab.shell.host(name).dropConnections();
+          }
+          const done = await lab.clock.runUntil(lab.pipelines.waitForPipeline(id));
+          const failedAt = broken === undefined ? 4 : ['build', 'deploy', 'boot', 'test'].indexOf(broken);
+          expect(statuses(done)).toEqual(
+            ['build', 'deploy', 'boot', 'test'].map((_name, at) =>
+              at < failedAt ? 'completed' : at === failedAt ? 'failed' : 'skipped',
+            ),
+          );
+          await expectNothingHeld(lab);
+        },
+      ),
       { numRuns: 100 },
     ));
 
   it('gives the logs of its stages byte for byte', async () => {
     await using lab = await labWith();
     const { id } = await lab.pipelines.createPipeline(kernelPipeline);
-    const following = (['build', 'boot'] as const).map((stage) => textOf(lab.pipelines.getStageLogs(id, stage, { follow: true })));
+    const following = (['build', 'boot'] as const).map((stage) =>
+      textOf(lab.pipelines.getStageLogs(id, stage, { follow: true })),
+    );
     await lab.clock.runUntil(lab.pipelines.waitForPipeline(id));
     const [build, boot] = await lab.clock.runUntil(Promise.all(following));
     expect(build).toBe(
@@ -105,24 +123,29 @@ describe('a pipeline', () => {
     await expectNothingHeld(lab);
   });
 
-  it.each(['build', 'deploy', 'boot', 'test'] as const)('leaves nothing reserved when it is cancelled in %s', async (stage) => {
-    const forever: MemoryLabOptions = {
-      ...(stage === 'build' && { build: ({ sleep }) => sleep(10_000_000) }),
-      ...(stage === 'boot' && { guest: async (guest) => (guest.say('booting\n'), guest.idle()) }),
-      ...(stage === 'test' && { guest: async (guest) => (guest.say('KTAP version 1\n1..2\nok 1 a\n'), guest.idle()) }),
-    };
-    await using lab = await labWith(forever);
-    if (stage === 'deploy') await lab.hosts.setMaintenanceMode((await lab.hosts.findHost('host1'))?.id ?? '', true);
-    const { id } = await lab.pipelines.createPipeline(kernelPipeline);
-    await untilStage(lab, id, stage);
-    await lab.pipelines.cancelPipeline(id);
-    const begun = lab.clock.now();
-    const done = await lab.clock.runUntil(lab.pipelines.waitForPipeline(id));
-    expect(done.status).toBe('cancelled');
-    expect(done.stages.find(({ name }) => name === stage)?.status).toBe('cancelled');
-    expect(lab.clock.now() - begun).toBeLessThan(20_000);
-    await expectNothingHeld(lab);
-  });
+  it.each(['build', 'deploy', 'boot', 'test'] as const)(
+    'leaves nothing reserved when it is cancelled in %s',
+    async (stage) => {
+      const forever: MemoryLabOptions = {
+        ...(stage === 'build' && { build: ({ sleep }) => sleep(10_000_000) }),
+        ...(stage === 'boot' && { guest: async (guest) => (guest.say('booting\n'), guest.idle()) }),
+        ...(stage === 'test' && {
+          guest: async (guest) => (guest.say('KTAP version 1\n1..2\nok 1 a\n'), guest.idle()),
+        }),
+      };
+      await using lab = await labWith(forever);
+      if (stage === 'deploy') await lab.hosts.setMaintenanceMode((await lab.hosts.findHost('host1'))?.id ?? '', true);
+      const { id } = await lab.pipelines.createPipeline(kernelPipeline);
+      await untilStage(lab, id, stage);
+      await lab.pipelines.cancelPipeline(id);
+      const begun = lab.clock.now();
+      const done = await lab.clock.runUntil(lab.pipelines.waitForPipeline(id));
+      expect(done.status).toBe('cancelled');
+      expect(done.stages.find(({ name }) => name === stage)?.status).toBe('cancelled');
+      expect(lab.clock.now() - begun).toBeLessThan(20_000);
+      await expectNothingHeld(lab);
+    },
+  );
 
   it('ends at its deadline, and so does the stage it is in', async () => {
     await using lab = await labWith({ build: ({ sleep }) => sleep(10_000_000) });
@@ -169,7 +192,12 @@ describe('a pipeline', () => {
 
   it('tells one issue a field of a request that is not valid', async () => {
     await using lab = await labWith();
-    const wrong = { ...kernelPipeline, sourceRepository: 'ext::sh -c id', branch: '-x', tests: { from: 'console' as const, quietMs: -1 } };
+    const wrong = {
+      ...kernelPipeline,
+      sourceRepository: 'ext::sh -c id',
+      branch: '-x',
+      tests: { from: 'console' as const, quietMs: -1 },
+    };
     await expect(lab.pipelines.createPipeline(wrong)).rejects.toMatchObject({
       code: 'invalid-input',
       details: { issues: [{ path: 'sourceRepository' }, { path: 'branch' }, { path: 'tests.quietMs' }] },
@@ -215,7 +243,9 @@ describe('a pipeline whose controller dies', () => {
     expect(build?.match(/line \d+/g)).toEqual(Array.from({ length: 20 }, (_, line) => `line ${line}`));
     expect(boot?.match(/booting \d+/g)).toEqual(Array.from({ length: 20 }, (_, line) => `booting ${line}`));
     expect(`${boot}${test}`.match(/ok \d/g)).toEqual(['ok 1', 'ok 2']);
-    expect(next.shell.host('build1').history.filter((argv) => argv[3] === 'bringup-start').length).toBeLessThanOrEqual(2);
+    expect(next.shell.host('build1').history.filter((argv) => argv[3] === 'bringup-start').length).toBeLessThanOrEqual(
+      2,
+    );
     await expectNothingHeld(next);
   });
 

@@ -15,13 +15,24 @@ describe('registering a build server', () => {
         }),
         async ({ targets, ...sizes }) => {
           await using lab = await memoryLab();
-          const machine = { ...sizes, toolchains: targets.map((targetArchitecture) => ({ targetArchitecture, version: '13.1.0' })) };
+          const machine = {
+            ...sizes,
+            toolchains: targets.map((targetArchitecture) => ({ targetArchitecture, version: '13.1.0' })),
+          };
           const added = await lab.addServer({ machine, labels: { rack: 'a' } });
           expect(added).toMatchObject({
-            status: 'online', totalCpuCores: sizes.cpuCores, totalMemoryMb: sizes.memoryMb, totalStorageGb: sizes.storageGb,
-            supportedArchitectures: targets, labels: { rack: 'a' }, activeBuildCount: 0, maxConcurrentBuilds: 4,
+            status: 'online',
+            totalCpuCores: sizes.cpuCores,
+            totalMemoryMb: sizes.memoryMb,
+            totalStorageGb: sizes.storageGb,
+            supportedArchitectures: targets,
+            labels: { rack: 'a' },
+            activeBuildCount: 0,
+            maxConcurrentBuilds: 4,
           });
-          expect(added.toolchains.map(({ name, version, targetArchitecture }) => [name, version, targetArchitecture])).toEqual(targets.map((target) => ['gcc', '13.1.0', target]));
+          expect(
+            added.toolchains.map(({ name, version, targetArchitecture }) => [name, version, targetArchitecture]),
+          ).toEqual(targets.map((target) => ['gcc', '13.1.0', target]));
           expect(await lab.buildServers.getServerStatus(added.id)).toEqual(added);
         },
       ),
@@ -30,10 +41,18 @@ describe('registering a build server', () => {
 
   it('names one issue for each field that is wrong', async () => {
     await using lab = await memoryLab();
-    const wrong = lab.buildServers.registerServer({ hostname: '-bad-', sshPort: 0, ipAddress: 'nowhere', maxConcurrentBuilds: 1.5, workspace: 'relative' });
+    const wrong = lab.buildServers.registerServer({
+      hostname: '-bad-',
+      sshPort: 0,
+      ipAddress: 'nowhere',
+      maxConcurrentBuilds: 1.5,
+      workspace: 'relative',
+    });
     await expect(wrong).rejects.toMatchObject({
       code: 'invalid-input',
-      details: { issues: ['hostname', 'ipAddress', 'sshPort', 'maxConcurrentBuilds', 'workspace'].map((path) => ({ path })) },
+      details: {
+        issues: ['hostname', 'ipAddress', 'sshPort', 'maxConcurrentBuilds', 'workspace'].map((path) => ({ path })),
+      },
     });
   });
 
@@ -41,15 +60,19 @@ describe('registering a build server', () => {
     ['connection-failed', (f) => void (f.refuseConnection = true)],
     ['authentication-failed', (f) => void (f.rejectAuthentication = true)],
     ['host-key-changed', (f) => void (f.failConnection = new BringupError('host-key-changed', 'not the key we know'))],
-  ] satisfies [string, (faults: { refuseConnection: boolean; rejectAuthentication: boolean; failConnection: BringupError | undefined }) => void][])(
-    'fails with %s, and leaves nothing in the pool',
-    async (code, breakIt) => {
-      await using lab = await memoryLab();
-      breakIt(lab.shell.host('build1').faults);
-      await expect(lab.addServer({ hostname: 'build1' })).rejects.toMatchObject({ code });
-      expect(await lab.buildServers.getAllServers()).toEqual([]);
-    },
-  );
+  ] satisfies [
+    string,
+    (faults: {
+      refuseConnection: boolean;
+      rejectAuthentication: boolean;
+      failConnection: BringupError | undefined;
+    }) => void,
+  ][])('fails with %s, and leaves nothing in the pool', async (code, breakIt) => {
+    await using lab = await memoryLab();
+    breakIt(lab.shell.host('build1').faults);
+    await expect(lab.addServer({ hostname: 'build1' })).rejects.toMatchObject({ code });
+    expect(await lab.buildServers.getAllServers()).toEqual([]);
+  });
 
   it('fails when a compiler that was promised is missing, naming it and those that are there', async () => {
     await using lab = await memoryLab();
@@ -78,8 +101,18 @@ describe('registering a build server', () => {
 describe('registering a host', () => {
   it('P8: puts it into the pool with what its hypervisor can do', async () => {
     await using lab = await memoryLab();
-    const host = await lab.addHost({ machine: { cpuCores: 32, memoryMb: 65_536 }, capabilities: { kvm: true, architectures: ['x86_64', 'riscv64'] } });
-    expect(host).toMatchObject({ architecture: 'x86_64', vmArchitectures: ['x86_64', 'riscv64'], kvmEnabled: true, nestedVirtEnabled: false, totalCpuCores: 32, totalMemoryMb: 65_536 });
+    const host = await lab.addHost({
+      machine: { cpuCores: 32, memoryMb: 65_536 },
+      capabilities: { kvm: true, architectures: ['x86_64', 'riscv64'] },
+    });
+    expect(host).toMatchObject({
+      architecture: 'x86_64',
+      vmArchitectures: ['x86_64', 'riscv64'],
+      kvmEnabled: true,
+      nestedVirtEnabled: false,
+      totalCpuCores: 32,
+      totalMemoryMb: 65_536,
+    });
   });
 
   it('fails when the hypervisor does, and leaves nothing in the pool', async () => {

@@ -76,7 +76,10 @@ class Pass implements Command {
     const now = real.clock.now();
     const expired = await renewHeld(real.store, now);
     const due = [...model.held].filter(([, { expiresAt }]) => expiresAt <= now).map(([id]) => id);
-    assert.sameMembers(expired.map(({ id }) => id), due);
+    assert.sameMembers(
+      expired.map(({ id }) => id),
+      due,
+    );
     for (const id of due) {
       await real.store.transaction((tx) => release(tx, id, now, 'expired'));
       model.held.delete(id);
@@ -116,7 +119,10 @@ it('reservations never exceed the capacity, fences only grow, and what ended is 
       async (commands) => {
         await using pool = await testPool();
         const id = await pool.add({ kind: 'host', name: 'h', architectures: ['arm64'], cpuCores: cores, slots });
-        await fc.asyncModelRun(() => ({ model: { held: new Map(), ended: [], maintenance: false, fence: 0 }, real: { ...pool, id } }), commands);
+        await fc.asyncModelRun(
+          () => ({ model: { held: new Map(), ended: [], maintenance: false, fence: 0 }, real: { ...pool, id } }),
+          commands,
+        );
       },
     ),
     { numRuns: 100 },

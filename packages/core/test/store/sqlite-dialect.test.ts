@@ -46,7 +46,9 @@ async function connect(options: { clock?: Clock; lockTimeoutMs?: number } = {}):
   const { dialect } = await openSqlite({ path: file, ...options });
   const db = new Kysely<Tables>({ dialect });
   open.push(db);
-  await sql`create table if not exists notes (id integer primary key, text text not null unique, done integer not null default 0, bytes blob)`.execute(db);
+  await sql`create table if not exists notes (id integer primary key, text text not null unique, done integer not null default 0, bytes blob)`.execute(
+    db,
+  );
   return db;
 }
 
@@ -67,22 +69,36 @@ afterEach(async () => {
 describe('queries', () => {
   test('writes say how many rows they changed and which id they gave', async () => {
     const db = await connect();
-    const inserted = await db.insertInto('notes').values([{ text: 'a' }, { text: 'b' }] as never).executeTakeFirstOrThrow();
+    const inserted = await db
+      .insertInto('notes')
+      .values([{ text: 'a' }, { text: 'b' }] as never)
+      .executeTakeFirstOrThrow();
     expect(inserted).toMatchObject({ insertId: 2n, numInsertedOrUpdatedRows: 2n });
-    const updated = await db.updateTable('notes').set({ done: 1 }).where('text', 'in', ['a', 'b', 'c']).executeTakeFirstOrThrow();
+    const updated = await db
+      .updateTable('notes')
+      .set({ done: 1 })
+      .where('text', 'in', ['a', 'b', 'c'])
+      .executeTakeFirstOrThrow();
     expect(updated.numUpdatedRows).toBe(2n);
     expect((await db.deleteFrom('notes').where('text', '=', 'a').executeTakeFirstOrThrow()).numDeletedRows).toBe(1n);
   });
 
   test('a write with RETURNING gives its rows', async () => {
     const db = await connect();
-    const row = await db.insertInto('notes').values({ text: 'a', bytes: null }).returning(['id', 'text']).executeTakeFirstOrThrow();
+    const row = await db
+      .insertInto('notes')
+      .values({ text: 'a', bytes: null })
+      .returning(['id', 'text'])
+      .executeTakeFirstOrThrow();
     expect({ ...row }).toEqual({ id: 1, text: 'a' });
   });
 
   test('a truth value is stored as 0 or 1', async () => {
     const db = await connect();
-    await db.insertInto('notes').values({ text: 'a', bytes: null, done: true as never }).execute();
+    await db
+      .insertInto('notes')
+      .values({ text: 'a', bytes: null, done: true as never })
+      .execute();
     expect((await db.selectFrom('notes').select('done').executeTakeFirstOrThrow()).done).toBe(1);
   });
 
@@ -90,7 +106,11 @@ describe('queries', () => {
     const db = await connect();
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 5_000 }), async (bytes) => {
-        const { id } = await db.insertInto('notes').values({ text: crypto.randomUUID(), bytes }).returning('id').executeTakeFirstOrThrow();
+        const { id } = await db
+          .insertInto('notes')
+          .values({ text: crypto.randomUUID(), bytes })
+          .returning('id')
+          .executeTakeFirstOrThrow();
         const row = await db.selectFrom('notes').select('bytes').where('id', '=', id).executeTakeFirstOrThrow();
         expect(Buffer.from(row.bytes ?? []).equals(bytes)).toBe(true);
       }),
@@ -101,17 +121,27 @@ describe('queries', () => {
   test('all rows stream in order, whatever the chunk size, and once more', async () => {
     const db = await connect();
     const expected = Array.from({ length: 10 }, (_, i) => `n${i}`);
-    await db.insertInto('notes').values(expected.map((text) => ({ text, bytes: null }))).execute();
+    await db
+      .insertInto('notes')
+      .values(expected.map((text) => ({ text, bytes: null })))
+      .execute();
     for (const chunkSize of [1, 3, 10, 100]) {
       const seen: string[] = [];
-      for await (const row of db.selectFrom('notes').select('text').orderBy('id').stream(chunkSize)) seen.push(row.text);
+      for await (const row of db.selectFrom('notes').select('text').orderBy('id').stream(chunkSize))
+        seen.push(row.text);
       expect(seen).toEqual(expected);
     }
   });
 
   test('leaving a stream early gives the connection back', async () => {
     const db = await connect();
-    await db.insertInto('notes').values([{ text: 'a', bytes: null }, { text: 'b', bytes: null }]).execute();
+    await db
+      .insertInto('notes')
+      .values([
+        { text: 'a', bytes: null },
+        { text: 'b', bytes: null },
+      ])
+      .execute();
     for await (const row of db.selectFrom('notes').selectAll().stream(1)) {
       expect(row.text).toBe('a');
       break;
@@ -124,14 +154,19 @@ describe('queries', () => {
     const db = await connect();
     await db.insertInto('notes').values({ text: 'a', bytes: null }).execute();
     await db.selectFrom('notes').selectAll().execute();
-    await db.schema.alterTable('notes').addColumn('extra', 'integer', (column) => column.defaultTo(7)).execute();
+    await db.schema
+      .alterTable('notes')
+      .addColumn('extra', 'integer', (column) => column.defaultTo(7))
+      .execute();
     expect(await db.selectFrom('notes').selectAll().executeTakeFirstOrThrow()).toMatchObject({ extra: 7 });
   });
 
   test('a broken constraint is SQLite’s own error', async () => {
     const db = await connect();
     await db.insertInto('notes').values({ text: 'a', bytes: null }).execute();
-    await expect(db.insertInto('notes').values({ text: 'a', bytes: null }).execute()).rejects.toThrow(/UNIQUE constraint failed/);
+    await expect(db.insertInto('notes').values({ text: 'a', bytes: null }).execute()).rejects.toThrow(
+      /UNIQUE constraint failed/,
+    );
   });
 });
 
@@ -154,7 +189,10 @@ describe('transactions', () => {
       Array.from({ length: 20 }, (_, i) =>
         db.transaction().execute(async (tx) => {
           order.push(`begin ${i}`);
-          await tx.insertInto('notes').values({ text: `n${i}`, bytes: null }).execute();
+          await tx
+            .insertInto('notes')
+            .values({ text: `n${i}`, bytes: null })
+            .execute();
           await new Promise(setImmediate);
           order.push(`end ${i}`);
         }),
@@ -203,7 +241,9 @@ describe('transactions', () => {
 describe('several connections to one file', () => {
   test('a transaction waits for the one of another process, then sees what it wrote', async () => {
     await connect();
-    const child = spawn(process.execPath, [...fixture('hold-write-lock.ts'), file], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [...fixture('hold-write-lock.ts'), file], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
     await once(child.stdout, 'data');
     let waits = 0;
     const clock: Clock = {
@@ -226,7 +266,10 @@ describe('several connections to one file', () => {
     const first = await connect();
     const holder = await first.startTransaction().execute();
     const { promise: waiting, resolve } = Promise.withResolvers<void>();
-    const { dialect } = await openWithoutLock({ now: () => systemClock.now(), timer: (delayMs, fire) => (resolve(), systemClock.timer(delayMs, fire)) });
+    const { dialect } = await openWithoutLock({
+      now: () => systemClock.now(),
+      timer: (delayMs, fire) => (resolve(), systemClock.timer(delayMs, fire)),
+    });
     const second = new Kysely<Tables>({ dialect });
     open.push(second);
     const write = second.insertInto('notes').values({ text: 'second', bytes: null }).execute();
@@ -259,7 +302,12 @@ describe('several connections to one file', () => {
     const second = new Kysely<Tables>({ dialect });
     open.push(second);
     expect(await texts(second)).toEqual([]);
-    expect(await second.transaction().setAccessMode('read only').execute((tx) => texts(tx))).toEqual([]);
+    expect(
+      await second
+        .transaction()
+        .setAccessMode('read only')
+        .execute((tx) => texts(tx)),
+    ).toEqual([]);
     await holder.rollback().execute();
   });
 
@@ -305,10 +353,7 @@ describe('prepared statements', () => {
     const handle = new DatabaseSync(':memory:');
     const prepared: string[] = [];
     const connection = new SqliteConnection({
-      handle: {
-        prepare: (text) => (prepared.push(text), handle.prepare(text)),
-        close: () => handle.close(),
-      },
+      handle: { prepare: (text) => (prepared.push(text), handle.prepare(text)), close: () => handle.close() },
       path: ':memory:',
       lockTimeoutMs: 0,
       clock: systemClock,

@@ -46,7 +46,10 @@ test('a file that is no database is left alone and named', async () => {
 test('a path that can not be written says so', async () => {
   const file = path.join(folder, 'folder');
   await mkdir(file);
-  await expect(openSqlite({ path: file })).rejects.toMatchObject({ code: 'store-failed', details: { reason: 'unwritable' } });
+  await expect(openSqlite({ path: file })).rejects.toMatchObject({
+    code: 'store-failed',
+    details: { reason: 'unwritable' },
+  });
   await writeFile(path.join(folder, 'file'), '');
   await expect(openSqlite({ path: path.join(folder, 'file', 'lab.db') })).rejects.toMatchObject({
     code: 'store-failed',
@@ -83,7 +86,12 @@ test('opening prints no warning and keeps those of others', async () => {
     const { openSqlite } = await import(${JSON.stringify(path.join(import.meta.dirname, '../../src/store/sqlite.ts'))});
     (await openSqlite({ path: ':memory:' })).close();
     process.emitWarning('something else', 'ExperimentalWarning');`;
-  const { stderr } = await promisify(execFile)(process.execPath, ['--conditions=bringup-source', '--input-type=module', '-e', script]);
+  const { stderr } = await promisify(execFile)(process.execPath, [
+    '--conditions=bringup-source',
+    '--input-type=module',
+    '-e',
+    script,
+  ]);
   expect(stderr).not.toContain('SQLite');
   expect(stderr).toContain('something else');
 });

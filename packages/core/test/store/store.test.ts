@@ -18,7 +18,15 @@ describe('the store', () => {
     const { rows } = await sql<{ sql: string }>`
       select sql from sqlite_master where sql is not null and name not like 'sqlite_%' and name not like 'kysely_%' order by type desc, name
     `.execute(store.db);
-    const dump = rows.map((row) => `${row.sql.replaceAll('"', '').replace('(', '(\n  ').replaceAll(/, (?=[a-z_0-9]+ (?:text|integer|real|blob)|constraint|unique|primary)/g, ',\n  ')};\n`).join('\n');
+    const dump = rows
+      .map(
+        (row) =>
+          `${row.sql
+            .replaceAll('"', '')
+            .replace('(', '(\n  ')
+            .replaceAll(/, (?=[a-z_0-9]+ (?:text|integer|real|blob)|constraint|unique|primary)/g, ',\n  ')};\n`,
+      )
+      .join('\n');
     if (process.env['UPDATE_SCHEMA'] !== undefined) await writeFile(schemaFile, dump);
     expect(dump).toBe(await readFile(schemaFile, 'utf8'));
   });

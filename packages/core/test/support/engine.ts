@@ -29,7 +29,8 @@ export async function startEngine(
   options: TestEngineOptions = {},
 ): Promise<TestEngine> {
   const clock = options.clock ?? fakeClock();
-  const store = options.store ?? (await Store.open(sqlite(options.path === undefined ? {} : { path: options.path }), clock));
+  const store =
+    options.store ?? (await Store.open(sqlite(options.path === undefined ? {} : { path: options.path }), clock));
   const random = options.random ?? seededRandom(7);
   const engine = new WorkEngine({ store, clock: options.engineClock ?? clock, random, logger: silentLogger });
   for (const handler of handlers) engine.register(handler as unknown as WorkHandler<unknown, unknown>);

@@ -7,9 +7,16 @@ export async function expectNothingHeld(lab: MemoryLab): Promise<void> {
   const hosts = await lab.hosts.getAllHosts();
   const boards = await lab.boards.getAllBoards();
   expect(
-    [...servers, ...hosts, ...boards].filter(({ currentUtilization }) => currentUtilization !== 0).map(({ hostname }) => hostname),
+    [...servers, ...hosts, ...boards]
+      .filter(({ currentUtilization }) => currentUtilization !== 0)
+      .map(({ hostname }) => hostname),
     'resources in use',
   ).toEqual([]);
-  const vms = hosts.flatMap(({ hostname }) => lab.hypervisor.host(hostname).list().map(({ name }) => name));
+  const vms = hosts.flatMap(({ hostname }) =>
+    lab.hypervisor
+      .host(hostname)
+      .list()
+      .map(({ name }) => name),
+  );
   expect(vms, 'VMs left behind').toEqual([]);
 }

@@ -15,11 +15,7 @@ export const kernelBuild: BuildRequest = {
   buildConfig: { recipe: 'kernel' },
 };
 
-export const kernelPipeline: PipelineRequest = {
-  ...kernelBuild,
-  environmentType: 'qemu',
-  tests: { from: 'console' },
-};
+export const kernelPipeline: PipelineRequest = { ...kernelBuild, environmentType: 'qemu', tests: { from: 'console' } };
 
 /** Everything a stream of bytes says, as text. */
 export async function textOf(bytes: AsyncIterable<Uint8Array>): Promise<string> {

@@ -21,7 +21,9 @@ describe('the fake clock', () => {
         const fired: [number, number][] = [];
         delays.forEach((delayMs, index) => clock.timer(delayMs, () => fired.push([clock.now(), index])));
         await clock.advance(20);
-        const expected = delays.map((delayMs, index) => [delayMs, index] as const).sort(([a, first], [b, second]) => a - b || first - second);
+        const expected = delays
+          .map((delayMs, index) => [delayMs, index] as const)
+          .sort(([a, first], [b, second]) => a - b || first - second);
         expect(fired).toEqual(expected);
       }),
       { numRuns: 100 },

@@ -30,7 +30,10 @@ describe('a flash in memory', () => {
   test('keeps the half that was written when it is cut off', async () => {
     const station = memoryFlash();
     station.cutNextAfter(3);
-    await expect(station.flash({ slot: 'firmware', bytes: image(Buffer.from('abcdef')) })).rejects.toHaveProperty('code', 'connection-lost');
+    await expect(station.flash({ slot: 'firmware', bytes: image(Buffer.from('abcdef')) })).rejects.toHaveProperty(
+      'code',
+      'connection-lost',
+    );
     expect(station.contents('firmware')?.toString()).toBe('abc');
   });
 

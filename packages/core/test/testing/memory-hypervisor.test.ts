@@ -22,11 +22,9 @@ const spec: VmSpec = {
   tags: {},
 };
 
-async function booted(options: MemoryHypervisorOptions): Promise<{
-  connector: MemoryHypervisorConnector;
-  hypervisor: Hypervisor;
-  reader: ConsoleReader;
-}> {
+async function booted(
+  options: MemoryHypervisorOptions,
+): Promise<{ connector: MemoryHypervisorConnector; hypervisor: Hypervisor; reader: ConsoleReader }> {
   const connector = memoryHypervisor({ fileExists: () => true, ...options });
   const hypervisor = await connector.connect(target, {} as ShellSession);
   await hypervisor.createVm(spec);

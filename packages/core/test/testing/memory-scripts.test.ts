@@ -60,7 +60,9 @@ async function realSide(): Promise<Side> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'bringup-scripts-')));
   const repository = join(folder, 'repo');
   const git = async (...args: string[]): Promise<string> =>
-    (await promisify(execFile)('git', ['-C', repository, '-c', 'user.name=a', '-c', 'user.email=a@b', ...args])).stdout.trim();
+    (
+      await promisify(execFile)('git', ['-C', repository, '-c', 'user.name=a', '-c', 'user.email=a@b', ...args])
+    ).stdout.trim();
   await mkdir(repository);
   await git('init', '--quiet', '--initial-branch=main');
   await writeFile(join(repository, 'main.c'), 'int main;\n');
@@ -85,7 +87,12 @@ async function memorySide(): Promise<Side> {
   const commit = '0123456789abcdef0123456789abcdef01234567';
   const repositories = new Map([['/work/repo', { branches: { main: commit }, files: { 'main.c': 'int main;\n' } }]]);
   const connector = memoryShell({
-    scripts: new Map([...Object.entries(played), ...jobs.scripts, ...memoryBuildScripts(repositories, play), ...memoryMachineScripts(() => ({}))]),
+    scripts: new Map([
+      ...Object.entries(played),
+      ...jobs.scripts,
+      ...memoryBuildScripts(repositories, play),
+      ...memoryMachineScripts(() => ({})),
+    ]),
   });
   connector.host('server').fs.makeFolder('/work');
   return {
@@ -99,7 +106,10 @@ async function memorySide(): Promise<Side> {
   };
 }
 
-describe.each([['real', realSide], ['memory', memorySide]] as const)('the scripts of the SDK on a %s target', (_name, setup) => {
+describe.each([
+  ['real', realSide],
+  ['memory', memorySide],
+] as const)('the scripts of the SDK on a %s target', (_name, setup) => {
   let side: Side;
   let jobs = 0;
   beforeAll(async () => {
@@ -108,7 +118,8 @@ describe.each([['real', realSide], ['memory', memorySide]] as const)('the script
   afterAll(() => side.dispose());
 
   const newFolder = (): string => `${side.folder}/job-${(jobs += 1)}`;
-  const start = (folder: string, script: string): Promise<void> => startDetached(side.session, folder, ['sh', '-c', script]);
+  const start = (folder: string, script: string): Promise<void> =>
+    startDetached(side.session, folder, ['sh', '-c', script]);
 
   /** Polls to the end of the command. */
   async function end(folder: string, session = side.session): Promise<DetachedNews & { log: string }> {
@@ -173,9 +184,28 @@ describe.each([['real', realSide], ['memory', memorySide]] as const)('the script
     await stopDetached(side.session, newFolder());
   });
 
-  const build = async (script: string, branch: string, commit = '', repository = side.repository): Promise<[DetachedNews & { log: string }, string]> => {
+  const build = async (
+    script: string,
+    branch: string,
+    commit = '',
+    repository = side.repository,
+  ): Promise<[DetachedNews & { log: string }, string]> => {
     const folder = newFolder();
-    const command = ['env', 'LEVEL=1', 'sh', '-c', buildScript, 'bringup-build', folder, `${side.folder}/git`, repository, branch, commit, scriptRecipe, script];
+    const command = [
+      'env',
+      'LEVEL=1',
+      'sh',
+      '-c',
+      buildScript,
+      'bringup-build',
+      folder,
+      `${side.folder}/git`,
+      repository,
+      branch,
+      commit,
+      scriptRecipe,
+      script,
+    ];
     await startDetached(side.session, folder, command);
     return [await end(folder), folder];
   };
@@ -185,13 +215,26 @@ describe.each([['real', realSide], ['memory', memorySide]] as const)('the script
     expect(news).toMatchObject({ exitCode: 0, note: `building ${side.commit}` });
     expect(news.log).toBe(`bringup: fetching ${side.repository}\nbringup: source is at ${side.commit}\n`);
     expect(await read(`${folder}/commit`)).toBe(`${side.commit}\n`);
-    const outputs = await findOutputs(side.session, `${folder}/src`, [{ type: 'kernel_image', path: 'build/*.elf' }, { type: 'other', path: 'none/*', required: false }], new AbortController().signal);
+    const outputs = await findOutputs(
+      side.session,
+      `${folder}/src`,
+      [
+        { type: 'kernel_image', path: 'build/*.elf' },
+        { type: 'other', path: 'none/*', required: false },
+      ],
+      new AbortController().signal,
+    );
     expect(outputs.map(({ filename, sizeBytes, path }) => [filename, sizeBytes, path])).toEqual([
       ['a.elf', 7, `${folder}/src/build/a.elf`],
       ['b.elf', 6, `${folder}/src/build/b.elf`],
     ]);
     await expect(
-      findOutputs(side.session, `${folder}/src`, [{ type: 'other', path: 'build/*.bin' }], new AbortController().signal),
+      findOutputs(
+        side.session,
+        `${folder}/src`,
+        [{ type: 'other', path: 'build/*.bin' }],
+        new AbortController().signal,
+      ),
     ).rejects.toMatchObject({ code: 'output-missing' });
     await side.session.exec(['sh', '-c', removeScript, 'remove', folder]);
     expect(await pollDetached(side.session, folder, 0)).toMatchObject({ state: 'gone' });
@@ -223,7 +266,10 @@ describe.each([['real', realSide], ['memory', memorySide]] as const)('the script
   it('tell which files are there whole, and remove those that are not', async () => {
     const empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
     const folder = newFolder();
-    const present = async (): Promise<string> => (await side.session.exec(['sh', '-c', presentScript, 'present', folder, empty, 'f'.repeat(64)])).stdout.toString();
+    const present = async (): Promise<string> =>
+      (
+        await side.session.exec(['sh', '-c', presentScript, 'present', folder, empty, 'f'.repeat(64)])
+      ).stdout.toString();
     expect(await present()).toBe('');
     await side.session.exec(['touch', `${folder}/${empty}`, `${folder}/${'f'.repeat(64)}`]);
     expect(await present()).toBe(`${empty}\n`);
@@ -234,7 +280,9 @@ describe.each([['real', realSide], ['memory', memorySide]] as const)('the script
     const facts = await probeFacts(side.session, `${side.folder}/new/workspace`);
     expect(facts).toMatchObject({ workspace: `${side.folder}/new/workspace` });
     expect([facts.cpuCores, facts.memoryMb, facts.freeGb].every((value) => value > 0)).toBe(true);
-    const native = (await probeToolchains(side.session)).find(({ name, targetArchitecture }) => name === 'gcc' && targetArchitecture === facts.architecture);
+    const native = (await probeToolchains(side.session)).find(
+      ({ name, targetArchitecture }) => name === 'gcc' && targetArchitecture === facts.architecture,
+    );
     expect(native).toMatchObject({ path: '/usr/bin/gcc', available: true });
   });
 });

@@ -49,11 +49,11 @@ describe('commands of the memory shell', () => {
 
   it('can be scripts, known by their exact text', async () => {
     const script = 'cd -- "$1" && exec make "$2"';
-    const shell = memoryShell({
-      scripts: new Map([[script, ({ argv, run }) => run(['echo', ...argv])]]),
-    });
+    const shell = memoryShell({ scripts: new Map([[script, ({ argv, run }) => run(['echo', ...argv])]]) });
     const session = await shell.connect(target);
-    expect((await session.exec(['sh', '-c', script, 'build', '/src', 'all'])).stdout.toString()).toBe('build /src all\n');
+    expect((await session.exec(['sh', '-c', script, 'build', '/src', 'all'])).stdout.toString()).toBe(
+      'build /src all\n',
+    );
     const unknown = await session.exec(['sh', '-c', 'rm -rf /', 'x']);
     expect(unknown.exitCode).toBe(127);
     expect(unknown.stderr.toString()).toContain('does not know this script');
@@ -179,7 +179,8 @@ describe('targets of the memory shell', () => {
       },
     };
     const reports: number[] = [];
-    const onProgress = ({ transferredBytes }: { transferredBytes: number }): void => void reports.push(transferredBytes);
+    const onProgress = ({ transferredBytes }: { transferredBytes: number }): void =>
+      void reports.push(transferredBytes);
     await clock.runUntil(session.upload(slow, '/tmp/f', { onProgress }));
     expect(reports).toEqual([1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 100]);
   });
@@ -215,29 +216,70 @@ describe('built-in commands of the memory shell', () => {
     );
   }
 
-  it.each([
-    [['echo', 'a', '', 'b']], [['echo', '-n', 'a']], [['echo']],
-    [['printf', 'a\\tb\\n']], [['printf', '%s=%d\\n', 'a', '1', 'b', '2']], [['printf', '%s,%s;', 'a', 'b', 'c']], [['printf', '100%%']],
-    [['cat', 'lines', '-']], [['cat', 'missing']],
-    [['head', 'lines']], [['head', '-n', '3', 'lines']], [['head', '-n3', 'lines']], [['head', '-c', '7', 'lines']], [['head', '-n', '99', 'lines']],
-    [['sha256sum', 'lines', 'empty']], [['sha256sum']],
-    [['ls']], [['ls', 'lines']],
-    [['mkdir', 'missing/folder']], [['mkdir', 'lines']], [['mkdir', '-p', 'deep/er/folder']], [['ls', 'deep']], [['mkdir', 'deep']],
-    [['touch', '.hidden']], [['ls']], [['ls', '-A']], [['rm', '.hidden']],
-    [['rm', 'deep']], [['rm', '-rf', 'deep', 'missing']], [['rm', 'missing']], [['rm', '-f', 'missing']],
-    [['test']], [['test', '']], [['test', 'x']], [['test', '!', 'x']], [['test', '-z', '']], [['test', '-n', '']],
-    [['test', 'a', '=', 'a']], [['test', 'a', '!=', 'a']], [['test', '!', 'a', '=', 'b']],
-    [['test', '-e', 'lines']], [['test', '-f', '.']], [['test', '-d', '.']], [['test', '-s', 'empty']], [['test', '-x', 'lines']],
-    [['[', '-f', 'lines', ']']],
-    [['env', 'A=b', 'printf', '%s', 'c']], [['env', 'A=b', 'no-such-command-here']],
-  ].flat().map((argv) => [argv.join(' '), argv] as const))('answer as the real ones: %s', async (_title, argv) => {
+  it.each(
+    [
+      [['echo', 'a', '', 'b']],
+      [['echo', '-n', 'a']],
+      [['echo']],
+      [['printf', 'a\\tb\\n']],
+      [['printf', '%s=%d\\n', 'a', '1', 'b', '2']],
+      [['printf', '%s,%s;', 'a', 'b', 'c']],
+      [['printf', '100%%']],
+      [['cat', 'lines', '-']],
+      [['cat', 'missing']],
+      [['head', 'lines']],
+      [['head', '-n', '3', 'lines']],
+      [['head', '-n3', 'lines']],
+      [['head', '-c', '7', 'lines']],
+      [['head', '-n', '99', 'lines']],
+      [['sha256sum', 'lines', 'empty']],
+      [['sha256sum']],
+      [['ls']],
+      [['ls', 'lines']],
+      [['mkdir', 'missing/folder']],
+      [['mkdir', 'lines']],
+      [['mkdir', '-p', 'deep/er/folder']],
+      [['ls', 'deep']],
+      [['mkdir', 'deep']],
+      [['touch', '.hidden']],
+      [['ls']],
+      [['ls', '-A']],
+      [['rm', '.hidden']],
+      [['rm', 'deep']],
+      [['rm', '-rf', 'deep', 'missing']],
+      [['rm', 'missing']],
+      [['rm', '-f', 'missing']],
+      [['test']],
+      [['test', '']],
+      [['test', 'x']],
+      [['test', '!', 'x']],
+      [['test', '-z', '']],
+      [['test', '-n', '']],
+      [['test', 'a', '=', 'a']],
+      [['test', 'a', '!=', 'a']],
+      [['test', '!', 'a', '=', 'b']],
+      [['test', '-e', 'lines']],
+      [['test', '-f', '.']],
+      [['test', '-d', '.']],
+      [['test', '-s', 'empty']],
+      [['test', '-x', 'lines']],
+      [['[', '-f', 'lines', ']']],
+      [['env', 'A=b', 'printf', '%s', 'c']],
+      [['env', 'A=b', 'no-such-command-here']],
+    ]
+      .flat()
+      .map((argv) => [argv.join(' '), argv] as const),
+  )('answer as the real ones: %s', async (_title, argv) => {
     const [fake, real] = await answers(argv, 'from stdin\n');
     expect(fake).toEqual(real);
   });
 
   it('format text as the real printf does', async () => {
     const word = fc.constantFrom('a', '', 'two words', '%s', 'ä', '-1', '\\n');
-    const format = fc.array(fc.constantFrom('%s', '%%', 'x', '\\n', '\\t', '\\\\', '\\101', ' '), { minLength: 1, maxLength: 6 });
+    const format = fc.array(fc.constantFrom('%s', '%%', 'x', '\\n', '\\t', '\\\\', '\\101', ' '), {
+      minLength: 1,
+      maxLength: 6,
+    });
     await using real = await local.connect(target);
     await using fake = await memory.connect(target);
     await fc.assert(

@@ -5,15 +5,36 @@ import { toJUnitXml } from '../../src/testruns/junit.ts';
 import { parseTap } from '../../src/testruns/tap-parser.ts';
 import { countTests, type TestNode, type TestOutcome, type TestReport } from '../../src/testruns/test-report.ts';
 
-const reader = new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '', parseAttributeValue: false, trimValues: false, isArray: (name) => name === 'testsuite' || name === 'testcase' });
-const report = (tests: readonly TestNode[]): TestReport => ({ tests, totals: countTests(tests), complete: true, errors: [] });
+const reader = new XMLParser({
+  ignoreAttributes: false,
+  attributeNamePrefix: '',
+  parseAttributeValue: false,
+  trimValues: false,
+  isArray: (name) => name === 'testsuite' || name === 'testcase',
+});
+const report = (tests: readonly TestNode[]): TestReport => ({
+  tests,
+  totals: countTests(tests),
+  complete: true,
+  errors: [],
+});
 
 describe('JUnit XML', () => {
   const xml = toJUnitXml(
     parseTap(
       [
-        'KTAP version 1', '1..4', '  KTAP version 1', '  1..3', '  ok 1 a', '  # expected 1 < 2', '  not ok 2 b # exit=1', '  ok 3 c # SKIP no bus', 'not ok 1 group',
-        'ok 2 alone # time=1500ms', 'not ok 3 slow # TIMEOUT 45 seconds', '',
+        'KTAP version 1',
+        '1..4',
+        '  KTAP version 1',
+        '  1..3',
+        '  ok 1 a',
+        '  # expected 1 < 2',
+        '  not ok 2 b # exit=1',
+        '  ok 3 c # SKIP no bus',
+        'not ok 1 group',
+        'ok 2 alone # time=1500ms',
+        'not ok 3 slow # TIMEOUT 45 seconds',
+        '',
       ].join('\n'),
     ),
     { name: 'board', startedAt: new Date(Date.UTC(2026, 0, 1)) },
@@ -42,10 +63,20 @@ describe('JUnit XML', () => {
   });
 
   const outcome = fc.constantFrom<TestOutcome>('pass', 'fail', 'skip', 'todo', 'xfail', 'timeout', 'error', 'missing');
-  const text = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom(']]>', '<!--', '\0', '\ud800', '\uffff', '&amp;', '\r\n', '\x1b[1m'));
+  const text = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom(']]>', '<!--', '\0', '\ud800', '\uffff', '&amp;', '\r\n', '\x1b[1m'),
+  );
 
   it('is well-formed and says every name as it was, whatever devices print', () => {
-    const test = fc.record({ name: text, outcome, reason: text, durationSeconds: fc.double({ min: 0, max: 1e9, noNaN: true }), diagnostics: fc.array(text), children: fc.constant([]) });
+    const test = fc.record({
+      name: text,
+      outcome,
+      reason: text,
+      durationSeconds: fc.double({ min: 0, max: 1e9, noNaN: true }),
+      diagnostics: fc.array(text),
+      children: fc.constant([]),
+    });
     fc.assert(
       fc.property(fc.array(test, { maxLength: 5 }), text, (tests, name) => {
         const written = toJUnitXml(report(tests), { name });

@@ -8,8 +8,21 @@ const runs = { numRuns: 500 };
 
 const word = fc.stringMatching(/^[a-zA-Z0-9_.:,#\\[\]()=-]{1,10}$/).filter((text) => !/^-+$|^#/.test(text));
 const words = fc.array(word, { minLength: 1, maxLength: 4 }).map((parts) => parts.join(' '));
-const reason = fc.option(fc.stringMatching(/^[a-z][a-z ]{0,20}[a-z]$/).filter((text) => !/^(skip|todo|xfail|xpass|timeout|error)/.test(text)));
-const outcome = fc.constantFrom<TestOutcome>('pass', 'pass', 'pass', 'fail', 'skip', 'todo', 'xfail', 'timeout', 'error', 'missing');
+const reason = fc.option(
+  fc.stringMatching(/^[a-z][a-z ]{0,20}[a-z]$/).filter((text) => !/^(skip|todo|xfail|xpass|timeout|error)/.test(text)),
+);
+const outcome = fc.constantFrom<TestOutcome>(
+  'pass',
+  'pass',
+  'pass',
+  'fail',
+  'skip',
+  'todo',
+  'xfail',
+  'timeout',
+  'error',
+  'missing',
+);
 const diagnostics = fc.array(fc.stringMatching(/^[a-zA-Z][a-zA-Z0-9 .:]{0,20}[a-z]$/), { maxLength: 2 });
 
 interface Sketch {
@@ -21,19 +34,36 @@ interface Sketch {
 }
 
 const sketches: fc.Arbitrary<Sketch[]> = fc.letrec<{ group: Sketch[]; test: Sketch; leaf: Sketch }>((tie) => ({
-  group: fc.array(fc.oneof({ depthSize: 'small', maxDepth: 4 }, tie('leaf'), tie('test')), { minLength: 1, maxLength: 4 }),
+  group: fc.array(fc.oneof({ depthSize: 'small', maxDepth: 4 }, tie('leaf'), tie('test')), {
+    minLength: 1,
+    maxLength: 4,
+  }),
   leaf: fc.record({ name: words, outcome, reason, diagnostics, children: fc.constant([]) }),
-  test: fc.record({ name: words, outcome: fc.constant<TestOutcome>('pass'), reason, diagnostics, children: tie('group') }),
+  test: fc.record({
+    name: words,
+    outcome: fc.constant<TestOutcome>('pass'),
+    reason,
+    diagnostics,
+    children: tie('group'),
+  }),
 })).group;
 
 /** The tests as a report would hold them: numbered, groups as good as their tests, missing ones unnamed. */
 function asTests(group: readonly Sketch[]): TestNode[] {
   return group.map((sketch, index) => {
     const number = index + 1;
-    if (sketch.outcome === 'missing') return { name: `test ${number}`, number, outcome: 'missing', diagnostics: [], children: [] };
+    if (sketch.outcome === 'missing')
+      return { name: `test ${number}`, number, outcome: 'missing', diagnostics: [], children: [] };
     const children = asTests(sketch.children);
     const verdict = children.some(hasBadOutcome) ? 'fail' : sketch.outcome;
-    return { name: sketch.name, number, outcome: verdict, diagnostics: sketch.diagnostics, children, ...(sketch.reason === null ? {} : { reason: sketch.reason }) };
+    return {
+      name: sketch.name,
+      number,
+      outcome: verdict,
+      diagnostics: sketch.diagnostics,
+      children,
+      ...(sketch.reason === null ? {} : { reason: sketch.reason }),
+    };
   });
 }
 
@@ -42,8 +72,10 @@ const styles = fc.constantFrom('ktap', 'kunit', 'kselftest', 'tap14') satisfies 
 const lineEnds = fc.constantFrom('\n', '\r\n') satisfies fc.Arbitrary<RenderTapOptions['lineEnd']>;
 
 type Shape = { readonly name: string; readonly outcome: TestOutcome; readonly children: readonly Shape[] };
-const shape = (nodes: readonly TestNode[]): Shape[] => nodes.map(({ name, outcome: verdict, children }) => ({ name, outcome: verdict, children: shape(children) }));
-const isWhole = (nodes: readonly TestNode[]): boolean => nodes.every((node) => node.outcome !== 'missing' && isWhole(node.children));
+const shape = (nodes: readonly TestNode[]): Shape[] =>
+  nodes.map(({ name, outcome: verdict, children }) => ({ name, outcome: verdict, children: shape(children) }));
+const isWhole = (nodes: readonly TestNode[]): boolean =>
+  nodes.every((node) => node.outcome !== 'missing' && isWhole(node.children));
 
 describe('test output that was written from a tree', () => {
   it('is read back as that tree, in every style, from the kernel and from programs', () => {
@@ -71,45 +103,100 @@ describe('test output that was written from a tree', () => {
     );
   });
 
-  const kernelText = fc.constantFrom('random: crng init done', 'usb 1-1: new device', 'ok 1 not a test', 'not ok 2 neither', '1..7', '', '# x', 'traps: a [    1.000000] b');
+  const kernelText = fc.constantFrom(
+    'random: crng init done',
+    'usb 1-1: new device',
+    'ok 1 not a test',
+    'not ok 2 neither',
+    '1..7',
+    '',
+    '# x',
+    'traps: a [    1.000000] b',
+  );
 
   it('keeps every outcome when kernel messages cut in anywhere', () => {
     fc.assert(
-      fc.property(tests, styles, lineEnds, fc.array(fc.record({ at: fc.nat(1_500), text: kernelText }), { minLength: 1, maxLength: 12 }), (tree, anyStyle, lineEnd, messages) => {
-        // A test that shows dmesg behind "# " looks like one that lost results to messages just there.
-        const style = anyStyle === 'kselftest' && (!isWhole(tree) || messages.length > 1) ? 'ktap' : anyStyle;
-        const report = parseTap(cutInKernelMessages(renderTap(tree, { style, lineEnd }), messages));
-        expect(shape(report.tests)).toEqual(shape(tree));
-        expect(report.complete).toBe(isWhole(tree));
-      }),
+      fc.property(
+        tests,
+        styles,
+        lineEnds,
+        fc.array(fc.record({ at: fc.nat(1_500), text: kernelText }), { minLength: 1, maxLength: 12 }),
+        (tree, anyStyle, lineEnd, messages) => {
+          // A test that shows dmesg behind "# " looks like one that lost results to messages just there.
+          const style = anyStyle === 'kselftest' && (!isWhole(tree) || messages.length > 1) ? 'ktap' : anyStyle;
+          const report = parseTap(cutInKernelMessages(renderTap(tree, { style, lineEnd }), messages));
+          expect(shape(report.tests)).toEqual(shape(tree));
+          expect(report.complete).toBe(isWhole(tree));
+        },
+      ),
       { numRuns: 2_000 },
     );
   });
 
   it('keeps every outcome when the kernel prints the tests and other messages between them', () => {
     fc.assert(
-      fc.property(tests, fc.constantFrom('ktap', 'kunit'), fc.array(fc.nat(60), { maxLength: 10 }), (tree, style, places) => {
-        const lines = renderTap(tree, { style, printk: true }).split(/(?<=\n)/);
-        for (const place of places) lines.splice(place % (lines.length + 1), 0, '[    9.000000] random: crng init done\n', 'systemd[1]: Started something.\n');
-        expect(shape(parseTap(lines.join('')).tests)).toEqual(shape(tree));
-      }),
+      fc.property(
+        tests,
+        fc.constantFrom('ktap', 'kunit'),
+        fc.array(fc.nat(60), { maxLength: 10 }),
+        (tree, style, places) => {
+          const lines = renderTap(tree, { style, printk: true }).split(/(?<=\n)/);
+          for (const place of places)
+            lines.splice(
+              place % (lines.length + 1),
+              0,
+              '[    9.000000] random: crng init done\n',
+              'systemd[1]: Started something.\n',
+            );
+          expect(shape(parseTap(lines.join('')).tests)).toEqual(shape(tree));
+        },
+      ),
       runs,
     );
   });
 });
 
 describe('any input whatever', () => {
-  const pieces = fc.constantFrom('ok', 'not ', 'ok 1', ' - x', '# ', '    ', '\t', '1..3', '1..999999999', 'KTAP version 1', 'TAP version 14', '\n', '\r\n', '[    1.000000] ', '# Subtest: a', 'Bail out!', '---', '...', '# SKIP', '<6>', '\x1b[1m', '0');
+  const pieces = fc.constantFrom(
+    'ok',
+    'not ',
+    'ok 1',
+    ' - x',
+    '# ',
+    '    ',
+    '\t',
+    '1..3',
+    '1..999999999',
+    'KTAP version 1',
+    'TAP version 14',
+    '\n',
+    '\r\n',
+    '[    1.000000] ',
+    '# Subtest: a',
+    'Bail out!',
+    '---',
+    '...',
+    '# SKIP',
+    '<6>',
+    '\x1b[1m',
+    '0',
+  );
 
   it('never throws, and what it gives is JSON-safe and adds up', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.array(pieces, { maxLength: 80 }).map((parts) => Buffer.from(parts.join('')))), (bytes) => {
-        const report = parseTap(bytes, { maxResults: 50 });
-        expect(JSON.parse(JSON.stringify(report))).toEqual(report);
-        const { total, ...each } = report.totals;
-        expect(Object.values(each).reduce((sum, count) => sum + count, 0)).toBe(total);
-        expect(total).toBeLessThanOrEqual(100);
-      }),
+      fc.property(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 300 }),
+          fc.array(pieces, { maxLength: 80 }).map((parts) => Buffer.from(parts.join(''))),
+        ),
+        (bytes) => {
+          const report = parseTap(bytes, { maxResults: 50 });
+          expect(JSON.parse(JSON.stringify(report))).toEqual(report);
+          const { total, ...each } = report.totals;
+          expect(Object.values(each).reduce((sum, count) => sum + count, 0)).toBe(total);
+          expect(total).toBeLessThanOrEqual(100);
+        },
+      ),
       { numRuns: 2_000 },
     );
   });

@@ -26,7 +26,11 @@ const prints =
     await guest.idle();
   };
 
-async function run(lab: MemoryLab, deploymentId: string, tests: TestConfig): ReturnType<MemoryLab['testRuns']['waitForTestRun']> {
+async function run(
+  lab: MemoryLab,
+  deploymentId: string,
+  tests: TestConfig,
+): ReturnType<MemoryLab['testRuns']['waitForTestRun']> {
   const { id } = await lab.testRuns.runTests(deploymentId, tests);
   return lab.clock.runUntil(lab.testRuns.waitForTestRun(id));
 }
@@ -36,7 +40,10 @@ describe('a test run', () => {
     const { lab, deploymentId } = await deployed(prints('ok 1 a\r\nok 2 b\r\nok 3 c # SKIP no hardware\r\n'));
     await using _lab = lab;
     const done = await run(lab, deploymentId, { from: 'console' });
-    expect(done).toMatchObject({ status: 'completed', results: { totals: { total: 3, pass: 2, skip: 1 }, complete: true } });
+    expect(done).toMatchObject({
+      status: 'completed',
+      results: { totals: { total: 3, pass: 2, skip: 1 }, complete: true },
+    });
     expect(done.artifacts.map(({ filename }) => filename)).toEqual(['junit.xml', 'results.json', 'test.log']);
   });
 
@@ -44,7 +51,11 @@ describe('a test run', () => {
     const { lab, deploymentId } = await deployed(prints('ok 1 a\r\nnot ok 2 b\r\nok 3 c\r\n'));
     await using _lab = lab;
     const failed = await run(lab, deploymentId, { from: 'console' });
-    expect(failed).toMatchObject({ status: 'failed', error: { code: 'tests-failed', details: { failed: ['b'] } }, results: { totals: { pass: 2, fail: 1 } } });
+    expect(failed).toMatchObject({
+      status: 'failed',
+      error: { code: 'tests-failed', details: { failed: ['b'] } },
+      results: { totals: { pass: 2, fail: 1 } },
+    });
     const log = failed.artifacts.find(({ filename }) => filename === 'test.log') ?? expect.fail();
     expect((await lab.artifacts.readAll(log)).toString()).toBe(await textOf(lab.testRuns.getTestLogs(failed.id)));
   });
@@ -71,7 +82,10 @@ describe('a test run', () => {
     const tests: TestConfig = {
       from: 'shell',
       target: { hostname: 'target1' },
-      commands: [{ name: 'good', argv: ['selftest', 'good'] }, { name: 'bad', argv: ['selftest', 'bad'] }],
+      commands: [
+        { name: 'good', argv: ['selftest', 'good'] },
+        { name: 'bad', argv: ['selftest', 'bad'] },
+      ],
     };
     const { id } = await lab.testRuns.runTests(deploymentId, tests);
     await lab.clock.advance(2_500);
@@ -79,15 +93,29 @@ describe('a test run', () => {
     await lab.clock.advance(4_000);
     lab.shell.host('target1').dropConnections();
     const done = await lab.clock.runUntil(lab.testRuns.waitForTestRun(id));
-    expect(done).toMatchObject({ status: 'failed', error: { code: 'tests-failed', details: { failed: ['bad'] } }, results: { totals: { pass: 1, fail: 1 } } });
-    expect(await textOf(lab.testRuns.getTestLogs(id))).toBe(['good', 'bad'].flatMap((name) => [0, 1, 2, 3, 4].map((line) => `# ${name} ${line}\n`)).join(''));
+    expect(done).toMatchObject({
+      status: 'failed',
+      error: { code: 'tests-failed', details: { failed: ['bad'] } },
+      results: { totals: { pass: 1, fail: 1 } },
+    });
+    expect(await textOf(lab.testRuns.getTestLogs(id))).toBe(
+      ['good', 'bad'].flatMap((name) => [0, 1, 2, 3, 4].map((line) => `# ${name} ${line}\n`)).join(''),
+    );
   });
 
   it('that takes too long has failed, and was not cancelled', async () => {
     const { lab, deploymentId } = await deployed(prints(''));
     await using _lab = lab;
-    lab.shell.commands.set('forever', ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())));
-    const failed = await run(lab, deploymentId, { from: 'shell', target: { hostname: 'target1' }, commands: [{ name: 'forever', argv: ['forever'] }], timeoutMs: 30_000 });
+    lab.shell.commands.set(
+      'forever',
+      ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+    );
+    const failed = await run(lab, deploymentId, {
+      from: 'shell',
+      target: { hostname: 'target1' },
+      commands: [{ name: 'forever', argv: ['forever'] }],
+      timeoutMs: 30_000,
+    });
     expect(failed).toMatchObject({ status: 'failed', error: { code: 'deadline-exceeded' } });
   });
 
@@ -95,8 +123,15 @@ describe('a test run', () => {
     const { lab, deploymentId } = await deployed(prints(''));
     await using _lab = lab;
     let ended = false;
-    lab.shell.commands.set('forever', ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => ((ended = true), resolve()))));
-    const { id } = await lab.testRuns.runTests(deploymentId, { from: 'shell', target: { hostname: 'target1' }, commands: [{ name: 'forever', argv: ['forever'] }] });
+    lab.shell.commands.set(
+      'forever',
+      ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => ((ended = true), resolve()))),
+    );
+    const { id } = await lab.testRuns.runTests(deploymentId, {
+      from: 'shell',
+      target: { hostname: 'target1' },
+      commands: [{ name: 'forever', argv: ['forever'] }],
+    });
     await lab.clock.advance(5_000);
     await lab.testRuns.cancelTestRun(id);
     expect((await lab.clock.runUntil(lab.testRuns.waitForTestRun(id))).status).toBe('cancelled');

@@ -26,7 +26,9 @@ describe('durable work', () => {
     const clock = fakeClock();
     const runs: string[] = [];
     const build = (who: string) => handler('build', async (context) => void runs.push(`${context.id} by ${who}`));
-    const engines = await Promise.all(['a', 'b', 'c'].map((who, index) => startEngine([build(who)], { path, clock, random: seededRandom(index) })));
+    const engines = await Promise.all(
+      ['a', 'b', 'c'].map((who, index) => startEngine([build(who)], { path, clock, random: seededRandom(index) })),
+    );
     const [first] = engines;
     if (first === undefined) throw new Error('no engine');
     const ids = await Promise.all(Array.from({ length: 30 }, () => first.engine.submit('build', {})));
@@ -39,7 +41,11 @@ describe('durable work', () => {
   it('goes by priority, then by age', async () => {
     const order: unknown[] = [];
     await using idle = await startEngine([]);
-    for (const [name, priority] of [['old', 0], ['new', 0], ['urgent', 5]] as const) {
+    for (const [name, priority] of [
+      ['old', 0],
+      ['new', 0],
+      ['urgent', 5],
+    ] as const) {
       await idle.engine.submit('build', name, { priority });
       await idle.clock.advance(1);
     }
@@ -79,7 +85,12 @@ describe('durable work', () => {
           await context.save('halfway');
           await stuck.promise;
           for (const write of [() => context.save('late'), () => context.phase('late'), () => context.guard()]) {
-            lateWrites.push(await write().then(() => 'written', (error: BringupError) => error.code));
+            lateWrites.push(
+              await write().then(
+                () => 'written',
+                (error: BringupError) => error.code,
+              ),
+            );
           }
         }),
       ],
@@ -89,10 +100,12 @@ describe('durable work', () => {
     await clock.settle();
     const resumed: unknown[] = [];
     await using other = await startEngine(
-      [handler<string>('build', async (context) => {
-        resumed.push([context.checkpoint, context.takeovers]);
-        return 'done';
-      })],
+      [
+        handler<string>('build', async (context) => {
+          resumed.push([context.checkpoint, context.takeovers]);
+          return 'done';
+        }),
+      ],
       { path, clock, random: seededRandom(8) },
     );
     await clock.advance(limits.leaseMs - 1_000);
@@ -114,7 +127,12 @@ describe('durable work', () => {
         runs += 1;
         if (runs > 1) return untilStopped(context.signal);
         await goOn.promise;
-        late.resolve(await context.save('late').then(() => 'written', (error: BringupError) => error.code));
+        late.resolve(
+          await context.save('late').then(
+            () => 'written',
+            (error: BringupError) => error.code,
+          ),
+        );
         return 'late';
       }),
     ]);
@@ -135,7 +153,9 @@ describe('durable work', () => {
     const path = join(folder, 'lab.db');
     await using store = await Store.open(sqlite({ path }), systemClock);
     const script = fileURLToPath(new URL('../support/claim-and-hang.ts', import.meta.url));
-    const child = spawn(process.execPath, ['--conditions=bringup-source', script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--conditions=bringup-source', script, path], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const idle = await startEngine([], { store });
     const id = await idle.engine.submit('build', {});
     await once(child.stdout, 'data');
@@ -155,9 +175,28 @@ describe('durable work', () => {
       await db
         .insertInto('work_items')
         .values({
-          id: 'poison', kind: 'build', state: 'queued', phase: null, input: '{}', checkpoint: null, output: null, error: null,
-          parent_id: null, child_key: null, wake_on: null, priority: 0, run_after: 0, deadline_at: null, stop_reason: null,
-          takeovers: limits.workMaxTakeovers + 1, owner: null, lease_until: null, fence: 0, created_at: 0, started_at: null, finished_at: null,
+          id: 'poison',
+          kind: 'build',
+          state: 'queued',
+          phase: null,
+          input: '{}',
+          checkpoint: null,
+          output: null,
+          error: null,
+          parent_id: null,
+          child_key: null,
+          wake_on: null,
+          priority: 0,
+          run_after: 0,
+          deadline_at: null,
+          stop_reason: null,
+          takeovers: limits.workMaxTakeovers + 1,
+          owner: null,
+          lease_until: null,
+          fence: 0,
+          created_at: 0,
+          started_at: null,
+          finished_at: null,
         })
         .execute();
     });
@@ -169,7 +208,10 @@ describe('durable work', () => {
   it('is handed back when the engine shuts down, and goes on in the next', async () => {
     const clock = fakeClock();
     await using store = await Store.open(sqlite(), clock);
-    const first = await startEngine([handler<string>('build', async (c) => (await c.save('half'), untilStopped(c.signal)))], { clock, store });
+    const first = await startEngine(
+      [handler<string>('build', async (c) => (await c.save('half'), untilStopped(c.signal)))],
+      { clock, store },
+    );
     const id = await first.engine.submit('build', {});
     await clock.settle();
     await first[Symbol.asyncDispose]();
@@ -185,7 +227,10 @@ describe('stopping work', () => {
     await using t = await startEngine([]);
     const id = await t.engine.submit('build', {});
     await t.engine.cancel(id, 'nobody wants it');
-    expect(await t.engine.get(id)).toMatchObject({ state: 'cancelled', error: { code: 'aborted', message: 'nobody wants it' } });
+    expect(await t.engine.get(id)).toMatchObject({
+      state: 'cancelled',
+      error: { code: 'aborted', message: 'nobody wants it' },
+    });
   });
 
   it('tells what runs, lets it clean up, and then it is cancelled', async () => {
@@ -240,10 +285,14 @@ describe('stopping work', () => {
     const order: string[] = [];
     const mayStart = Promise.withResolvers<void>();
     await using t = await startEngine([
-      handler('pipeline', async (context, late: never) => {
-        if (late === true) await mayStart.promise;
-        await context.child('build', 'build', {});
-      }, { cleanUp: async () => void order.push('parent') }),
+      handler(
+        'pipeline',
+        async (context, late: never) => {
+          if (late === true) await mayStart.promise;
+          await context.child('build', 'build', {});
+        },
+        { cleanUp: async () => void order.push('parent') },
+      ),
       handler('build', (context) => untilStopped(context.signal), { cleanUp: async () => void order.push('child') }),
     ]);
     const early = await t.engine.submit('pipeline', false);
@@ -254,7 +303,11 @@ describe('stopping work', () => {
     const late = await t.engine.submit('pipeline', true);
     await t.clock.settle();
     await t.store.transaction(async (tx) => {
-      await tx.db.updateTable('work_items').set({ stop_reason: '{"code":"aborted","message":"x","retryable":false,"details":{}}' }).where('id', '=', late).execute();
+      await tx.db
+        .updateTable('work_items')
+        .set({ stop_reason: '{"code":"aborted","message":"x","retryable":false,"details":{}}' })
+        .where('id', '=', late)
+        .execute();
     });
     mayStart.resolve();
     await t.clock.settle();
@@ -266,17 +319,24 @@ describe('stopping work', () => {
     let turns = 0;
     const slowEnd = Promise.withResolvers<void>();
     await using t = await startEngine([
-      handler('pipeline', async (context) => {
-        turns += 1;
-        await context.child('build', 'build', {});
-      }, { cleanUp: async () => void (turns += 1) }),
+      handler(
+        'pipeline',
+        async (context) => {
+          turns += 1;
+          await context.child('build', 'build', {});
+        },
+        { cleanUp: async () => void (turns += 1) },
+      ),
       handler('build', (context) => untilStopped(context.signal), { cleanUp: () => slowEnd.promise }),
     ]);
     const id = await t.engine.submit('pipeline', {}, { timeoutMs: 10_000 });
     await t.clock.advance(40_000);
     expect(turns).toBeLessThan(3);
     slowEnd.resolve();
-    expect(await t.clock.runUntil(t.engine.finished(id))).toMatchObject({ state: 'failed', error: { code: 'deadline-exceeded' } });
+    expect(await t.clock.runUntil(t.engine.finished(id))).toMatchObject({
+      state: 'failed',
+      error: { code: 'deadline-exceeded' },
+    });
     expect((await t.engine.children(id)).map(({ item }) => item.state)).toEqual(['failed']);
   });
 
@@ -297,7 +357,10 @@ describe('stopping work', () => {
       await tx.db.updateTable('work_items').set({ state: 'queued' }).where('id', '=', id).execute();
       tx.wake('work');
     });
-    expect(await t.clock.runUntil(t.engine.finished(id))).toMatchObject({ state: 'failed', error: { code: 'no-match' } });
+    expect(await t.clock.runUntil(t.engine.finished(id))).toMatchObject({
+      state: 'failed',
+      error: { code: 'no-match' },
+    });
     expect((await t.engine.children(id)).map(({ item }) => item.state)).toEqual(['cancelled']);
   });
 
@@ -327,7 +390,10 @@ describe('stopping work', () => {
     await clock.settle();
     await first[Symbol.asyncDispose]();
     await using next = await startEngine([failing], { clock, store });
-    expect(await clock.runUntil(next.engine.finished(id))).toMatchObject({ state: 'failed', error: { code: 'build-failed' } });
+    expect(await clock.runUntil(next.engine.finished(id))).toMatchObject({
+      state: 'failed',
+      error: { code: 'build-failed' },
+    });
     expect(cleanUps).toBe(2);
   });
 });

@@ -17,7 +17,14 @@ describe('a log', () => {
     await using writer = await logs.openWriter('log', (change) => store.transaction(change));
     for (let at = 0; at < bytes.length; at += 5_000) await writer.append(bytes.subarray(at, at + 5_000));
     await writer.flush();
-    for (const offset of [0, 1, limits.logChunkBytes - 1, limits.logChunkBytes, 2 * limits.logChunkBytes + 9, bytes.length]) {
+    for (const offset of [
+      0,
+      1,
+      limits.logChunkBytes - 1,
+      limits.logChunkBytes,
+      2 * limits.logChunkBytes + 9,
+      bytes.length,
+    ]) {
       const parts: Uint8Array[] = [];
       for await (const part of logs.read('log', { offset })) parts.push(part);
       expect(Buffer.concat(parts).equals(bytes.subarray(offset)), `from ${offset}`).toBe(true);

@@ -1,7 +1,13 @@
 import * as v from 'valibot';
 import { BringupError } from '../../errors.ts';
 import type { Architecture } from '../../model/architecture.ts';
-import type { BuildServer, BuildServerRegistration, Connection, ServerStatus, Toolchain } from '../../model/resource.ts';
+import type {
+  BuildServer,
+  BuildServerRegistration,
+  Connection,
+  ServerStatus,
+  Toolchain,
+} from '../../model/resource.ts';
 import { validate } from '../../model/validate.ts';
 import { baseView, type ResourceKindModule } from '../kind.ts';
 import { probeFacts, probeToolchains } from '../probe.ts';

@@ -53,12 +53,7 @@ export const hostKind: ResourceKindModule<HostRegistration, Host, Profile> = {
         kvmEnabled: found.kvm,
         nestedVirtEnabled: found.nestedVirt,
       },
-      capacity: {
-        slots: maxVms ?? 10,
-        cpuCores: found.cpuCores,
-        memoryMb: found.memoryMb,
-        storageGb: facts.freeGb,
-      },
+      capacity: { slots: maxVms ?? 10, cpuCores: found.cpuCores, memoryMb: found.memoryMb, storageGb: facts.freeGb },
       architectures: found.architectures,
       traits: [...(found.kvm ? ['kvm'] : []), ...(found.nestedVirt ? ['nested-virt'] : [])],
     };

@@ -73,11 +73,7 @@ async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promi
     .addColumn('created_at', int64, (c) => c.notNull())
     .addColumn('ended_at', int64)
     .execute();
-  await db.schema
-    .createIndex('reservations_by_expiry')
-    .on('reservations')
-    .columns(['state', 'expires_at'])
-    .execute();
+  await db.schema.createIndex('reservations_by_expiry').on('reservations').columns(['state', 'expires_at']).execute();
   await db.schema.createIndex('reservations_by_holder').on('reservations').columns(['holder', 'state']).execute();
   await db.schema
     .createIndex('reservations_by_resource')
