@@ -221,7 +221,9 @@ function logIn(
       } else if (refused !== undefined) reject(refused);
       else reject(authenticating && isRefusal(error) ? login.failed(error) : connectionFailed(target, error));
     };
-    const closed = (): void => fail(new Error('the connection was closed during the handshake'));
+    // A server that refuses a login says so; one that is just gone has refused nothing.
+    const closed = (): void =>
+      reject(refused ?? connectionFailed(target, new Error('the connection was closed before the login was done')));
     client.on('error', fail).on('close', closed);
     // Again after every exchange of new keys.
     client.on('handshake', () => {
