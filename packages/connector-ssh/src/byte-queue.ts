@@ -10,6 +10,9 @@ export interface ByteQueueOptions {
 /** Chunks are joined up to this. */
 const joinedBytes = 256 * 1024;
 
+/** A reader that keeps up gets whole packets of ssh2 as they are: joining two costs more than it saves. */
+const keepingUpBytes = 4 * 32 * 1024;
+
 /** Bytes on their way from a channel to one reader. */
 export class ByteQueue implements AsyncIterable<Uint8Array> {
   readonly #options: ByteQueueOptions;
@@ -82,9 +85,10 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
 
   /** What waits, joined up to a bound: a slow reader gets fewer and larger pieces. */
   #take(): Uint8Array | undefined {
+    const most = this.#bytes < keepingUpBytes ? keepingUpBytes / 4 : joinedBytes;
     let [count, bytes] = [0, 0];
     for (const chunk of this.#chunks) {
-      if (count > 0 && bytes + chunk.byteLength > joinedBytes) break;
+      if (count > 0 && bytes + chunk.byteLength > most) break;
       count += 1;
       bytes += chunk.byteLength;
     }
