@@ -95,7 +95,9 @@ describe('the local shell', () => {
     const disposed = stubborn[Symbol.asyncDispose]();
     expect(Buffer.from((await errors.next()).value ?? '').toString()).toContain('ignored');
     await clock.advance(4_999);
-    await stubborn.kill('SIGINT');
+    // It is there to ignore another one.
+    await stubborn.kill('SIGTERM');
+    expect(Buffer.from((await errors.next()).value ?? '').toString()).toContain('ignored');
     await clock.advance(1);
     await disposed;
     expect(await stubborn.exited).toEqual({ exitCode: null, signal: 'SIGKILL' });
