@@ -16,23 +16,117 @@ export type { Selection, SelectionOutcome } from './selection/select.ts';
 export { boardRequest, buildRequest, vmRequest } from './selection/requests.ts';
 export type { CapacityRequest, RequiredTrait, Reservation } from './pool/reservations.ts';
 export type { ReadLogOptions } from './work/logs.ts';
-export type * from './model/artifact.ts';
-export type * from './model/build.ts';
-export type * from './model/deployment.ts';
-export type * from './model/pipeline.ts';
-export type * from './model/requirements.ts';
-export type * from './model/resource.ts';
-export type * from './model/test-run.ts';
-export type * from './model/work.ts';
-export * from './errors.ts';
-export type * from './contracts/runtime.ts';
-export type * from './contracts/shell.ts';
-export type * from './contracts/console.ts';
-export type * from './contracts/hypervisor.ts';
-export type * from './contracts/artifact-storage.ts';
-export type * from './contracts/power.ts';
-export type * from './contracts/flash.ts';
-export * from './model/architecture.ts';
+export type { Artifact, ArtifactSelection, ArtifactType } from './model/artifact.ts';
+export type {
+  BuildConfig,
+  BuildJob,
+  BuildRequest,
+  BuildStatus,
+  KernelBuildConfig,
+  MakeBuildConfig,
+  OutputDeclaration,
+  RecipeBase,
+  ScriptBuildConfig,
+} from './model/build.ts';
+export type {
+  BootConfig,
+  BootPattern,
+  BootReport,
+  Deployment,
+  DeploymentStatus,
+  QemuDeploymentRequest,
+  VmConfig,
+} from './model/deployment.ts';
+export type {
+  EnvironmentConfig,
+  Pipeline,
+  PipelineRequest,
+  PipelineStage,
+  PipelineStatus,
+  StageName,
+} from './model/pipeline.ts';
+export type {
+  BoardRequirements,
+  BuildRequirements,
+  Rejection,
+  RequirementsBase,
+  ScoredCandidate,
+  UnmetRequirement,
+  VmRequirements,
+} from './model/requirements.ts';
+export type {
+  Board,
+  BoardRegistration,
+  BoardStatus,
+  BuildServer,
+  BuildServerRegistration,
+  Connection,
+  Host,
+  HostRegistration,
+  Resource,
+  ResourceBase,
+  ResourceKind,
+  ServerStatus,
+  Toolchain,
+} from './model/resource.ts';
+export type {
+  ConsoleTests,
+  RemoteTests,
+  ShellTests,
+  TestCommand,
+  TestConfig,
+  TestRunStatus,
+} from './model/test-run.ts';
+export type { WorkItem, WorkKind, WorkState } from './model/work.ts';
+export {
+  BringupError,
+  errorCodes,
+  fromStoredError,
+  invalidInput,
+  isBringupError,
+  toBringupError,
+  type BringupErrorOptions,
+  type ErrorCode,
+  type ErrorDetails,
+  type InputIssue,
+  type JsonValue,
+  type StoredError,
+} from './errors.ts';
+export type { CallOptions, Clock, Logger, Random, Timer } from './contracts/runtime.ts';
+export type {
+  ByteSource,
+  DownloadOptions,
+  ExecOptions,
+  ExecResult,
+  ExitStatus,
+  ForwardTarget,
+  ShellConnector,
+  ShellProcess,
+  ShellSession,
+  ShellTarget,
+  SpawnOptions,
+  TransferOptions,
+  TransferProgress,
+  TransferReceipt,
+  UploadOptions,
+} from './contracts/shell.ts';
+export type { Console } from './contracts/console.ts';
+export type {
+  Hypervisor,
+  HypervisorCapabilities,
+  HypervisorConnector,
+  HypervisorTarget,
+  OpenConsoleOptions,
+  VmDisk,
+  VmEvent,
+  VmInfo,
+  VmSpec,
+  VmState,
+} from './contracts/hypervisor.ts';
+export type { ArtifactStorage, BlobInfo, GetBlobOptions, PutBlobOptions } from './contracts/artifact-storage.ts';
+export type { PowerOutlet, PowerState } from './contracts/power.ts';
+export type { FlashImage, FlashOptions, FlashProof, FlashReceipt, FlashStation } from './contracts/flash.ts';
+export { architectureNames, architectures, type Architecture, type ArchitectureNames } from './model/architecture.ts';
 export { Secret } from './model/secret.ts';
 export { limits } from './limits.ts';
 export { abortedError, throwIfAborted, withDeadline, sleep } from './async.ts';
