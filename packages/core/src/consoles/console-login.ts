@@ -23,6 +23,8 @@ export interface ReachShellOptions extends CallOptions {
   readonly clock: Clock;
   /** Default `limits.consoleIdleMs`. */
   readonly idleMs?: number;
+  /** A command may still be running: what wakes the console up interrupts it (^C), each time anew. */
+  readonly interrupt?: boolean;
   /** Fresh text for a question only a shell answers, and the answer. */
   readonly probe: () => { readonly command: string; readonly answer: string };
 }
@@ -67,7 +69,7 @@ export async function reachShell(session: ConsoleSession, options: ReachShellOpt
     if (outcome.type === 'timeout') {
       // A newline first: it wakes a getty that waits for a key, and shows a prompt to look at.
       quietRounds += 1;
-      if (quietRounds % 2 === 1) await session.send('\n', options);
+      if (quietRounds % 2 === 1) await session.send(options.interrupt === true ? '\x03\n' : '\n', options);
       else {
         const { command, answer } = options.probe();
         answers = [answer, ...answers].slice(0, 4);

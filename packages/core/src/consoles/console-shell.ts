@@ -100,7 +100,8 @@ export class ConsoleShell {
     }
     this.#busy = true;
     try {
-      if (!this.#inStep) await this.#reach(options, {});
+      // One interrupt can be lost: a shell that has just begun a command has not handed it the terminal yet.
+      if (!this.#inStep) await this.#reach(options, {}, { interrupt: true });
       return await this.#ask(command, argv[0] ?? '', options);
     } finally {
       this.#busy = false;
@@ -151,12 +152,17 @@ export class ConsoleShell {
     );
   }
 
-  async #reach(options: CallOptions, login: ConsoleLogin): Promise<void> {
+  async #reach(
+    options: CallOptions,
+    login: ConsoleLogin,
+    { interrupt = false }: { readonly interrupt?: boolean } = {},
+  ): Promise<void> {
     await reachShell(this.#session, {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       timeoutMs: options.timeoutMs ?? limits.consoleShellTimeoutMs,
       ...(this.#idleMs === undefined ? {} : { idleMs: this.#idleMs }),
       login,
+      interrupt,
       clock: this.#clock,
       probe: () => {
         const { typed, answer } = this.#marker();
