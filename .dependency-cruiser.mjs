@@ -15,6 +15,7 @@ const rooms = [
   ['health', 'health/'],
   ['selection', 'selection/'],
   ['pool', 'pool/'],
+  ['alerts', 'alerts/'],
   ['work', 'work/'],
   ['store', 'store/'],
   ['local', 'local/'],

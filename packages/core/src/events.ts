@@ -1,4 +1,5 @@
 import type { StoredError } from './errors.ts';
+import type { AlertSeverity, AlertType } from './model/alert.ts';
 import type { ResourceKind } from './model/resource.ts';
 import type { WorkKind } from './model/work.ts';
 
@@ -27,6 +28,23 @@ export interface EventMap extends Record<`${WorkKind}:${WorkVerb}`, WorkEvent> {
   'resource:registered': { readonly id: string; readonly kind: ResourceKind; readonly name: string };
   'resource:updated': { readonly id: string; readonly kind: ResourceKind; readonly name: string };
   'resource:removed': { readonly id: string; readonly kind: ResourceKind; readonly name: string };
+  /** The health of a resource changed. `status` as stored: online, degraded, offline, flashing, recovery or unknown. */
+  'resource:status': {
+    readonly id: string;
+    readonly kind: ResourceKind;
+    readonly name: string;
+    readonly from: string;
+    readonly status: string;
+    readonly reason: string;
+  };
+  'alert:raised': {
+    readonly id: string;
+    readonly type: AlertType;
+    readonly severity: AlertSeverity;
+    readonly subject: string;
+  };
+  'alert:acknowledged': { readonly id: string; readonly by: string };
+  'alert:resolved': { readonly id: string; readonly subject: string; readonly resolution: string };
   'reservation:granted': {
     readonly id: string;
     readonly resourceId: string;

@@ -6,6 +6,7 @@ export type { StoreFlavor } from './store/flavor.ts';
 export type { EventFeed, ReadEventsOptions } from './store/feed.ts';
 export type { EventMap, EventName, LabEvent, TransferReport, WorkEvent, WorkVerb } from './events.ts';
 export type { BuildServerService, BoardService, HostService } from './pool/services.ts';
+export type { GivenConnectors } from './pool/connectors.ts';
 export type { ListOptions } from './pool/pool.ts';
 export type { BuildJobManager, HistoryOptions } from './builds/manager.ts';
 export type { ArtifactRepository } from './artifacts/repository.ts';
@@ -56,6 +57,7 @@ export type {
 } from './model/requirements.ts';
 export type {
   Board,
+  BoardAttachments,
   BoardRegistration,
   BoardStatus,
   BuildServer,
@@ -110,7 +112,7 @@ export type {
   TransferReceipt,
   UploadOptions,
 } from './contracts/shell.ts';
-export type { Console } from './contracts/console.ts';
+export type { Console, ConsoleConnector, ConsoleTarget } from './contracts/console.ts';
 export type {
   Hypervisor,
   HypervisorCapabilities,
@@ -124,8 +126,21 @@ export type {
   VmState,
 } from './contracts/hypervisor.ts';
 export type { ArtifactStorage, BlobInfo, GetBlobOptions, PutBlobOptions } from './contracts/artifact-storage.ts';
-export type { PowerOutlet, PowerState } from './contracts/power.ts';
-export type { FlashImage, FlashOptions, FlashProof, FlashReceipt, FlashStation } from './contracts/flash.ts';
+export type { PowerConnector, PowerOutlet } from './contracts/power.ts';
+export type { PowerControlConfig, PowerMethod, PowerState } from './model/power.ts';
+export type { Notification, NotificationReason, Notifier } from './contracts/notifier.ts';
+export type { Alert, AlertSeverity, AlertState, AlertType } from './model/alert.ts';
+export type { BoardHealth, ResourceUtilization } from './model/health.ts';
+export type {
+  FlashConnector,
+  FlashExpectation,
+  FlashImage,
+  FlashOptions,
+  FlashProof,
+  FlashReceipt,
+  FlashStation,
+  FlashTarget,
+} from './contracts/flash.ts';
 export { architectureNames, architectures, type Architecture, type ArchitectureNames } from './model/architecture.ts';
 export { Secret } from './model/secret.ts';
 export { limits } from './limits.ts';

@@ -3,9 +3,7 @@ import { BuildHandler } from './builds/handler.ts';
 import { BuildJobManager } from './builds/manager.ts';
 import { Cleanup } from './cleanup.ts';
 import type { ArtifactStorage } from './contracts/artifact-storage.ts';
-import type { HypervisorConnector } from './contracts/hypervisor.ts';
 import type { Clock, Logger, Random } from './contracts/runtime.ts';
-import type { ShellConnector } from './contracts/shell.ts';
 import { BootHandler } from './deployments/boot-handler.ts';
 import { DeploymentHandler } from './deployments/deployment-handler.ts';
 import { DeploymentManager } from './deployments/manager.ts';
@@ -14,7 +12,7 @@ import type { TransferReport } from './events.ts';
 import { limits } from './limits.ts';
 import { PipelineHandler } from './pipelines/handler.ts';
 import { PipelineManager } from './pipelines/manager.ts';
-import { Connectors } from './pool/connectors.ts';
+import { Connectors, type GivenConnectors } from './pool/connectors.ts';
 import { Pool } from './pool/pool.ts';
 import { boardKind } from './pool/kinds/board.ts';
 import { buildServerKind } from './pool/kinds/build-server.ts';
@@ -44,12 +42,8 @@ export interface LabOptions {
   readonly store?: StoreProvider;
   /** Where artifact bytes are kept. */
   readonly artifacts: ArtifactStorage;
-  readonly connectors?: {
-    /** How build servers, hosts and boards are reached; the first is the default for new resources. */
-    readonly shell?: ShellConnector | readonly ShellConnector[];
-    /** How VMs on hosts are driven; the first is the default for new hosts. */
-    readonly hypervisor?: HypervisorConnector | readonly HypervisorConnector[];
-  };
+  /** How resources are reached; of each sort the first is the default for new resources. */
+  readonly connectors?: GivenConnectors;
   /** Whether this process does the lab's work or only looks and submits. Default true. */
   readonly work?: boolean;
   /** Default: silent. */
@@ -88,9 +82,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const onTransfer = options.onTransfer ?? (() => undefined);
   await using stack = new Cleanup();
   const store = stack.use(await Store.open(options.store ?? sqlite(), clock));
-  const connectors = stack.use(
-    new Connectors(listOf(options.connectors?.shell), listOf(options.connectors?.hypervisor)),
-  );
+  const connectors = stack.use(new Connectors(options.connectors));
   const events = stack.use(new EventFeed({ store, clock, logger }));
   const work = new WorkEngine({ store, clock, random, logger });
   const artifacts = new ArtifactRepository({ store, storage: options.artifacts, clock, random });
@@ -131,11 +123,6 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     selection,
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
-}
-
-function listOf<C>(connectors: C | readonly C[] | undefined): readonly C[] {
-  if (connectors === undefined) return [];
-  return Array.isArray(connectors) ? (connectors as readonly C[]) : [connectors as C];
 }
 
 /** Renews what unfinished work holds and frees what has run out, its environment included. */

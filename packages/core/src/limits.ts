@@ -5,6 +5,8 @@
 export const limits = {
   /** Connecting to a target, everything included. */
   connectTimeoutMs: 20_000,
+  /** Bits per second of a serial console. */
+  serialBaudRate: 115_200,
   /** A short command on a target. */
   execTimeoutMs: 60_000,
   /** Standard output and error of a short command together. */

@@ -15,3 +15,24 @@ export interface Console extends AsyncDisposable {
   /** Sends a serial break where the carrier can; absent where it can't. */
   sendBreak?(): Promise<void>;
 }
+
+/** Which serial console. */
+export interface ConsoleTarget {
+  /** Name of the machine, for messages. */
+  readonly name: string;
+  /** As the connector names it: a device such as `/dev/ttyUSB0`, or a URL such as `rfc2217://exporter:4001`. */
+  readonly device: string;
+  /** Bits per second. */
+  readonly baudRate: number;
+}
+
+/** Reaches the serial consoles of boards. */
+export interface ConsoleConnector extends AsyncDisposable {
+  /** Name by which boards refer to it, such as `serial`. */
+  readonly name: string;
+  /**
+   * Opens a console; its output begins now. One reader and writer at a time.
+   * @throws `connection-failed`, `console-busy`, `not-found`, `dependency-missing`, `deadline-exceeded`, `aborted`.
+   */
+  open(target: ConsoleTarget, options?: CallOptions): Promise<Console>;
+}

@@ -1,3 +1,4 @@
+import type { Architecture } from '../model/architecture.ts';
 import type { CallOptions } from './runtime.ts';
 import type { ByteSource, TransferProgress } from './shell.ts';
 
@@ -27,6 +28,14 @@ export interface FlashReceipt {
   readonly verified: FlashProof;
 }
 
+/** What a slot should hold. */
+export interface FlashExpectation {
+  readonly slot: string;
+  readonly sizeBytes: number;
+  /** Lower-case hex. */
+  readonly sha256: string;
+}
+
 /** Writes firmware to one board. */
 export interface FlashStation extends AsyncDisposable {
   /**
@@ -35,4 +44,29 @@ export interface FlashStation extends AsyncDisposable {
    * @throws `flash-failed`, `checksum-mismatch`, `connection-lost`, `aborted`, `deadline-exceeded`.
    */
   flash(image: FlashImage, options?: FlashOptions): Promise<FlashReceipt>;
+  /**
+   * Reads a slot back and says whether it holds these bytes; absent where the method can't read.
+   * @throws `flash-failed`, `connection-lost`, `aborted`, `deadline-exceeded`.
+   */
+  verify?(expected: FlashExpectation, options?: CallOptions): Promise<boolean>;
+}
+
+/** Which board is flashed, and by which station. */
+export interface FlashTarget {
+  /** The station as the board's registration names it: an address, a device, a name the connector knows. */
+  readonly stationId: string;
+  readonly board: {
+    readonly id: string;
+    readonly name: string;
+    readonly boardType: string;
+    readonly architecture: Architecture;
+  };
+}
+
+/** Reaches flash stations. */
+export interface FlashConnector extends AsyncDisposable {
+  /** Name by which boards refer to it. */
+  readonly name: string;
+  /** @throws `invalid-input`, `not-found`, `connection-failed`, `authentication-failed`, `deadline-exceeded`, `aborted`. */
+  open(target: FlashTarget, options?: CallOptions): Promise<FlashStation>;
 }

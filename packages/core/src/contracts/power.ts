@@ -1,7 +1,5 @@
+import type { PowerControlConfig, PowerMethod, PowerState } from '../model/power.ts';
 import type { CallOptions } from './runtime.ts';
-
-/** `unknown` where the device can't tell. */
-export type PowerState = 'on' | 'off' | 'unknown';
 
 /**
  * The power of one board. Every set is read back where the device can tell: a change that did not
@@ -14,4 +12,18 @@ export interface PowerOutlet extends AsyncDisposable {
   off(options?: CallOptions): Promise<void>;
   /** @throws as `on`. */
   state(options?: CallOptions): Promise<PowerState>;
+}
+
+/** Reaches the power of boards by one or more methods. `manual` needs no connector: a person switches. */
+export interface PowerConnector extends AsyncDisposable {
+  /** Name by which boards refer to it, such as `snmp` or `uhubctl`. */
+  readonly name: string;
+  /** Methods it serves. */
+  readonly methods: readonly PowerMethod[];
+  /**
+   * The outlet that a configuration names. Requests to one device are serialised by the connector.
+   * @throws `invalid-input` for a configuration it can't read, `connection-failed`,
+   * `authentication-failed`, `dependency-missing`, `deadline-exceeded`, `aborted`.
+   */
+  open(config: PowerControlConfig, options?: CallOptions): Promise<PowerOutlet>;
 }

@@ -1,4 +1,6 @@
 import type { Architecture } from './architecture.ts';
+import type { BoardHealth } from './health.ts';
+import type { PowerControlConfig } from './power.ts';
 
 /** The three kinds of resource: they compile, run VMs, or are hardware. */
 export const resourceKinds = ['build_server', 'host', 'board'] as const;
@@ -41,6 +43,12 @@ export interface Toolchain {
 /** What every resource has. Times are milliseconds since the Unix epoch. */
 export interface ResourceBase {
   readonly id: string;
+  /** The group that decides over it: of those it belongs to, the one of the highest priority. */
+  readonly groupId?: string;
+  /** Why it has its status, for a person. */
+  readonly statusReason?: string;
+  /** Why nothing new is allocated there although it is online, such as `disk` or `utilization`. */
+  readonly blockedBy: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly maintenanceMode: boolean;
   /** Share of the most used capacity that is reserved, 0…1. */
@@ -86,14 +94,35 @@ export interface Host extends ResourceBase, Connection {
   readonly workspace: string;
 }
 
-/** Real hardware. */
-export interface Board extends ResourceBase, Connection {
+/** How a board is reached and handled, beside its shell. */
+export interface BoardAttachments {
+  /** Serial console, as the console connector names it: `/dev/ttyUSB0`, `rfc2217://exporter:4001`. */
+  readonly serialDevice?: string;
+  /** Bits per second. Default 115200. */
+  readonly serialBaudRate?: number;
+  /** Name of the console connector. Default: the first one the lab was given. */
+  readonly console?: string;
+  readonly powerControl?: PowerControlConfig;
+  /** The flash station, as the flash connector names it. */
+  readonly flashStationId?: string;
+  /** Name of the flash connector. Default: the first one the lab was given. */
+  readonly flash?: string;
+}
+
+/** Real hardware. A board without a `hostname` is reached by its serial console alone. */
+export interface Board extends ResourceBase, Partial<Connection>, BoardAttachments {
   readonly name: string;
   readonly status: BoardStatus;
+  readonly health: BoardHealth;
   readonly boardType: string;
   readonly serialNumber?: string;
   readonly architecture: Architecture;
   readonly peripherals: readonly string[];
+  readonly powerControl: PowerControlConfig;
+  readonly currentFirmwareVersion?: string;
+  readonly lastFlashTimestamp?: number;
+  /** The test run or other work that holds it. */
+  readonly assignedTestId?: string;
 }
 
 /** A resource of any kind. */
@@ -124,8 +153,8 @@ export interface HostRegistration extends Connection {
   readonly workspace?: string;
 }
 
-/** Register a board that is reached by its shell. */
-export interface BoardRegistration extends Connection {
+/** Register a board: reached by its shell (`hostname`), its serial console (`serialDevice`), or both. */
+export interface BoardRegistration extends Partial<Connection>, BoardAttachments {
   readonly name: string;
   readonly boardType: string;
   readonly serialNumber?: string;

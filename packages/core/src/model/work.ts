@@ -1,7 +1,17 @@
 import type { StoredError } from '../errors.ts';
 
 /** Kinds of durable work. */
-export const workKinds = ['build', 'deployment', 'boot', 'testrun', 'pipeline', 'release'] as const;
+export const workKinds = [
+  'build',
+  'deployment',
+  'boot',
+  'testrun',
+  'pipeline',
+  'release',
+  'power',
+  'flash',
+  'notification',
+] as const;
 
 /** A kind of durable work. */
 export type WorkKind = (typeof workKinds)[number];

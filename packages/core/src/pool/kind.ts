@@ -22,12 +22,14 @@ export interface Probed<P> {
   readonly capacity: Capacity;
   /** Architectures it can serve. */
   readonly architectures: readonly Architecture[];
+  /** How it is doing, in the kind's own form; kept as JSON. */
+  readonly health?: object;
   /** Yes/no properties beside its labels that requests can ask for, such as `kvm`. */
   readonly traits: readonly string[];
 }
 
 /** All that differs between the three kinds of resource. */
-export interface ResourceKindModule<Registration, View, P extends Connection = Connection> {
+export interface ResourceKindModule<Registration, View, P extends Partial<Connection> = Partial<Connection>> {
   readonly kind: ResourceKind;
   /** How a person calls it. */
   readonly title: string;
@@ -47,9 +49,17 @@ export function labelTrait(key: string, value: string): string {
   return `label:${key}=${value}`;
 }
 
+/** Why nothing new is allocated to a resource, beside its status and maintenance. */
+export function blockedBy(row: { readonly blocked: string | null }): readonly string[] {
+  return row.blocked === null ? [] : (JSON.parse(row.blocked) as string[]);
+}
+
 /** The parts of a view that all kinds share. */
 export function baseView(row: Selectable<ResourceRow>): {
   id: string;
+  groupId?: string;
+  statusReason?: string;
+  blockedBy: readonly string[];
   labels: Readonly<Record<string, string>>;
   maintenanceMode: boolean;
   currentUtilization: number;
@@ -59,6 +69,9 @@ export function baseView(row: Selectable<ResourceRow>): {
 } {
   return {
     id: row.id,
+    ...(row.group_id !== null && { groupId: row.group_id }),
+    ...(row.status_reason !== null && { statusReason: row.status_reason }),
+    blockedBy: blockedBy(row),
     labels: JSON.parse(row.labels) as Record<string, string>,
     maintenanceMode: row.maintenance === 1,
     currentUtilization: row.load,

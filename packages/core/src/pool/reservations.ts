@@ -47,7 +47,7 @@ export function capacityTopic(kind: ResourceKind): string {
 }
 
 /**
- * Takes capacity of one resource if, at this moment, it is online, not in maintenance and has
+ * Takes capacity of one resource if, at this moment, it is online, not blocked, not in maintenance and has
  * enough of everything. All of it or nothing.
  */
 export async function reserve(
@@ -67,7 +67,8 @@ export async function reserve(
     }))
     .where('id', '=', lease.resourceId)
     .where('kind', '=', request.kind)
-    .where('status', '=', 'online')
+    .where('status', 'in', ['online', 'degraded'])
+    .where('blocked', 'is', null)
     .where('maintenance', '=', 0)
     .where(sql<boolean>`slots_total - slots_used >= ${use.slots}`)
     .where(sql<boolean>`cpu_total - cpu_used >= ${use.cpu} and cpu_total >= ${minimum.cpu}`)
@@ -121,10 +122,11 @@ export async function refreshOffers({ db }: StoreTransaction, resourceId: string
         union all select ${share('storage_gb_used', 'storage_gb_total')}) as shares)`,
     })
     .where('id', '=', resourceId)
-    .returning(['load', 'status', 'maintenance', 'slots_used', 'slots_total'])
+    .returning(['load', 'status', 'blocked', 'maintenance', 'slots_used', 'slots_total'])
     .executeTakeFirst();
   if (row === undefined) return;
-  const open = row.status === 'online' && row.maintenance === 0 && row.slots_used < row.slots_total;
+  const fit = (row.status === 'online' || row.status === 'degraded') && row.blocked === null;
+  const open = fit && row.maintenance === 0 && row.slots_used < row.slots_total;
   await db
     .updateTable('offers')
     .set({ open: open ? 1 : 0, load: row.load })

@@ -1,6 +1,7 @@
 import type { Selectable } from 'kysely';
 import { limits } from '../limits.ts';
 import type { Rejection, UnmetRequirement } from '../model/requirements.ts';
+import { blockedBy } from '../pool/kind.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
@@ -87,8 +88,11 @@ function reject(
   }
   if (row.maintenance === 1)
     passing.push({ requirement: 'maintenance', wanted: false, message: 'it is in maintenance' });
-  if (row.status !== 'online') {
+  if (row.status !== 'online' && row.status !== 'degraded') {
     passing.push({ requirement: 'status', wanted: 'online', best: row.status, message: `it is ${row.status}` });
+  }
+  for (const word of blockedBy(row)) {
+    passing.push({ requirement: word, wanted: true, message: `nothing new goes there because of its ${word}` });
   }
   return { resourceId: row.id, name: row.name, reasons: [...lasting, ...passing], temporary: lasting.length === 0 };
 }

@@ -1,3 +1,19 @@
+CREATE TABLE alerts (
+  id text not null primary key,
+  type text not null,
+  severity text not null,
+  state text not null,
+  subject text not null,
+  message text not null,
+  details text not null,
+  count integer not null,
+  raised_at integer not null,
+  last_seen_at integer not null,
+  acknowledged_at integer,
+  acknowledged_by text,
+  resolved_at integer,
+  resolution text);
+
 CREATE TABLE artifacts (
   id text not null primary key,
   producer_id text not null,
@@ -89,6 +105,13 @@ CREATE TABLE resources (
   kind text not null,
   name text not null,
   status text not null,
+  status_reason text,
+  status_since integer not null,
+  blocked text,
+  group_id text,
+  utilization text,
+  health text,
+  good_deployment_id text,
   maintenance integer not null,
   profile text not null,
   labels text not null,
@@ -141,6 +164,12 @@ CREATE TABLE work_items (
   started_at integer,
   finished_at integer,
   constraint work_items_child unique (parent_id, child_key));
+
+CREATE INDEX alerts_by_state on alerts (
+  state, id);
+
+CREATE INDEX alerts_by_subject on alerts (
+  subject, type, resolved_at);
 
 CREATE INDEX artifacts_by_build on artifacts (
   build_id);

@@ -18,6 +18,7 @@ export interface Schema {
   deployments: DeploymentRow;
   test_runs: TestRunRow;
   pipelines: PipelineRow;
+  alerts: AlertRow;
 }
 
 /** A build server, host or board. */
@@ -25,8 +26,20 @@ export interface ResourceRow {
   id: string;
   kind: string;
   name: string;
-  /** Result of the last look: online, degraded, offline or unknown. */
+  /** Result of the last look: online, degraded, offline or unknown; flashing or recovery while a board is. */
   status: string;
+  status_reason: string | null;
+  status_since: number;
+  /** Why nothing new is allocated although it is online: a JSON array of words, or null. */
+  blocked: string | null;
+  /** The group that decides over it. */
+  group_id: string | null;
+  /** What it is busy with, as last measured: a ResourceUtilization as JSON. */
+  utilization: string | null;
+  /** How it is doing beside that: JSON of the kind's own, such as a BoardHealth. */
+  health: string | null;
+  /** The newest deployment that was verified to boot there. */
+  good_deployment_id: string | null;
   maintenance: number;
   /** What the kind's module keeps: connection, detected facts. JSON. */
   profile: string;
@@ -53,7 +66,7 @@ export interface OfferRow {
   resource_id: string;
   kind: string;
   architecture: string;
-  /** 1 when it is online, not in maintenance and has a free slot. */
+  /** 1 when it is online or degraded, not blocked, not in maintenance and has a free slot. */
   open: number;
   load: number;
 }
@@ -201,4 +214,22 @@ export interface PipelineRow {
   branch: string;
   architecture: string;
   environment_type: string;
+}
+
+/** Something a person should know. One row for as long as the same trouble of the same subject lasts. */
+export interface AlertRow {
+  id: string;
+  type: string;
+  severity: string;
+  state: string;
+  subject: string;
+  message: string;
+  details: string;
+  count: number;
+  raised_at: number;
+  last_seen_at: number;
+  acknowledged_at: number | null;
+  acknowledged_by: string | null;
+  resolved_at: number | null;
+  resolution: string | null;
 }

@@ -1,8 +1,9 @@
 import { withDeadline } from '../async.ts';
-import type { PowerOutlet, PowerState } from '../contracts/power.ts';
+import type { PowerOutlet } from '../contracts/power.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { PowerState } from '../model/power.ts';
 import { systemClock } from '../runtime.ts';
 
 /** Options of {@link memoryPower}. */

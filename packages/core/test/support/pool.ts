@@ -43,7 +43,7 @@ export async function testPool(): Promise<TestPool> {
   const pool = (kind: ResourceKind): Pool<Given, { id: string; currentUtilization: number }> => {
     const known = pools.get(kind);
     if (known !== undefined) return known;
-    const connectors = new Connectors([], []);
+    const connectors = new Connectors();
     const made = new Pool({ store, clock, random, logger: silentLogger, connectors }, asGiven(kind));
     pools.set(kind, made);
     return made;

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { StoreFlavor } from '../flavor.ts';
+import { alerts } from './first-alerts.ts';
 
 /** The first schema: pool, durable work, logs, events, artifacts and the records of the four stages. */
 export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<void> {
@@ -7,6 +8,7 @@ export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<v
   await work(db, flavor);
   await artifacts(db, flavor);
   await records(db, flavor);
+  await alerts(db, flavor);
 }
 
 async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promise<void> {
@@ -16,6 +18,13 @@ async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promi
     .addColumn('kind', 'text', (c) => c.notNull())
     .addColumn('name', 'text', (c) => c.notNull())
     .addColumn('status', 'text', (c) => c.notNull())
+    .addColumn('status_reason', 'text')
+    .addColumn('status_since', int64, (c) => c.notNull())
+    .addColumn('blocked', 'text')
+    .addColumn('group_id', 'text')
+    .addColumn('utilization', 'text')
+    .addColumn('health', 'text')
+    .addColumn('good_deployment_id', 'text')
     .addColumn('maintenance', 'integer', (c) => c.notNull())
     .addColumn('profile', 'text', (c) => c.notNull())
     .addColumn('labels', 'text', (c) => c.notNull())

@@ -1,0 +1,66 @@
+import type { ResourceKind } from '../model/resource.ts';
+import type { StoreTransaction } from '../store/store.ts';
+import { wake } from '../work/queue.ts';
+import { capacityTopic, refreshOffers } from './reservations.ts';
+
+/** What is stored of a resource's health; maintenance and use are kept apart from it. */
+export type StoredStatus = 'online' | 'degraded' | 'offline' | 'unknown' | 'flashing' | 'recovery';
+
+/** In these, new work may be allocated unless something blocks it. */
+export const allocatable: readonly StoredStatus[] = ['online', 'degraded'];
+
+/** A change of what is known of a resource. Only what is given changes. */
+export interface StatusChange {
+  readonly status?: StoredStatus;
+  /** Why, for a person. */
+  readonly reason?: string;
+  /** Words for why nothing new may be allocated, such as `disk`; empty for nothing. */
+  readonly blockedBy?: readonly string[];
+  readonly now: number;
+}
+
+/**
+ * Stores what has become of a resource, brings its offers in line, tells of it, and wakes who waits
+ * for capacity when there may be more of it. Gives the status it had; undefined when it is gone.
+ */
+export async function changeStatus(
+  tx: StoreTransaction,
+  id: string,
+  change: StatusChange,
+): Promise<StoredStatus | undefined> {
+  const before = await tx.db
+    .selectFrom('resources')
+    .select(['kind', 'name', 'status', 'blocked'])
+    .where('id', '=', id)
+    .executeTakeFirst();
+  if (before === undefined) return undefined;
+  const from = before.status as StoredStatus;
+  const status = change.status ?? from;
+  const blocked =
+    change.blockedBy === undefined
+      ? before.blocked
+      : change.blockedBy.length === 0
+        ? null
+        : JSON.stringify(change.blockedBy);
+  if (status === from && blocked === before.blocked) return from;
+  await tx.db
+    .updateTable('resources')
+    .set({
+      status,
+      blocked,
+      updated_at: change.now,
+      ...(status !== from && { status_since: change.now, status_reason: change.reason ?? null }),
+    })
+    .where('id', '=', id)
+    .execute();
+  await refreshOffers(tx, id);
+  const kind = before.kind as ResourceKind;
+  if (status !== from) {
+    const { name } = before;
+    await tx.emit('resource:status', id, { id, kind, name, from, status, reason: change.reason ?? '' });
+  } else {
+    await tx.emit('resource:updated', id, { id, kind, name: before.name });
+  }
+  if (blocked === null && allocatable.includes(status)) await wake(tx, capacityTopic(kind));
+  return from;
+}
