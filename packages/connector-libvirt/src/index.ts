@@ -1,2 +1,7 @@
+/**
+ * VMs through libvirt's own remote procedure calls.
+ *
+ * @module @bringup/connector-libvirt
+ */
 export { libvirt } from './connector.ts';
 export type { LibvirtOptions } from './connector.ts';

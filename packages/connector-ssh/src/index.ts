@@ -1,3 +1,8 @@
+/**
+ * Shells, verified file transfer and forwarding over SSH.
+ *
+ * @module @bringup/connector-ssh
+ */
 import type { ShellConnector } from '@bringup/core';
 import { SshConnector } from './connector.ts';
 import { resolveOptions, type SshOptions } from './options.ts';

@@ -1,3 +1,9 @@
+/**
+ * Kernel and BSP test labs as a library. {@link createLab} opens a lab; everything else is reached from there,
+ * or is given to it.
+ *
+ * @module @bringup/core
+ */
 export { createLab } from './create-lab.ts';
 export type { Lab, LabOptions } from './lab.ts';
 export { sqlite, type SqliteOptions } from './store/sqlite-provider.ts';

@@ -17,6 +17,7 @@ export interface FlashImage {
 
 /** Options of {@link FlashStation.flash}. */
 export interface FlashOptions extends CallOptions {
+  /** Hears how much was written so far, and of the last byte. */
   readonly onProgress?: (progress: TransferProgress) => void;
 }
 

@@ -79,6 +79,7 @@ export interface OpenConsoleOptions extends CallOptions {
  * can't pass for a boot.
  */
 export interface Hypervisor extends AsyncDisposable {
+  /** What the host can run, as it is now. @throws `hypervisor-failed`, `connection-lost`. */
   capabilities(options?: CallOptions): Promise<HypervisorCapabilities>;
   /** All VMs on the host, ours and others'. */
   listVms(options?: CallOptions): Promise<readonly VmInfo[]>;

@@ -23,9 +23,13 @@ export interface Random {
 
 /** Where diagnostic messages go. Has pino's shape, so a pino logger fits; silent by default. */
 export interface Logger {
+  /** Steps on the way; of use only to somebody looking for a fault. */
   debug(details: object, message: string): void;
+  /** What the lab does. */
   info(details: object, message: string): void;
+  /** Something went wrong and was made good, or may go wrong soon. */
   warn(details: object, message: string): void;
+  /** Something went wrong that somebody has to look at. */
   error(details: object, message: string): void;
 }
 

@@ -24,7 +24,9 @@ export interface BuildServerService {
   getServerStatus(id: string): Promise<BuildServer>;
   /** One page. */
   getAllServers(options?: ListOptions): Promise<readonly BuildServer[]>;
+  /** The server of that host name, when there is one. */
   findServer(hostname: string): Promise<BuildServer | undefined>;
+  /** What was found at the last probe. @throws `not-found`. */
   getInstalledToolchains(id: string): Promise<readonly Toolchain[]>;
   /** In maintenance no new builds go there. */
   setMaintenanceMode(id: string, on: boolean): Promise<BuildServer>;
@@ -46,6 +48,7 @@ export interface HostService {
   getHostStatus(id: string): Promise<Host>;
   /** One page. */
   getAllHosts(options?: ListOptions): Promise<readonly Host[]>;
+  /** The host of that host name, when there is one. */
   findHost(hostname: string): Promise<Host | undefined>;
   /** In maintenance no new VMs go there. */
   setMaintenanceMode(id: string, on: boolean): Promise<Host>;
@@ -66,6 +69,7 @@ export interface BoardService {
   getBoardStatus(id: string): Promise<Board>;
   /** One page. */
   getAllBoards(options?: ListOptions): Promise<readonly Board[]>;
+  /** The board of that name, when there is one. */
   findBoard(name: string): Promise<Board | undefined>;
   /** In maintenance it can't be allocated. */
   setMaintenanceMode(id: string, on: boolean): Promise<Board>;

@@ -111,6 +111,7 @@ export class EventFeed implements Disposable {
     }
   }
 
+  /** Tells listeners nothing more. The events stay in the store, and readers go on. */
   [Symbol.dispose](): void {
     this.#following?.abort();
     this.#following = undefined;

@@ -1,3 +1,9 @@
+/**
+ * A whole lab in memory for the tests of programs that use the SDK ({@link memoryLab}), its parts one
+ * by one, and the contract suites that every connector must pass.
+ *
+ * @module @bringup/core/testing
+ */
 export { fakeClock, type FakeClock, type PendingTimer } from './clock.ts';
 export { seededRandom } from './random.ts';
 export { shellContract } from './shell-contract.ts';

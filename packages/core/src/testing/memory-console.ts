@@ -25,10 +25,12 @@ export class MemoryLine {
     return Buffer.from(this.#said.subarray(0, this.#saidBytes));
   }
 
+  /** How many bytes the machine has said: the offset of the next one. */
   get saidBytes(): number {
     return this.#saidBytes;
   }
 
+  /** Whether the machine is gone. */
   get ended(): boolean {
     return this.#ended;
   }
@@ -58,7 +60,7 @@ export class MemoryLine {
     }
   }
 
-  /** @internal */
+  /** The console's side sends something to the machine. @internal */
   receive(data: Uint8Array): void {
     this.#input.push(Uint8Array.from(data));
     this.#wakeInput();
@@ -134,6 +136,7 @@ export class MemoryConsole implements Console {
     this.#line.receive(data);
   }
 
+  /** Lets go of the line: it can be opened again. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;

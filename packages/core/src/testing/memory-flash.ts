@@ -80,6 +80,7 @@ export class MemoryFlashStation implements FlashStation {
     });
   }
 
+  /** Lets go of the station; later calls are refused. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
   }

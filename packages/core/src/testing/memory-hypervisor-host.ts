@@ -26,15 +26,18 @@ export class MemoryHypervisorHost {
     this.#boot = boot;
   }
 
+  /** Every VM, ended ones included. */
   list(): readonly VmInfo[] {
     return [...this.#vms.values()].map(infoOf);
   }
 
+  /** The VM of that name, when there is one. */
   get(name: string): VmInfo | undefined {
     const vm = this.#vms.get(name);
     return vm === undefined ? undefined : infoOf(vm);
   }
 
+  /** Creates a VM, paused. @throws `conflict` when the name is taken. */
   create(spec: VmSpec): VmInfo {
     if (this.#vms.has(spec.name)) {
       throw new BringupError('conflict', `A VM named ${spec.name} exists on ${this.hostname} already.`, {
@@ -52,6 +55,7 @@ export class MemoryHypervisorHost {
     return infoOf(vm);
   }
 
+  /** Boots a paused VM; harmless when it runs. @throws `not-found`; `hypervisor-failed` when it has ended. */
   start(name: string): void {
     const vm = this.#find(name);
     if (vm.state === 'running') return;
@@ -76,6 +80,7 @@ export class MemoryHypervisorHost {
     return this.#vms.get(name)?.line.said.toString();
   }
 
+  /** Ends a VM and forgets it; harmless when there is none. */
   destroy(name: string): void {
     const vm = this.#vms.get(name);
     if (vm === undefined) return;
@@ -84,6 +89,7 @@ export class MemoryHypervisorHost {
     this.events.publish({ name, type: 'removed' });
   }
 
+  /** Opens the console from a byte on, by default the first. @throws as {@link MemoryLine.open}, and `not-found`. */
   openConsole(name: string, offset: number | undefined): MemoryConsole {
     return this.#find(name).line.open(offset);
   }

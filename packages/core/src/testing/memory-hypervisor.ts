@@ -102,6 +102,7 @@ export class MemoryHypervisorConnector implements HypervisorConnector {
     });
   }
 
+  /** Closes every session; the VMs go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#sessions].map((session) => session[Symbol.asyncDispose]()));
   }

@@ -63,6 +63,7 @@ export class MemoryPowerOutlet implements PowerOutlet {
     return this.#call(`reading ${this.#name}`, options, () => (this.#tellsState ? this.#actual : 'unknown'));
   }
 
+  /** Lets go of the outlet, which keeps its state; later calls are refused. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
   }

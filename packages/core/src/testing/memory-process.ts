@@ -7,6 +7,7 @@ import type { MemoryFileSystem } from './memory-file-system.ts';
 
 /** Where a command writes; resolves when there is room again. */
 export interface MemoryOutput {
+  /** Text as UTF-8. */
   write(data: string | Uint8Array): Promise<void>;
 }
 
