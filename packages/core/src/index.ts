@@ -28,6 +28,7 @@ export type {
   BuildConfig,
   BuildJob,
   BuildRequest,
+  BuildResourceUse,
   BuildStatus,
   KernelBuildConfig,
   MakeBuildConfig,

@@ -96,7 +96,16 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const deploymentServices = { store, connectors, selection, artifacts, host, onTransfer };
   const { logs } = work;
   work.register(
-    new BuildHandler({ connectors, selection, artifacts, logs, onTransfer, buildServer: (id) => serverPool.get(id) }),
+    new BuildHandler({
+      connectors,
+      selection,
+      artifacts,
+      logs,
+      random,
+      onTransfer,
+      buildServer: (id) => serverPool.get(id),
+      activeBuilds: (id) => serverPool.holders(id),
+    }),
   );
   work.register(new DeploymentHandler(deploymentServices));
   work.register(new BootHandler(deploymentServices, logs));
@@ -114,7 +123,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     buildServers: buildServers(serverPool),
     hosts: hosts(hostPool),
     boards: boards(boardPool),
-    builds: new BuildJobManager({ store, work, artifacts }),
+    builds: new BuildJobManager({ store, work, artifacts, buildServer: (id) => serverPool.get(id) }),
     artifacts,
     deployments: new DeploymentManager({ store, work, artifacts, connectors, host }),
     testRuns: new TestRunManager({ store, work, artifacts }),

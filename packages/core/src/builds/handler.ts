@@ -1,41 +1,25 @@
-import type { ArtifactRepository, NewArtifact } from '../artifacts/repository.ts';
+import type { NewArtifact } from '../artifacts/repository.ts';
+import { raiseAlert, resolveAlert } from '../alerts/raise.ts';
 import type { ShellSession } from '../contracts/shell.ts';
-import { BringupError, type ErrorCode, errorCodes } from '../errors.ts';
-import type { TransferReport } from '../events.ts';
+import { BringupError, fromStoredError, isBringupError, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BuildRequest } from '../model/build.ts';
 import type { BuildServer } from '../model/resource.ts';
-import type { Connectors } from '../pool/connectors.ts';
+import { learnBuildTime } from '../selection/build-times.ts';
 import { buildRequest } from '../selection/requests.ts';
-import { noMatch, type Selection } from '../selection/select.ts';
-import { followDetached, startDetached, stopDetached } from '../work/detached.ts';
-import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
-import type { LogStore } from '../work/logs.ts';
+import { noMatch } from '../selection/select.ts';
+import { followDetached, stopDetached } from '../work/detached.ts';
+import { SteppedAside, type WorkContext, type WorkHandler, type WorkResult } from '../work/handler.ts';
 import { SessionHolder } from '../work/session.ts';
 import { capacityTopic, release } from '../pool/reservations.ts';
-import { fetchOutput, findOutputs, type FoundOutput } from './collect.ts';
-import { errorLines } from './error-lines.ts';
-import { planBuild } from './recipes.ts';
-import { buildScript, readNoteScript, removeScript } from './scripts.ts';
+import type { StoreTransaction } from '../store/store.ts';
+import { BuildAttempt } from './attempt.ts';
+import { cleanServer, readResourceUse } from './housekeeping.ts';
+import { removeScript } from './scripts.ts';
+import { buildLogId, jobFolder, type BuildCheckpoint, type BuildServices, type HeldServer } from './services.ts';
+import { isServerTrouble } from './trouble.ts';
 
-/** What builds work with. */
-export interface BuildServices {
-  readonly connectors: Connectors;
-  readonly selection: Selection;
-  readonly artifacts: ArtifactRepository;
-  readonly logs: LogStore;
-  readonly buildServer: (id: string) => Promise<BuildServer>;
-  /** Hears of bytes on the move. */
-  readonly onTransfer: (report: TransferReport) => void;
-}
-
-interface Checkpoint {
-  readonly serverId: string;
-  readonly reservationId: string;
-  /** Set once the outputs are in the storage. */
-  readonly collected?: readonly NewArtifact[];
-  readonly commitHash?: string;
-}
+type Context = WorkContext<BuildCheckpoint>;
 
 /** What a finished build gives. */
 export interface BuildOutput {
@@ -43,13 +27,11 @@ export interface BuildOutput {
   readonly artifactIds: readonly string[];
 }
 
-/** Id of a build's log. */
-export function buildLogId(buildId: string): string {
-  return `build/${buildId}`;
-}
-
-/** Turns source into artifacts: reserve a server, run the recipe detached, follow it, collect. */
-export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Checkpoint> {
+/**
+ * Turns source into artifacts: reserve a server, run the recipe detached, follow it, collect. What is
+ * the server's fault and not the source's is tried on another one.
+ */
+export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, BuildCheckpoint> {
   readonly kind = 'build';
   readonly #services: BuildServices;
 
@@ -57,52 +39,84 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     this.#services = services;
   }
 
-  async run(context: WorkContext<Checkpoint>, request: BuildRequest): Promise<WorkResult<BuildOutput>> {
-    const held = context.checkpoint ?? (await this.#reserve(context, request));
+  async run(context: Context, request: BuildRequest): Promise<WorkResult<BuildOutput>> {
+    for (;;) {
+      const held = context.checkpoint?.held ?? (await this.#reserve(context, request));
+      try {
+        return await this.#runOn(context, request, held);
+      } catch (error) {
+        if (error instanceof SteppedAside || context.signal.aborted) throw error;
+        await this.#leave(context, request, held, toBringupError(error));
+      }
+    }
+  }
+
+  async #runOn(context: Context, request: BuildRequest, held: HeldServer): Promise<WorkResult<BuildOutput>> {
     const server = await this.#services.buildServer(held.serverId);
     await using sessions = this.#sessions(context, server);
-    const folder = jobFolder(server, context.id);
-    const collected = held.collected ?? (await this.#buildAndCollect(context, request, held, server, sessions, folder));
+    if (context.checkpoint?.collected !== true) {
+      await new BuildAttempt(this.#services, context, request, { held, server, sessions }).run();
+    }
     await context.phase('collecting');
-    const commitHash = context.checkpoint?.commitHash ?? '';
+    const { commitHash = '', fetched = [] } = context.checkpoint ?? {};
     const log = await this.#keepLog(context);
-    await this.#tidyUp(context, sessions, folder);
+    const use = await this.#tidyUp(context, sessions, jobFolder(server, context.id));
     const output: { commitHash: string; artifactIds: string[] } = { commitHash, artifactIds: [] };
     return {
       output,
       commit: async (tx) => {
-        const origin = {
-          producerId: context.id,
-          buildId: context.id,
-          architecture: request.targetArchitecture,
-          metadata: { commit: commitHash, repository: request.sourceRepository, branch: request.branch ?? 'HEAD' },
-        };
-        const artifacts = await this.#services.artifacts.record(tx, origin, [...collected, log]);
+        const artifacts = await this.#record(tx, context, request, [...fetched, log]);
         output.artifactIds.push(...artifacts.map((artifact) => artifact.id));
+        const now = context.clock.now();
+        const { serverId } = held;
         await tx.db
           .updateTable('builds')
-          .set({ succeeded_at: context.clock.now(), commit_hash: commitHash })
+          .set({ succeeded_at: now, commit_hash: commitHash, resource_use: use && JSON.stringify(use) })
           .where('id', '=', context.id)
           .execute();
-        await release(tx, held.reservationId, context.clock.now());
+        const key = { repository: request.sourceRepository, architecture: request.targetArchitecture, serverId };
+        await learnBuildTime(tx, key, (now - held.since) / 1000, now);
+        await resolveAlert(tx, { type: 'disk-full', subject: serverId }, 'a build had room again', now);
+        await release(tx, held.reservationId, now);
       },
     };
   }
 
+  #record(tx: StoreTransaction, context: Context, request: BuildRequest, files: readonly NewArtifact[]) {
+    const metadata = {
+      ...(context.checkpoint?.commitHash !== undefined && { commit: context.checkpoint.commitHash }),
+      repository: request.sourceRepository,
+      branch: request.branch ?? 'HEAD',
+    };
+    const origin = { producerId: context.id, buildId: context.id, architecture: request.targetArchitecture, metadata };
+    return this.#services.artifacts.record(tx, origin, files);
+  }
+
   /** Everything is stored by now: a folder that stays behind is no reason to fail. */
-  async #tidyUp(context: WorkContext, sessions: SessionHolder, folder: string): Promise<void> {
+  async #tidyUp(
+    context: Context,
+    sessions: SessionHolder,
+    folder: string,
+  ): Promise<Awaited<ReturnType<typeof readResourceUse>> | null> {
     try {
-      await sessions.run((session) => removeFolder(session, folder, context.signal));
+      return await sessions.run(async (session) => {
+        const use = await readResourceUse(session, folder, context.signal);
+        await removeFolder(session, folder, context.signal);
+        return use ?? null;
+      });
     } catch (error) {
       context.signal.throwIfAborted();
       context.logger.warn({ error, build: context.id }, 'the folder of a finished build could not be removed');
+      return null;
     }
   }
 
-  async #reserve(context: WorkContext<Checkpoint>, request: BuildRequest): Promise<Checkpoint> {
-    const wanted = buildRequest(request);
+  async #reserve(context: Context, request: BuildRequest): Promise<HeldServer> {
+    const { tried = [], trouble } = context.checkpoint ?? {};
+    const wanted = { ...buildRequest(request), exclude: tried };
     const topic = capacityTopic('build_server');
-    let checkpoint: Checkpoint | undefined;
+    const logStart = (await this.#services.logs.stat(buildLogId(context.id)))?.sizeBytes ?? 0;
+    let held: HeldServer | undefined;
     const outcome = await this.#services.selection.reserve(
       wanted,
       context.id,
@@ -112,146 +126,90 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
           return change(tx);
         }),
       async (tx, reservation) => {
-        checkpoint = { serverId: reservation.resourceId, reservationId: reservation.id };
-        await context.saveIn(tx, checkpoint);
-        await tx.db
-          .updateTable('builds')
-          .set({ server_id: reservation.resourceId })
-          .where('id', '=', context.id)
-          .execute();
+        const { id: reservationId, resourceId: serverId } = reservation;
+        held = { serverId, reservationId, since: context.clock.now(), logStart };
+        await context.saveIn(tx, { tried, fetched: [], ...(trouble !== undefined && { trouble }), held });
+        await tx.db.updateTable('builds').set({ server_id: serverId }).where('id', '=', context.id).execute();
       },
     );
-    if (checkpoint !== undefined) return checkpoint;
-    if (outcome.success || !outcome.temporary) throw noMatch(wanted, outcome.success ? [] : outcome.rejections);
+    if (held !== undefined) return held;
+    if (outcome.success || !outcome.temporary) {
+      if (trouble !== undefined) throw fromStoredError(trouble);
+      throw noMatch(wanted, outcome.success ? [] : outcome.rejections);
+    }
     await context.phase('waiting');
     return context.stepAside({ wakeOn: topic, atLatestMs: limits.capacityRetryMs });
   }
 
-  #sessions(context: WorkContext, server: BuildServer): SessionHolder {
+  /**
+   * Goes away from a server on which the build failed for the server's own reasons, so that it is tried
+   * elsewhere; a full one is cleaned up first and gets a second chance.
+   * @throws `error` when it is the source's fault, or the build may run nowhere else.
+   */
+  async #leave(context: Context, request: BuildRequest, held: HeldServer, error: BringupError): Promise<void> {
+    if (!isServerTrouble(error)) throw error;
+    const { tried = [], cleaned = false } = context.checkpoint ?? {};
+    const full = isBringupError(error, 'disk-full');
+    const stays = full && !cleaned;
+    const last = request.serverId !== undefined || tried.length + 1 >= limits.buildServersTried;
+    if (full) await this.#pauseForRoom(context, held, error);
+    if (last && !stays) throw error;
+    await this.#stopAndRemove(context, held, context.signal).catch((failure: unknown) => {
+      context.signal.throwIfAborted();
+      context.logger.warn({ error: failure, build: context.id }, 'a build could not be removed from its server');
+    });
+    const logStart = await this.#say(
+      context,
+      `${error.message}; ${stays ? 'made room, building again' : 'trying another server'}`,
+    );
+    await context.transaction(async (tx) => {
+      if (stays) {
+        await context.saveIn(tx, { tried, fetched: [], cleaned: true, held: { ...held, logStart } });
+        return;
+      }
+      await release(tx, held.reservationId, context.clock.now());
+      await context.saveIn(tx, { tried: [...tried, held.serverId], fetched: [], trouble: error.toJSON() });
+    });
+  }
+
+  /** A full server: tells a person, and removes what nobody needs there. */
+  async #pauseForRoom(context: Context, held: HeldServer, error: BringupError): Promise<void> {
+    const { clock } = context;
+    const server = await this.#services.buildServer(held.serverId);
+    await context.transaction(async (tx) => {
+      await context.phaseIn(tx, 'disk-full');
+      const trouble = {
+        type: 'disk-full',
+        severity: 'critical',
+        subject: held.serverId,
+        message: `the disk of build server ${server.hostname} is full; free space below ${server.workspace}`,
+        details: { buildId: context.id, error: error.message },
+      } as const;
+      await raiseAlert(tx, trouble, { clock, random: this.#services.random });
+    });
+    try {
+      const active = await this.#services.activeBuilds(held.serverId);
+      await using session = await this.#services.connectors.openShell(server, { signal: context.signal });
+      await stopDetached(session, jobFolder(server, context.id), { signal: context.signal });
+      const others = active.filter((id) => id !== context.id);
+      await cleanServer(session, server.workspace, others, context.signal);
+    } catch (failure) {
+      context.signal.throwIfAborted();
+      context.logger.warn({ error: failure, server: held.serverId }, 'a full build server could not be cleaned up');
+    }
+  }
+
+  /** Adds a line of our own to the log. Gives the log's size after it. */
+  async #say(context: Context, text: string): Promise<number> {
+    await using log = await context.openLog(buildLogId(context.id));
+    await log.append(`bringup: ${text}\n`);
+    await log.flush();
+    return log.sizeBytes;
+  }
+
+  #sessions(context: Context, server: BuildServer): SessionHolder {
     const { clock, signal } = context;
     return new SessionHolder(() => this.#services.connectors.openShell(server, { signal }), { clock, signal });
-  }
-
-  async #buildAndCollect(
-    context: WorkContext<Checkpoint>,
-    request: BuildRequest,
-    held: Checkpoint,
-    server: BuildServer,
-    sessions: SessionHolder,
-    folder: string,
-  ): Promise<readonly NewArtifact[]> {
-    const { signal } = context;
-    const plan = planBuild(
-      request.buildConfig,
-      request.targetArchitecture,
-      server.toolchains,
-      request.requiredToolchain,
-    );
-    await context.guard();
-    const command = [
-      'env',
-      ...plan.environment,
-      'sh',
-      '-c',
-      buildScript,
-      'bringup-build',
-      folder,
-      `${server.workspace}/git`,
-      request.sourceRepository,
-      request.branch ?? 'HEAD',
-      request.commitHash ?? '',
-      plan.script,
-      ...plan.args,
-    ];
-    await sessions.run((session) => startDetached(session, folder, command, { signal }));
-    const commitHash = await this.#follow(context, request, sessions, server);
-    await context.phase('collecting');
-    const found = await sessions.run((session) =>
-      findOutputs(session, `${folder}/${plan.outputFolder}`, plan.outputs, signal),
-    );
-    for (const output of found) {
-      await fetchOutput(sessions, this.#services.artifacts.storage, output, signal, (progress) =>
-        this.#services.onTransfer({
-          workId: context.id,
-          filename: output.filename,
-          direction: 'download',
-          ...progress,
-        }),
-      );
-    }
-    const collected = found.map(({ path: _path, ...artifact }: FoundOutput): NewArtifact => artifact);
-    await context.save({ ...held, collected, commitHash });
-    return collected;
-  }
-
-  /** Follows the build to its end and gives the commit. @throws what made it fail. */
-  async #follow(
-    context: WorkContext<Checkpoint>,
-    request: BuildRequest,
-    sessions: SessionHolder,
-    server: BuildServer,
-  ): Promise<string> {
-    const { signal } = context;
-    await using log = await context.openLog(buildLogId(context.id));
-    let commitHash = '';
-    const exitCode = await followDetached({
-      connect: () => sessions.get(),
-      folder: jobFolder(server, context.id),
-      offset: log.sizeBytes,
-      signal,
-      clock: context.clock,
-      onBytes: (bytes) => log.append(bytes),
-      onNote: async (note) => {
-        const [phase = 'preparing', commit] = note.split(' ');
-        await context.phase(phase);
-        if (commit !== undefined) {
-          commitHash = commit;
-          await this.#rememberCommit(context, commit);
-        }
-      },
-    });
-    await log.flush();
-    if (exitCode === 0) return commitHash;
-    throw await sessions.run((session) => this.#failure(context, request, session, server, exitCode));
-  }
-
-  async #rememberCommit(context: WorkContext, commitHash: string): Promise<void> {
-    await context.transaction(async ({ db }) => {
-      await db.updateTable('builds').set({ commit_hash: commitHash }).where('id', '=', context.id).execute();
-    });
-  }
-
-  async #failure(
-    context: WorkContext,
-    request: BuildRequest,
-    session: ShellSession,
-    server: BuildServer,
-    exitCode: number,
-  ): Promise<BringupError> {
-    const failure = `${jobFolder(server, context.id)}/failure`;
-    const note = await session.exec(['sh', '-c', readNoteScript, 'bringup-note', failure], { signal: context.signal });
-    const code = note.stdout.toString('utf8').trim();
-    const log = await this.#logTail(context.id);
-    const lines = errorLines(log);
-    const details = { repository: request.sourceRepository, server: server.hostname, exitCode, errorLines: lines };
-    if ((errorCodes as readonly string[]).includes(code)) {
-      // Whoever writes down a code says why in the same breath.
-      const said = log.split('\n').findLast((line) => line.startsWith('bringup: ')) ?? lines.join('; ');
-      return new BringupError(code as ErrorCode, said.replace(/^bringup: /, ''), { details });
-    }
-    return new BringupError('build-failed', `the build failed with exit status ${exitCode}: ${lines[0] ?? ''}`, {
-      details,
-    });
-  }
-
-  async #logTail(buildId: string): Promise<string> {
-    const logId = buildLogId(buildId);
-    const size = (await this.#services.logs.stat(logId))?.sizeBytes ?? 0;
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of this.#services.logs.read(logId, { offset: Math.max(0, size - 1024 * 1024) })) {
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks).toString('utf8');
   }
 
   /** Ends the log and keeps it as a file, however the build went. */
@@ -262,26 +220,22 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     return { type: 'build_log', filename: 'build.log', ...blob };
   }
 
-  async cleanUp(
-    context: WorkContext<Checkpoint>,
-    request: BuildRequest,
-    _error: BringupError,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const held = context.checkpoint;
-    if (held === undefined) return;
-    await this.#stopAndRemove(context, held, signal).catch((error: unknown) => {
-      context.logger.warn({ error, build: context.id }, 'a build could not be removed from its server');
-    });
+  async cleanUp(context: Context, request: BuildRequest, _error: BringupError, signal: AbortSignal): Promise<void> {
+    const { held, fetched = [] } = context.checkpoint ?? {};
+    if (context.checkpoint === undefined) return;
+    if (held !== undefined) {
+      await this.#stopAndRemove(context, held, signal).catch((error: unknown) => {
+        context.logger.warn({ error, build: context.id }, 'a build could not be removed from its server');
+      });
+    }
     const log = await this.#keepLog(context);
     await context.transaction(async (tx) => {
-      const origin = { producerId: context.id, buildId: context.id, architecture: request.targetArchitecture };
-      await this.#services.artifacts.record(tx, origin, [log]);
-      await release(tx, held.reservationId, context.clock.now());
+      await this.#record(tx, context, request, [...fetched, log]);
+      if (held !== undefined) await release(tx, held.reservationId, context.clock.now());
     });
   }
 
-  async #stopAndRemove(context: WorkContext, held: Checkpoint, signal: AbortSignal): Promise<void> {
+  async #stopAndRemove(context: Context, held: HeldServer, signal: AbortSignal): Promise<void> {
     const server = await this.#services.buildServer(held.serverId);
     const folder = jobFolder(server, context.id);
     await using session = await this.#services.connectors.openShell(server, { signal });
@@ -291,17 +245,13 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Chec
     await followDetached({
       connect: async () => session,
       folder,
-      offset: log.sizeBytes,
+      offset: log.sizeBytes - held.logStart,
       signal,
       clock: context.clock,
       onBytes: (bytes) => log.append(bytes),
     }).catch(() => undefined);
     await removeFolder(session, folder, signal);
   }
-}
-
-function jobFolder(server: BuildServer, buildId: string): string {
-  return `${server.workspace}/builds/${buildId}`;
 }
 
 async function removeFolder(session: ShellSession, folder: string, signal: AbortSignal): Promise<void> {

@@ -4,14 +4,16 @@ import type { CallOptions } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
-import type { BuildConfig, BuildJob, BuildRequest, BuildStatus } from '../model/build.ts';
+import type { BuildConfig, BuildJob, BuildRequest, BuildResourceUse, BuildStatus } from '../model/build.ts';
+import type { BuildServer } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import type { WorkItem } from '../model/work.ts';
 import type { BuildRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
-import { buildLogId } from './handler.ts';
+import { buildLogId } from './services.ts';
+import { checkNamedServer } from './named-server.ts';
 import { buildRequestSchema } from './schema.ts';
 
 /** Options of a listing, newest first. */
@@ -27,8 +29,15 @@ export class BuildJobManager {
   readonly #store: Store;
   readonly #work: WorkEngine;
   readonly #artifacts: ArtifactRepository;
+  readonly #buildServer: (id: string) => Promise<BuildServer>;
 
-  constructor(options: { store: Store; work: WorkEngine; artifacts: ArtifactRepository }) {
+  constructor(options: {
+    store: Store;
+    work: WorkEngine;
+    artifacts: ArtifactRepository;
+    buildServer: (id: string) => Promise<BuildServer>;
+  }) {
+    this.#buildServer = options.buildServer;
     this.#store = options.store;
     this.#work = options.work;
     this.#artifacts = options.artifacts;
@@ -36,10 +45,13 @@ export class BuildJobManager {
 
   /**
    * Queues a build. It runs as soon as a server that fits has room.
-   * @throws `invalid-input` with one issue per field.
+   * @throws `invalid-input` with one issue per field; for a named server `not-found`, `toolchain-missing`
+   * (naming the servers that have it) and `insufficient-resources`.
    */
   async submitBuild(input: BuildRequest): Promise<BuildJob> {
     const request = validate('the build', buildRequestSchema, input);
+    if (request.serverId !== undefined)
+      await checkNamedServer(this.#store, await this.#buildServer(request.serverId), request);
     const id = await this.#work.submit('build', request, {
       timeoutMs: request.timeoutMs ?? limits.buildTimeoutMs,
       ...(request.priority !== undefined && { priority: request.priority }),
@@ -106,6 +118,7 @@ export class BuildJobManager {
       status: buildStatus(item),
       ...(item.phase !== undefined && { phase: item.phase }),
       ...timesOf(item),
+      ...(row.resource_use !== null && { resourceUse: JSON.parse(row.resource_use) as BuildResourceUse }),
       artifacts,
       ...(logPath !== undefined && { logPath }),
       ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
@@ -128,6 +141,7 @@ export async function insertBuild({ db }: StoreTransaction, id: string, request:
       config: JSON.stringify(request.buildConfig),
       server_id: null,
       succeeded_at: null,
+      resource_use: null,
     })
     .execute();
 }

@@ -3,7 +3,7 @@
  * recipe. Arguments: `$1` job folder, `$2` cache folder, `$3` repository (git URL or absolute
  * path), `$4` branch, `$5` commit or empty, `$6` recipe script; the rest goes to the recipe.
  *
- * Leaves in the job folder: `src/`, `out/`, `commit`, and on a failure that is not the recipe's,
+ * Leaves in the job folder: `src/`, `out/`, `commit`, `times` (as the shell's own `times` prints it), and on a failure that is not the recipe's,
  * `failure` with an error code.
  */
 export const buildScript: string = `set -u
@@ -72,8 +72,10 @@ note "building $resolved"
 say "source is at $resolved"
 export src out
 cd -- "$src" || exit 1
-sh -c "$recipe" bringup-recipe "$@" && exit 0
+sh -c "$recipe" bringup-recipe "$@"
 status=$?
+{ times > "$job/times"; } 2> /dev/null
+[ "$status" -ne 0 ] || exit 0
 if full || tail -c 65536 "$job/log" 2> /dev/null | grep -q 'No space left on device'; then
   # The job's files go anyway; without them there is room to say why.
   rm -rf -- "$src" "$out"
@@ -169,4 +171,36 @@ rm -rf -- "$1"
 
 /** Prints a small file if it is there. `$1` path. */
 export const readNoteScript: string = `if [ -e "$1" ]; then head -c 4096 -- "$1"; fi
+`;
+
+/**
+ * Makes room on a build server. `$1` workspace, then ids of the builds that are under way there. What
+ * still runs is left alone whoever started it; mirrors go only when nothing is left that reads from them.
+ */
+export const cleanServerScript: string = `set -u
+workspace=$1
+shift
+left=0
+for folder in "$workspace"/builds/*/; do
+  [ -d "$folder" ] || continue
+  id=\${folder%/}
+  id=\${id##*/}
+  pid=
+  if [ ! -e "$folder/exit" ] && [ -s "$folder/pid" ]; then read -r pid start < "$folder/pid"; fi
+  active=0
+  case " $* " in *" $id "*) active=1 ;; esac
+  if [ -n "$pid" ] && [ -d "/proc/$pid" ]; then active=1; fi
+  if [ "$active" -eq 1 ]; then left=1; continue; fi
+  chmod -R u+w -- "$folder" 2> /dev/null
+  rm -rf -- "$folder"
+done
+if [ "$left" -eq 0 ]; then rm -rf -- "$workspace"/git/*.git; fi
+exit 0
+`;
+
+/** Prints the processor time of a build and its children, and the kilobytes of its folder. `$1` folder. */
+export const resourceUseScript: string = `set -u
+cd -- "$1" || exit 1
+if [ -e times ]; then { read -r shell; read -r children; } < times; printf '%s\\n' "$children"; else echo; fi
+du -sk . | { read -r kilobytes rest; printf '%s\\n' "$kilobytes"; }
 `;

@@ -86,6 +86,14 @@ export interface BuildRequest {
 /** State of a build. */
 export type BuildStatus = 'queued' | 'building' | 'completed' | 'failed' | 'cancelled';
 
+/** What a build used of its server. */
+export interface BuildResourceUse {
+  /** Processor time of the recipe and all it started. */
+  readonly cpuSeconds: number;
+  /** Size of its folder when it had ended. */
+  readonly storageMb: number;
+}
+
 /** A build. Times are milliseconds since the Unix epoch. */
 export interface BuildJob {
   readonly id: string;
@@ -97,11 +105,13 @@ export interface BuildJob {
   readonly buildConfig: BuildConfig;
   readonly serverId?: string;
   readonly status: BuildStatus;
-  /** What it is doing: `waiting`, `preparing`, `building`, `collecting`. */
+  /** What it is doing: `waiting`, `preparing`, `building`, `collecting`; `disk-full` while room is made on its server. */
   readonly phase?: string;
   readonly startedAt?: number;
   readonly completedAt?: number;
   readonly durationSeconds?: number;
+  /** Of a build that has succeeded, where the server could tell. */
+  readonly resourceUse?: BuildResourceUse;
   readonly artifacts: readonly Artifact[];
   /** Where a person finds the stored log, once it is an artifact. */
   readonly logPath?: string;

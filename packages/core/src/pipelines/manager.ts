@@ -1,5 +1,5 @@
 import type { Selectable } from 'kysely';
-import { buildLogId } from '../builds/handler.ts';
+import { buildLogId } from '../builds/services.ts';
 import { timesOf } from '../builds/manager.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
 import { bootLogId } from '../deployments/records.ts';

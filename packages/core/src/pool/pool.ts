@@ -186,6 +186,18 @@ export class Pool<Registration, View> {
     await db.deleteFrom('resources').where('id', '=', id).execute();
   }
 
+  /** On whose behalf capacity of a resource is held, in the order of the grants. */
+  async holders(id: string): Promise<readonly string[]> {
+    const rows = await this.#options.store.db
+      .selectFrom('reservations')
+      .select('holder')
+      .where('resource_id', '=', id)
+      .where('state', '=', 'active')
+      .orderBy('fence')
+      .execute();
+    return rows.map(({ holder }) => holder);
+  }
+
   /** The stored row. @throws `not-found`. */
   async row(id: string): Promise<Selectable<ResourceRow>> {
     const row = await this.#options.store.db

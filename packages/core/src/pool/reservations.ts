@@ -29,6 +29,8 @@ export interface CapacityRequest {
   readonly only?: string;
   /** This one if it fits. */
   readonly preferred?: string;
+  /** None of these: they were tried, and failed. */
+  readonly exclude?: readonly string[];
 }
 
 /** A lease on capacity. Times are milliseconds since the Unix epoch. */

@@ -51,6 +51,9 @@ function reject(
 ): Rejection {
   const lasting: UnmetRequirement[] = [];
   const passing: UnmetRequirement[] = [];
+  if (request.exclude?.includes(row.id) === true) {
+    lasting.push({ requirement: 'untried', wanted: true, message: 'it was tried before and failed' });
+  }
   if (!offered.has(request.architecture)) {
     lasting.push({
       requirement: 'architecture',

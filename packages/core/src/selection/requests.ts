@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import type { BoardRequirements, BuildRequirements, RequirementsBase, VmRequirements } from '../model/requirements.ts';
 import { boardTypeTrait, peripheralTrait } from '../pool/kinds/board.ts';
 import { toolchainTrait } from '../pool/kinds/build-server.ts';
@@ -18,9 +19,9 @@ export function buildRequest(requirements: BuildRequirements): CapacityRequest {
     ],
     use: { slots: 1, cpu: 0, memoryMb: 0, storageGb: 0 },
     minimum: {
-      cpu: requirements.minCpuCores ?? 1,
-      memoryMb: requirements.minMemoryMb ?? 2048,
-      storageGb: requirements.minStorageGb ?? 10,
+      cpu: requirements.minCpuCores ?? limits.buildMinCpuCores,
+      memoryMb: requirements.minMemoryMb ?? limits.buildMinMemoryMb,
+      storageGb: requirements.minStorageGb ?? limits.buildMinStorageGb,
     },
     ...(serverId !== undefined && { only: serverId }),
     ...(preferredServerId !== undefined && { preferred: preferredServerId }),

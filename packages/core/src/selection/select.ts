@@ -142,7 +142,9 @@ function suitable(
       ),
     );
   }
-  return request.only === undefined ? query : query.where('offers.resource_id', '=', request.only);
+  const { only, exclude = [] } = request;
+  if (exclude.length > 0) query = query.where('offers.resource_id', 'not in', exclude);
+  return only === undefined ? query : query.where('offers.resource_id', '=', only);
 }
 
 function score(row: Candidate, preferred: string | undefined): ScoredCandidate {

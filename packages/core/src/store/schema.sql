@@ -27,6 +27,15 @@ CREATE TABLE artifacts (
   created_at integer not null,
   constraint artifacts_producer_file unique (producer_id, filename));
 
+CREATE TABLE build_times (
+  repository text not null,
+  architecture text not null,
+  server_id text not null,
+  mean_seconds real not null,
+  builds integer not null,
+  updated_at integer not null,
+  constraint build_times_key primary key (repository, architecture, server_id));
+
 CREATE TABLE builds (
   id text not null primary key references work_items (id) on delete cascade,
   repository text not null,
@@ -36,7 +45,8 @@ CREATE TABLE builds (
   architecture text not null,
   config text not null,
   server_id text,
-  succeeded_at integer);
+  succeeded_at integer,
+  resource_use text);
 
 CREATE TABLE deployments (
   id text not null primary key references work_items (id) on delete cascade,

@@ -15,6 +15,7 @@ export interface Schema {
   log_chunks: LogChunkRow;
   artifacts: ArtifactRow;
   builds: BuildRow;
+  build_times: BuildTimeRow;
   deployments: DeploymentRow;
   test_runs: TestRunRow;
   pipelines: PipelineRow;
@@ -178,6 +179,19 @@ export interface BuildRow {
   server_id: string | null;
   /** Set when it succeeded, for the look-up of the latest. */
   succeeded_at: number | null;
+  /** What it used of its server: a BuildResourceUse as JSON. */
+  resource_use: string | null;
+}
+
+/** How long builds of one kind take on one server, learned from those that succeeded. */
+export interface BuildTimeRow {
+  repository: string;
+  architecture: string;
+  server_id: string;
+  /** Recent builds count more. */
+  mean_seconds: number;
+  builds: number;
+  updated_at: number;
 }
 
 /** What a deployment adds to its work item. */

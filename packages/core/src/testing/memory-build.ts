@@ -3,11 +3,13 @@ import { posix } from 'node:path';
 import { sleep } from '../async.ts';
 import {
   buildScript,
+  cleanServerScript,
   collectScript,
   kernelRecipe,
   makeRecipe,
   readNoteScript,
   removeScript,
+  resourceUseScript,
   scriptRecipe,
 } from '../builds/scripts.ts';
 import type { ErrorCode } from '../errors.ts';
@@ -78,6 +80,8 @@ export function memoryBuildScripts(
     [buildScript, (context) => runBuild(context, repositories, build)],
     [collectScript, collect],
     [removeScript, ({ argv: [, folder = ''], fs }) => fs.stat(folder) && fs.remove(folder, { recursive: true })],
+    [cleanServerScript, clean],
+    [resourceUseScript, resourceUse],
     [
       readNoteScript,
       ({ argv: [, path = ''], fs, stdout }) =>
@@ -122,6 +126,7 @@ async function runBuild(
     const kind = recipes.get(recipe);
     if (kind === undefined) throw new TypeError('the memory build server knows the recipes of the SDK only');
     const folder = kind === 'kernel' ? out : src;
+    const startedAt = context.clock.now();
     const exitCode = await build({
       server: context.hostname,
       repository,
@@ -137,6 +142,12 @@ async function runBuild(
       output: (path, data) => writeBelow(fs, folder, path, data),
       sleep: (durationMs) => sleep(context.clock, durationMs, context.signal),
     });
+    // A memory recipe keeps one processor busy for as long as it runs.
+    const seconds = (context.clock.now() - startedAt) / 1000;
+    fs.writeFile(
+      `${job}/times`,
+      `0m0.00s 0m0.00s\n${Math.floor(seconds / 60)}m${(seconds % 60).toFixed(2)}s 0m0.00s\n`,
+    );
     return exitCode ?? 0;
   } catch (error) {
     const full = error instanceof MemoryFileError && error.code === 'ENOSPC';
@@ -184,6 +195,33 @@ function writeBelow(fs: MemoryFileSystem, folder: string, path: string, data: st
   const file = posix.join(folder, path);
   fs.makeFolder(posix.dirname(file), { recursive: true });
   fs.writeFile(file, data);
+}
+
+function clean({ argv: [, workspace = '', ...active], fs }: MemoryCommandContext): void {
+  const folders = (path: string): readonly string[] => (fs.stat(path) === undefined ? [] : fs.list(path));
+  let left = false;
+  for (const id of folders(`${workspace}/builds`)) {
+    const folder = `${workspace}/builds/${id}`;
+    const runs = fs.stat(`${folder}/exit`) === undefined && fs.stat(`${folder}/pid`) !== undefined;
+    if (runs || active.includes(id)) left = true;
+    else fs.remove(folder, { recursive: true });
+  }
+  if (left) return;
+  for (const name of folders(`${workspace}/git`)) {
+    if (name.endsWith('.git')) fs.remove(`${workspace}/git/${name}`, { recursive: true });
+  }
+}
+
+async function resourceUse({ argv: [, folder = ''], fs, stdout }: MemoryCommandContext): Promise<number> {
+  if (fs.stat(folder) === undefined) return 1;
+  const times = fs.stat(`${folder}/times`) === undefined ? '' : fs.readFile(`${folder}/times`).toString();
+  const bytesBelow = (path: string): number => {
+    const info = fs.stat(path);
+    if (info?.kind === 'file') return fs.readFile(path).byteLength;
+    return fs.list(path).reduce((sum, name) => sum + bytesBelow(`${path}/${name}`), 0);
+  };
+  await stdout.write(`${times.split('\n')[1] ?? ''}\n${Math.ceil(bytesBelow(folder) / 1024)}\n`);
+  return 0;
 }
 
 async function collect({ argv, fs, stdout, stderr }: MemoryCommandContext): Promise<number> {

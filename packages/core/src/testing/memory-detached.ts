@@ -40,6 +40,8 @@ export class MemoryJobs {
     const [, folder = '', ...command] = context.argv;
     fs.makeFolder(folder, { recursive: true });
     if (fs.stat(`${folder}/started`) !== undefined) return 0;
+    // A command that fills the disk can still tell how it ended.
+    fs.writeFile(`${folder}/exit.new`, ' '.repeat(9));
     fs.appendFile(`${folder}/log`, '');
     fs.writeFile(`${folder}/pid`, `${this.#jobs.size + 100} 1\n`);
     fs.makeFolder(`${folder}/started`);
@@ -62,7 +64,10 @@ export class MemoryJobs {
     const exitCode = await Promise.race([ended, terminated]);
     if (!job.alive) return;
     job.alive = false;
-    if (fs.stat(folder) !== undefined) fs.writeFile(`${folder}/exit`, `${exitCode}\n`);
+    if (fs.stat(folder) !== undefined) {
+      fs.writeFile(`${folder}/exit.new`, `${exitCode}\n`.padStart(9));
+      fs.rename(`${folder}/exit.new`, `${folder}/exit`);
+    }
     tell(job);
   }
 
@@ -85,7 +90,7 @@ export class MemoryJobs {
   }
 
   #stateOf(fs: MemoryFileSystem, folder: string, job: Job | undefined): string {
-    if (fs.stat(`${folder}/exit`) !== undefined) return `exited ${firstLine(fs.readFile(`${folder}/exit`))}`;
+    if (fs.stat(`${folder}/exit`) !== undefined) return `exited ${firstLine(fs.readFile(`${folder}/exit`)).trim()}`;
     if (fs.stat(`${folder}/started`) === undefined) return 'gone -';
     return job?.alive === true ? 'running -' : 'lost -';
   }

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localShell, type ShellSession } from '@bringup/core';
 import { memoryShell, type MemoryCommand } from '@bringup/core/testing';
 import { findOutputs } from '../../src/builds/collect.ts';
+import { cleanServer, readResourceUse } from '../../src/builds/housekeeping.ts';
 import { buildScript, readNoteScript, removeScript, scriptRecipe } from '../../src/builds/scripts.ts';
 import { presentScript } from '../../src/deployments/transfer.ts';
 import { probeFacts, probeToolchains } from '../../src/pool/probe.ts';
@@ -261,6 +262,38 @@ describe.each([
     expect(news.exitCode).toBe(1);
     expect(news.log).toMatch(/bringup: (there is no|cannot fetch)/);
     expect(await read(`${folder}/failure`)).toBe(`${code}\n`);
+  });
+
+  it('tell what a build used', async () => {
+    const [, folder] = await build(makesFiles, 'main');
+    const use = await readResourceUse(side.session, folder, new AbortController().signal);
+    expect(use?.cpuSeconds).toBeGreaterThanOrEqual(0);
+    expect(use?.storageMb).toBeGreaterThan(0);
+    expect(await readResourceUse(side.session, newFolder(), new AbortController().signal)).toBeUndefined();
+  });
+
+  it('make room: what runs or is under way stays, and what reads from a mirror keeps it', async () => {
+    const workspace = newFolder();
+    const { signal } = new AbortController();
+    const there = async (path: string): Promise<boolean> =>
+      (await side.session.exec(['test', '-e', `${workspace}/${path}`])).exitCode === 0;
+    const make = (path: string): Promise<unknown> => side.session.exec(['mkdir', '-p', `${workspace}/${path}`]);
+    for (const folder of ['git', 'git/a.git', 'builds', 'builds/mine', 'builds/old']) await make(folder);
+    await start(`${workspace}/builds/runs`, hangs);
+    await cleanServer(side.session, workspace, ['mine'], signal);
+    expect([await there('builds/mine'), await there('builds/runs'), await there('builds/old')]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(await there('git/a.git')).toBe(true);
+    await stopDetached(side.session, `${workspace}/builds/runs`);
+    await cleanServer(side.session, workspace, [], signal);
+    expect([await there('builds/mine'), await there('builds/runs'), await there('git/a.git')]).toEqual([
+      false,
+      false,
+      false,
+    ]);
   });
 
   it('tell which files are there whole, and remove those that are not', async () => {

@@ -172,7 +172,7 @@ async function artifacts(db: Kysely<unknown>, { int64 }: StoreFlavor): Promise<v
   await db.schema.createIndex('artifacts_by_hash').on('artifacts').column('sha256').execute();
 }
 
-async function records(db: Kysely<unknown>, { int64 }: StoreFlavor): Promise<void> {
+async function records(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promise<void> {
   await db.schema
     .createTable('builds')
     .addColumn('id', 'text', (c) => c.primaryKey().notNull().references('work_items.id').onDelete('cascade'))
@@ -184,6 +184,7 @@ async function records(db: Kysely<unknown>, { int64 }: StoreFlavor): Promise<voi
     .addColumn('config', 'text', (c) => c.notNull())
     .addColumn('server_id', 'text')
     .addColumn('succeeded_at', int64)
+    .addColumn('resource_use', 'text')
     .execute();
   await db.schema.createIndex('builds_by_commit').on('builds').columns(['commit_hash', 'architecture']).execute();
   await db.schema
@@ -192,6 +193,16 @@ async function records(db: Kysely<unknown>, { int64 }: StoreFlavor): Promise<voi
     .columns(['branch', 'architecture', 'succeeded_at'])
     .execute();
 
+  await db.schema
+    .createTable('build_times')
+    .addColumn('repository', 'text', (c) => c.notNull())
+    .addColumn('architecture', 'text', (c) => c.notNull())
+    .addColumn('server_id', 'text', (c) => c.notNull())
+    .addColumn('mean_seconds', float64, (c) => c.notNull())
+    .addColumn('builds', 'integer', (c) => c.notNull())
+    .addColumn('updated_at', int64, (c) => c.notNull())
+    .addPrimaryKeyConstraint('build_times_key', ['repository', 'architecture', 'server_id'])
+    .execute();
   await db.schema
     .createTable('deployments')
     .addColumn('id', 'text', (c) => c.primaryKey().notNull().references('work_items.id').onDelete('cascade'))
