@@ -1,7 +1,7 @@
 import type { NewArtifact } from '../artifacts/repository.ts';
 import { raiseAlert, resolveAlert } from '../alerts/raise.ts';
 import type { ShellSession } from '../contracts/shell.ts';
-import { BringupError, fromStoredError, isBringupError, toBringupError } from '../errors.ts';
+import { fromStoredError, isBringupError, toBringupError, type BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BuildRequest } from '../model/build.ts';
 import type { BuildServer } from '../model/resource.ts';
