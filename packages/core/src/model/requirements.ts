@@ -4,6 +4,12 @@ import type { Architecture } from './architecture.ts';
 export interface RequirementsBase {
   /** Labels the resource must have, with these values. */
   readonly requiredLabels?: Readonly<Record<string, string>>;
+  /** Only resources of this group. */
+  readonly groupId?: string;
+  /** The team it is for; policies may reserve resources for teams. */
+  readonly team?: string;
+  /** Who asks for it; policies may want it approved. */
+  readonly requester?: string;
 }
 
 /** What a build needs of a server. */

@@ -49,6 +49,11 @@ export function labelTrait(key: string, value: string): string {
   return `label:${key}=${value}`;
 }
 
+/** The trait of the members of a group. */
+export function groupTrait(groupId: string): string {
+  return `group:${groupId}`;
+}
+
 /** Why nothing new is allocated to a resource, beside its status and maintenance. */
 export function blockedBy(row: { readonly blocked: string | null }): readonly string[] {
   return row.blocked === null ? [] : (JSON.parse(row.blocked) as string[]);

@@ -31,6 +31,12 @@ export interface CapacityRequest {
   readonly preferred?: string;
   /** None of these: they were tried, and failed. */
   readonly exclude?: readonly string[];
+  /** One of this group. Its resources have the trait `group:ID`. */
+  readonly groupId?: string;
+  /** The team it is for, as policies know it. */
+  readonly team?: string;
+  /** Who asks, as policies know them. */
+  readonly requester?: string;
 }
 
 /** A lease on capacity. Times are milliseconds since the Unix epoch. */

@@ -8,9 +8,14 @@ import type { Store } from '../store/store.ts';
 
 /**
  * Why resources of the kind don't fit right now, the closest first. Looks at no more than
- * {@link limits.pageSize} of them: an explanation is for a person.
+ * {@link limits.pageSize} of them: an explanation is for a person. `refusals`: what policies and
+ * strategies said, by resource.
  */
-export async function explain(store: Store, request: CapacityRequest): Promise<Rejection[]> {
+export async function explain(
+  store: Store,
+  request: CapacityRequest,
+  refusals: ReadonlyMap<string, UnmetRequirement> = new Map(),
+): Promise<Rejection[]> {
   const rows = await store.db
     .selectFrom('resources')
     .selectAll()
@@ -29,7 +34,11 @@ export async function explain(store: Store, request: CapacityRequest): Promise<R
     (row) => row.architecture,
   );
   return rows
-    .map((row) => reject(row, request, traits.get(row.id) ?? new Set(), offers.get(row.id) ?? new Set()))
+    .map((row) => {
+      const rejection = reject(row, request, traits.get(row.id) ?? new Set(), offers.get(row.id) ?? new Set());
+      const refused = refusals.get(row.id);
+      return refused === undefined ? rejection : { ...rejection, reasons: [...rejection.reasons, refused] };
+    })
     .filter((rejection) => rejection.reasons.length > 0)
     .sort((a, b) => Number(b.temporary) - Number(a.temporary) || a.reasons.length - b.reasons.length);
 }

@@ -2,7 +2,7 @@ import { limits } from '../limits.ts';
 import type { BoardRequirements, BuildRequirements, RequirementsBase, VmRequirements } from '../model/requirements.ts';
 import { boardTypeTrait, peripheralTrait } from '../pool/kinds/board.ts';
 import { toolchainTrait } from '../pool/kinds/build-server.ts';
-import { labelTrait } from '../pool/kind.ts';
+import { groupTrait, labelTrait } from '../pool/kind.ts';
 import type { CapacityRequest, RequiredTrait } from '../pool/reservations.ts';
 
 /** A build takes one slot of a server that has a compiler for the architecture. */
@@ -12,7 +12,7 @@ export function buildRequest(requirements: BuildRequirements): CapacityRequest {
     kind: 'build_server',
     architecture,
     traits: [
-      ...labels(requirements),
+      ...shared(requirements),
       ...(requiredToolchain === undefined
         ? []
         : [[trait(toolchainTrait(requiredToolchain, architecture), 'toolchain', requiredToolchain)]]),
@@ -23,6 +23,7 @@ export function buildRequest(requirements: BuildRequirements): CapacityRequest {
       memoryMb: requirements.minMemoryMb ?? limits.buildMinMemoryMb,
       storageGb: requirements.minStorageGb ?? limits.buildMinStorageGb,
     },
+    ...asker(requirements),
     ...(serverId !== undefined && { only: serverId }),
     ...(preferredServerId !== undefined && { preferred: preferredServerId }),
   };
@@ -35,7 +36,7 @@ export function vmRequest(requirements: VmRequirements): CapacityRequest {
     kind: 'host',
     architecture,
     traits: [
-      ...labels(requirements),
+      ...shared(requirements),
       ...(requirements.requireKvm === true ? [[trait('kvm', 'kvm', true)]] : []),
       ...(requirements.requireNestedVirt === true ? [[trait('nested-virt', 'nestedVirt', true)]] : []),
     ],
@@ -46,6 +47,7 @@ export function vmRequest(requirements: VmRequirements): CapacityRequest {
       storageGb: requirements.minStorageGb ?? 0,
     },
     minimum: { cpu: 0, memoryMb: 0, storageGb: 0 },
+    ...asker(requirements),
     ...(hostId !== undefined && { only: hostId }),
     ...(preferredHostId !== undefined && { preferred: preferredHostId }),
   };
@@ -58,19 +60,37 @@ export function boardRequest(requirements: BoardRequirements): CapacityRequest {
     kind: 'board',
     architecture,
     traits: [
-      ...labels(requirements),
+      ...shared(requirements),
       ...(boardTypes.length === 0 ? [] : [boardTypes.map((type) => trait(boardTypeTrait(type), 'boardType', type))]),
       ...requiredPeripherals.map((name) => [trait(peripheralTrait(name), `peripheral:${name}`, true)]),
     ],
     use: { slots: 1, cpu: 0, memoryMb: 0, storageGb: 0 },
     minimum: { cpu: 0, memoryMb: 0, storageGb: 0 },
+    ...asker(requirements),
     ...(boardId !== undefined && { only: boardId }),
     ...(preferredBoardId !== undefined && { preferred: preferredBoardId }),
   };
 }
 
-function labels({ requiredLabels = {} }: RequirementsBase): RequiredTrait[][] {
-  return Object.entries(requiredLabels).map(([key, value]) => [trait(labelTrait(key, value), `label:${key}`, value)]);
+/** Traits that any kind may be asked for: labels and a group. */
+function shared({ requiredLabels = {}, groupId }: RequirementsBase): RequiredTrait[][] {
+  return [
+    ...Object.entries(requiredLabels).map(([key, value]) => [trait(labelTrait(key, value), `label:${key}`, value)]),
+    ...(groupId === undefined ? [] : [[trait(groupTrait(groupId), 'group', groupId)]]),
+  ];
+}
+
+/** What policies ask about. */
+function asker({
+  groupId,
+  team,
+  requester,
+}: RequirementsBase): Pick<CapacityRequest, 'groupId' | 'team' | 'requester'> {
+  return {
+    ...(groupId !== undefined && { groupId }),
+    ...(team !== undefined && { team }),
+    ...(requester !== undefined && { requester }),
+  };
 }
 
 function trait(name: string, requirement: string, wanted: string | boolean): RequiredTrait {

@@ -2,8 +2,9 @@ import type { SelectQueryBuilder } from 'kysely';
 import type { Clock, Random } from '../contracts/runtime.ts';
 import { BringupError, type ErrorDetails } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Rejection, ScoredCandidate } from '../model/requirements.ts';
-import { reserve, type CapacityRequest, type Reservation } from '../pool/reservations.ts';
+import type { Rejection, ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
+import { Admissions, type AdmissionCandidate } from '../pool/admission.ts';
+import type { CapacityRequest, Reservation } from '../pool/reservations.ts';
 import { newId } from '../runtime.ts';
 import type { Schema } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
@@ -33,11 +34,13 @@ export class Selection {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #admissions: Admissions;
 
-  constructor(store: Store, clock: Clock, random: Random) {
+  constructor(store: Store, clock: Clock, random: Random, admissions: Admissions = new Admissions()) {
     this.#store = store;
     this.#clock = clock;
     this.#random = random;
+    this.#admissions = admissions;
   }
 
   /**
@@ -45,7 +48,7 @@ export class Selection {
    * loaded; equals in the order of their ids.
    */
   async candidates(request: CapacityRequest): Promise<ScoredCandidate[]> {
-    return this.#candidates(this.#store.db, request);
+    return ranked(await this.#candidates(this.#store.db, request), request.preferred);
   }
 
   /**
@@ -59,24 +62,26 @@ export class Selection {
       this.#store.transaction(change),
     record?: (tx: StoreTransaction, reservation: Reservation) => Promise<void>,
   ): Promise<SelectionOutcome> {
+    const refusals = new Map<string, UnmetRequirement>();
     const granted = await within(async (tx) => {
+      refusals.clear();
       const candidates = await this.#candidates(tx.db, request);
-      for (const [index, chosen] of candidates.entries()) {
-        const reservation = await reserve(tx, request, {
-          id: newId(this.#clock, this.#random),
-          resourceId: chosen.resourceId,
-          holder,
-          now: this.#clock.now(),
-        });
+      const byId = new Map(candidates.map((candidate) => [candidate.id, candidate]));
+      const scored = ranked(candidates, request.preferred);
+      for (const [index, chosen] of scored.entries()) {
+        const candidate = byId.get(chosen.resourceId);
+        if (candidate === undefined) continue;
+        const lease = { id: newId(this.#clock, this.#random), holder, now: this.#clock.now() };
+        const { granted: reservation, refused } = await this.#admissions.grant(tx, request, candidate, lease);
+        if (refused !== undefined) refusals.set(candidate.id, refused);
         if (reservation === undefined) continue;
         await record?.(tx, reservation);
-        const alternatives = candidates.slice(index + 1);
-        return { success: true as const, reservation, chosen, alternatives };
+        return { success: true as const, reservation, chosen, alternatives: scored.slice(index + 1) };
       }
       return undefined;
     });
     if (granted !== undefined) return granted;
-    const rejections = await explain(this.#store, request);
+    const rejections = await explain(this.#store, request, refusals);
     return { success: false, rejections, temporary: await this.#couldFit(request) };
   }
 
@@ -86,7 +91,7 @@ export class Selection {
     return first !== undefined;
   }
 
-  async #candidates(db: Pick<Store['db'], 'selectFrom'>, request: CapacityRequest): Promise<ScoredCandidate[]> {
+  async #candidates(db: Pick<Store['db'], 'selectFrom'>, request: CapacityRequest): Promise<Candidate[]> {
     const { use, preferred } = request;
     const query = suitable(db, request)
       .where('offers.open', '=', 1)
@@ -103,13 +108,17 @@ export class Selection {
       const [row] = await query.where('offers.resource_id', '=', preferred).execute();
       if (row !== undefined) rows.push(row);
     }
-    return rows
-      .map((row) => score(row, preferred))
-      .sort((a, b) => b.score - a.score || (a.resourceId < b.resourceId ? -1 : 1));
+    return rows;
   }
 }
 
-type Candidate = { readonly id: string; readonly name: string; readonly load: number };
+type Candidate = AdmissionCandidate & { readonly load: number };
+
+function ranked(candidates: readonly Candidate[], preferred: string | undefined): ScoredCandidate[] {
+  return candidates
+    .map((row) => score(row, preferred))
+    .sort((a, b) => b.score - a.score || (a.resourceId < b.resourceId ? -1 : 1));
+}
 
 /** Resources that meet what does not depend on the moment: architecture, traits and size. */
 function suitable(
@@ -120,7 +129,14 @@ function suitable(
   let query = db
     .selectFrom('offers')
     .innerJoin('resources', 'resources.id', 'offers.resource_id')
-    .select(['resources.id', 'resources.name', 'offers.load'])
+    .select([
+      'resources.id',
+      'resources.kind',
+      'resources.name',
+      'resources.group_id',
+      'resources.labels',
+      'offers.load',
+    ])
     .where('offers.kind', '=', request.kind)
     .where('offers.architecture', '=', request.architecture)
     .where('slots_total', '>=', use.slots)

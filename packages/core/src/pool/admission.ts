@@ -1,0 +1,69 @@
+import type { Selectable } from 'kysely';
+import type { UnmetRequirement } from '../model/requirements.ts';
+import type { ResourceRow } from '../store/schema.ts';
+import type { StoreTransaction } from '../store/store.ts';
+import { reserve, type CapacityRequest, type Reservation } from './reservations.ts';
+
+/** The resource that a decision is about. */
+export type AdmissionCandidate = Pick<Selectable<ResourceRow>, 'id' | 'kind' | 'name' | 'group_id' | 'labels'>;
+
+/**
+ * Decides whether a request may have a resource that meets its requirements: what policies and
+ * strategies have to say. The answer may depend on the request, the resource and the store's records,
+ * and on nothing else: it is taken for all waiting requests that ask for the same.
+ */
+export interface Admission {
+  /** Undefined for yes, otherwise why not. Part of the granting transaction. */
+  admit(
+    tx: StoreTransaction,
+    request: CapacityRequest,
+    candidate: AdmissionCandidate,
+  ): Promise<UnmetRequirement | undefined>;
+  /** Points added to the request's priority. Asked once, when it is made. */
+  boost?(tx: StoreTransaction, request: CapacityRequest): Promise<number>;
+}
+
+/** A lease as it is asked for. */
+export type NewLease = Parameters<typeof reserve>[2];
+
+/** The one place where a resource is granted: to a new request as to one that waited. */
+export class Admissions {
+  readonly #admissions: readonly Admission[];
+
+  constructor(admissions: readonly Admission[] = []) {
+    this.#admissions = admissions;
+  }
+
+  /** Why the request may not have it; the first to refuse decides. */
+  async refusal(
+    tx: StoreTransaction,
+    request: CapacityRequest,
+    candidate: AdmissionCandidate,
+  ): Promise<UnmetRequirement | undefined> {
+    for (const admission of this.#admissions) {
+      const refused = await admission.admit(tx, request, candidate);
+      if (refused !== undefined) return refused;
+    }
+    return undefined;
+  }
+
+  /** Points of priority that a request gets beside its own. */
+  async boost(tx: StoreTransaction, request: CapacityRequest): Promise<number> {
+    let points = 0;
+    for (const admission of this.#admissions) points += (await admission.boost?.(tx, request)) ?? 0;
+    return points;
+  }
+
+  /** Grants the resource if it is admitted and, at this moment, has room. */
+  async grant(
+    tx: StoreTransaction,
+    request: CapacityRequest,
+    candidate: AdmissionCandidate,
+    lease: Omit<NewLease, 'resourceId'>,
+  ): Promise<{ readonly granted?: Reservation; readonly refused?: UnmetRequirement }> {
+    const refused = await this.refusal(tx, request, candidate);
+    if (refused !== undefined) return { refused };
+    const granted = await reserve(tx, request, { ...lease, resourceId: candidate.id });
+    return granted === undefined ? {} : { granted };
+  }
+}
