@@ -8,6 +8,6 @@ export default defineConfig({
     include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/test/lab/**'],
     testTimeout: 30_000,
-    reporters,
+    reporters: reporters('unit'),
   },
 });

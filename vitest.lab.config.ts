@@ -12,6 +12,6 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 300_000,
     hookTimeout: 900_000,
-    reporters: [...reporters, failOnSkipped()],
+    reporters: [...reporters('lab'), failOnSkipped()],
   },
 });

@@ -1,5 +1,16 @@
-/** What a run prints, and the JSON report that `.ci/run` counts from when it asks for one. */
-const file = process.env['VITEST_REPORT'];
+import type { Reporter } from 'vitest/node';
+import { requirementCoverage } from './requirements/reporter.ts';
+import type { Suite } from './requirements/report.ts';
 
-export const reporters: ('default' | ['json', { outputFile: string }])[] =
-  file === undefined ? ['default'] : ['default', ['json', { outputFile: file }]];
+/**
+ * What a run prints, what it must prove, and the JSON report that `.ci/run` counts from when it
+ * asks for one.
+ */
+export function reporters(suite: Suite): ('default' | Reporter | ['json', { outputFile: string }])[] {
+  const file = process.env['VITEST_REPORT'];
+  return [
+    'default',
+    requirementCoverage(suite),
+    ...(file === undefined ? [] : [['json', { outputFile: file }] satisfies ['json', object]]),
+  ];
+}
