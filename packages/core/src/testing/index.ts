@@ -13,6 +13,9 @@ export type { HypervisorContractFixture, HypervisorContractOptions } from './hyp
 export { tinyGuest, tinyGuestImage } from '../local/tiny-guest.ts';
 export { ConsoleReader } from './console-reader.ts';
 export { MemoryLine, type MemoryConsole } from './memory-console.ts';
+export { memoryConsole, MemoryConsoleConnector, type MemoryConsoleOptions } from './memory-console-connector.ts';
+export { consoleContract, type ConsoleContractFixture, type ConsoleContractOptions } from './console-contract.ts';
+export type { MemoryBoard } from './memory-board.ts';
 export { memoryGuests, type MemoryBoot, type MemoryGuest } from './memory-guest.ts';
 export { memoryHypervisor, MemoryHypervisorConnector, type MemoryHypervisorOptions } from './memory-hypervisor.ts';
 export type { MemoryHypervisorHost } from './memory-hypervisor-host.ts';
@@ -35,6 +38,11 @@ export { cutInKernelMessages, renderTap, type KernelMessage, type RenderTapOptio
 export { memoryPower, MemoryPowerOutlet, type MemoryPowerOptions } from './memory-power.ts';
 export { powerContract, type PowerContractFixture, type PowerContractOptions } from './power-contract.ts';
 export { memoryFlash, MemoryFlashStation, type MemoryFlashOptions } from './memory-flash.ts';
+export {
+  memoryFlashConnector,
+  MemoryFlashConnector,
+  type MemoryFlashConnectorOptions,
+} from './memory-flash-connector.ts';
 export { flashContract, type FlashContractFixture, type FlashContractOptions } from './flash-contract.ts';
 export {
   memoryLab,

@@ -1,4 +1,4 @@
-import { throwIfAborted } from '../async.ts';
+import { onAbort, throwIfAborted } from '../async.ts';
 import type { Console } from '../contracts/console.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
@@ -51,13 +51,19 @@ export class MemoryLine {
     return Uint8Array.from(this.#said.subarray(offset, this.#saidBytes));
   }
 
-  /** What the holder of the console sends, until the line ends. */
-  async *input(): AsyncGenerator<Uint8Array, void, void> {
-    while (!this.#ended) {
+  /** What the holder of the console sends, until the line ends or the signal aborts. */
+  async *input(signal?: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+    using _abort = onAbort(signal, () => this.#wakeInput());
+    while (!this.#ended && signal?.aborted !== true) {
       const chunk = this.#input.shift();
       if (chunk !== undefined) yield chunk;
       else await new Promise<void>((resolve) => (this.#wakeInput = resolve));
     }
+  }
+
+  /** Forgets what was sent and not read: the machine was without power. */
+  dropInput(): void {
+    this.#input.length = 0;
   }
 
   /** The console's side sends something to the machine. @internal */

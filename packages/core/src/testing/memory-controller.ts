@@ -1,4 +1,7 @@
+import type { ConsoleConnector } from '../contracts/console.ts';
+import type { FlashConnector } from '../contracts/flash.ts';
 import type { HypervisorConnector } from '../contracts/hypervisor.ts';
+import type { PowerConnector } from '../contracts/power.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import type { ShellConnector } from '../contracts/shell.ts';
 import { BringupError } from '../errors.ts';
@@ -47,6 +50,42 @@ export class MemoryController {
     };
   }
 
+  /** As {@link MemoryController.shell}. */
+  console(shared: ConsoleConnector): ConsoleConnector {
+    return {
+      name: shared.name,
+      open: async (target, options) => this.#hold(await this.#ifAlive(() => shared.open(target, options))),
+      [Symbol.asyncDispose]: () => this.#disconnect(),
+    };
+  }
+
+  /** As {@link MemoryController.shell}. */
+  power(shared: PowerConnector): PowerConnector {
+    return {
+      name: shared.name,
+      methods: shared.methods,
+      open: async (config, options) => {
+        const outlet = await this.#ifAlive(() => shared.open(config, options));
+        return this.#hold({
+          on: (call) => this.#ifAlive(() => outlet.on(call)),
+          off: (call) => this.#ifAlive(() => outlet.off(call)),
+          state: (call) => this.#ifAlive(() => outlet.state(call)),
+          [Symbol.asyncDispose]: () => outlet[Symbol.asyncDispose](),
+        });
+      },
+      [Symbol.asyncDispose]: () => this.#disconnect(),
+    };
+  }
+
+  /** As {@link MemoryController.shell}. */
+  flash(shared: FlashConnector): FlashConnector {
+    return {
+      name: shared.name,
+      open: async (target, options) => this.#hold(await this.#ifAlive(() => shared.open(target, options))),
+      [Symbol.asyncDispose]: () => this.#disconnect(),
+    };
+  }
+
   /** Kills the process. */
   async kill(): Promise<void> {
     this.#dead = true;
@@ -56,6 +95,17 @@ export class MemoryController {
   async #ifAlive<T>(act: () => Promise<T>): Promise<T> {
     if (this.#dead) throw new BringupError('connection-failed', 'the process of this lab is dead');
     return act();
+  }
+
+  /** What is disposed of with the process, unless its owner does it before. */
+  #hold<S extends AsyncDisposable>(session: S): S {
+    const dispose = session[Symbol.asyncDispose].bind(session);
+    session[Symbol.asyncDispose] = () => {
+      this.#connections.delete(session);
+      return dispose();
+    };
+    this.#connections.add(session);
+    return session;
   }
 
   #own<S extends AsyncDisposable & { readonly closed: Promise<unknown> }>(session: S): S {

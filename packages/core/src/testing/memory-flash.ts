@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
-import { throwIfAborted, withDeadline } from '../async.ts';
-import type { FlashImage, FlashOptions, FlashProof, FlashReceipt, FlashStation } from '../contracts/flash.ts';
-import type { Clock } from '../contracts/runtime.ts';
+import { sleep, throwIfAborted, withDeadline } from '../async.ts';
+import type {
+  FlashExpectation,
+  FlashImage,
+  FlashOptions,
+  FlashProof,
+  FlashReceipt,
+  FlashStation,
+} from '../contracts/flash.ts';
+import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { systemClock } from '../runtime.ts';
 
@@ -11,6 +18,8 @@ export interface MemoryFlashOptions {
   readonly slots?: Readonly<Record<string, number>>;
   /** How a flash is verified. Only `readback` finds damaged bytes. Default `readback`. */
   readonly proof?: FlashProof;
+  /** How fast it writes. Default: in no time. */
+  readonly bytesPerSecond?: number;
   /** Default: the system's. */
   readonly clock?: Clock;
 }
@@ -26,19 +35,28 @@ export class MemoryFlashStation implements FlashStation {
   readonly #proof: FlashProof;
   readonly #clock: Clock;
   readonly #contents = new Map<string, Buffer>();
+  readonly #broken = new Set<string>();
+  /** How fast it writes, if that takes time. */
+  bytesPerSecond: number | undefined;
   #corruptAt: number | undefined;
   #cutAt: number | undefined;
   #disposed = false;
 
-  constructor({ slots, proof, clock }: MemoryFlashOptions) {
+  constructor({ slots, proof, bytesPerSecond, clock }: MemoryFlashOptions) {
     this.#slots = slots ?? { firmware: 64 * 2 ** 20, rootfs: 64 * 2 ** 20 };
     this.#proof = proof ?? 'readback';
+    this.bytesPerSecond = bytesPerSecond;
     this.#clock = clock ?? systemClock;
   }
 
   /** What a slot holds, half-written images included; undefined when it was never written. */
   contents(slot: string): Buffer | undefined {
     return this.#contents.get(slot);
+  }
+
+  /** Whether every slot that was ever written holds a whole, undamaged image. */
+  get intact(): boolean {
+    return this.#broken.size === 0;
   }
 
   /** The medium damages one byte of the next image. */
@@ -58,11 +76,14 @@ export class MemoryFlashStation implements FlashStation {
       const [corruptAt, cutAt] = [this.#corruptAt, this.#cutAt];
       this.#corruptAt = undefined;
       this.#cutAt = undefined;
+      this.#broken.add(image.slot);
       const hash = createHash('sha256');
       const written: Buffer[] = [];
       let transferredBytes = 0;
       for await (const chunk of image.bytes.read()) {
         throwIfAborted(signal, what);
+        if (this.bytesPerSecond !== undefined)
+          await sleep(this.#clock, (chunk.length / this.bytesPerSecond) * 1_000, signal);
         const kept = chunk.subarray(0, Math.max(0, (cutAt ?? Infinity) - transferredBytes));
         written.push(Buffer.from(kept));
         transferredBytes += kept.length;
@@ -76,7 +97,18 @@ export class MemoryFlashStation implements FlashStation {
       this.#contents.set(image.slot, content);
       if (corruptAt !== undefined && corruptAt < content.length)
         content.writeUInt8((content[corruptAt] ?? 0) ^ 0xff, corruptAt);
+      else this.#broken.delete(image.slot);
       return this.#verify(image, transferredBytes, hash.digest('hex'));
+    });
+  }
+
+  /** Whether a slot begins with these bytes. */
+  verify({ slot, sizeBytes, sha256 }: FlashExpectation, options: CallOptions = {}): Promise<boolean> {
+    return withDeadline(this.#clock, `reading ${slot} back`, options, async () => {
+      if (this.#disposed) throw new TypeError('The flash station is disposed.');
+      const stored = this.#contents.get(slot)?.subarray(0, sizeBytes);
+      if (stored === undefined) return false;
+      return stored.length === sizeBytes && createHash('sha256').update(stored).digest('hex') === sha256;
     });
   }
 

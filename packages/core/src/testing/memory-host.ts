@@ -49,6 +49,8 @@ export class MemoryHost {
   };
   /** Every command that sessions started, in order. */
   readonly history: (readonly string[])[] = [];
+  /** Whether the machine is off or hangs: nothing answers then, as with `refuseConnection`. */
+  isDown: () => boolean = () => false;
   readonly #setup: MemoryHostSetup;
   readonly #listeners = new Map<string, (stream: Duplex) => void>();
   readonly #connections = new Set<(error: Error) => void>();

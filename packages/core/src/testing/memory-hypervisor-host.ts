@@ -3,7 +3,9 @@ import type { Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { VmEventFeed } from '../local/vm-events.ts';
 import { MemoryLine, type MemoryConsole } from './memory-console.ts';
+import { builtInCommands } from './memory-commands.ts';
 import { runMemoryGuest, type MemoryBoot } from './memory-guest.ts';
+import { MemoryHost } from './memory-host.ts';
 
 interface MemoryVm {
   readonly spec: VmSpec;
@@ -67,7 +69,15 @@ export class MemoryHypervisorHost {
     }
     vm.state = 'running';
     this.events.publish({ name, type: 'started' });
-    void runMemoryGuest(this.#boot, vm.spec, vm.line, this.#clock, vm.power.signal).then((how) => this.#end(vm, how));
+    const { spec, line } = vm;
+    const clock = this.#clock;
+    const host = new MemoryHost(name, {
+      clock,
+      commands: new Map(Object.entries(builtInCommands)),
+      scripts: new Map(),
+    });
+    const stage = { spec, line, clock, host, signal: vm.power.signal };
+    void runMemoryGuest(this.#boot, stage).then((how) => this.#end(vm, how));
   }
 
   /** Ends the VM as if its emulator had been killed. */

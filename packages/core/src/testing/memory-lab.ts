@@ -10,6 +10,8 @@ import type {
 } from '../model/resource.ts';
 import type { HypervisorCapabilities } from '../contracts/hypervisor.ts';
 import { silentLogger } from '../runtime.ts';
+import type { PowerConnector } from '../contracts/power.ts';
+import { BringupError } from '../errors.ts';
 import { fakeClock, type FakeClock } from './clock.ts';
 import { memoryArtifactStorage, type MemoryArtifactStorage } from './memory-artifact-storage.ts';
 import {
@@ -18,6 +20,9 @@ import {
   type MemoryBuildFunction,
   type MemoryRepository,
 } from './memory-build.ts';
+import { MemoryBoard } from './memory-board.ts';
+import { memoryConsole, type MemoryConsoleConnector } from './memory-console-connector.ts';
+import { memoryFlashConnector, type MemoryFlashConnector } from './memory-flash-connector.ts';
 import { MemoryController } from './memory-controller.ts';
 import { MemoryJobs } from './memory-detached.ts';
 import { memoryGuests, type MemoryBoot } from './memory-guest.ts';
@@ -35,6 +40,8 @@ export interface MemoryLabOptions {
   readonly repositories?: Readonly<Record<string, MemoryRepository>>;
   /** The guest that every VM boots. Default {@link memoryGuests}`.passes`. */
   readonly guest?: MemoryBoot;
+  /** The guest that boards boot when their power is cycled. Default {@link memoryGuests}`.shell`. */
+  readonly boardGuest?: MemoryBoot;
   /** Default: a new one. */
   readonly clock?: FakeClock;
   /** Of ids. Default 1. */
@@ -53,8 +60,16 @@ export type MemoryHostOptions = Partial<HostRegistration> & {
   readonly capabilities?: Partial<HypervisorCapabilities>;
 };
 
-/** As {@link MemoryServerOptions}, for a board. */
-export type MemoryBoardOptions = Partial<BoardRegistration> & { readonly machine?: MemoryMachine };
+/**
+ * As {@link MemoryServerOptions}, for a board. It has a serial console, a PDU outlet, a flash station
+ * and a shell unless it is said to be without.
+ */
+export type MemoryBoardOptions = Partial<BoardRegistration> & {
+  readonly machine?: MemoryMachine;
+  /** What it boots when its power is cycled. Default: the lab's `boardGuest`. */
+  readonly guest?: MemoryBoot;
+  readonly without?: readonly ('console' | 'power' | 'flash' | 'shell')[];
+};
 
 /** A lab in memory, and the world around it. */
 export interface MemoryLab extends Lab {
@@ -64,6 +79,10 @@ export interface MemoryLab extends Lab {
   readonly shell: MemoryShell;
   /** The VMs and what goes wrong with them. */
   readonly hypervisor: MemoryHypervisorConnector;
+  /** The serial consoles and what goes wrong with them. */
+  readonly consoles: MemoryConsoleConnector;
+  /** The flash stations and what goes wrong with them. */
+  readonly flashStations: MemoryFlashConnector;
   readonly storage: MemoryArtifactStorage;
   /** What build servers can fetch; can be changed at any time. */
   readonly repositories: Map<string, MemoryRepository>;
@@ -73,6 +92,8 @@ export interface MemoryLab extends Lab {
   addHost(options?: MemoryHostOptions): Promise<Host>;
   /** Registers a board; `board1`, `board2`… unless named. @throws as `registerBoard`. */
   addBoard(options?: MemoryBoardOptions): Promise<Board>;
+  /** A board as it stands on the desk: its power, its flash, its line. @throws `not-found`. */
+  board(name: string): MemoryBoard;
   /** Cuts a machine's power and brings it back: connections, commands and VMs are gone, files are not. */
   reboot(hostname: string): void;
   /** Kills the lab as SIGKILL does a process: nothing is handed back, nothing more is written. */
@@ -115,6 +136,9 @@ interface World {
   readonly jobs: MemoryJobs;
   readonly shell: MemoryShell;
   readonly hypervisor: MemoryHypervisorConnector;
+  readonly boards: Map<string, MemoryBoard>;
+  readonly consoles: MemoryConsoleConnector;
+  readonly flashStations: MemoryFlashConnector;
 }
 
 async function makeWorld(options: MemoryLabOptions): Promise<World> {
@@ -134,6 +158,9 @@ async function makeWorld(options: MemoryLabOptions): Promise<World> {
     machines,
     capabilities,
     jobs,
+    boards: new Map(),
+    consoles: memoryConsole({ clock }),
+    flashStations: memoryFlashConnector({ clock }),
     shell: memoryShell({
       clock,
       scripts: new Map([
@@ -154,7 +181,7 @@ async function makeWorld(options: MemoryLabOptions): Promise<World> {
 }
 
 async function open(world: World): Promise<MemoryLab> {
-  const { clock, shell, hypervisor, storage, repositories, machines, random } = world;
+  const { clock, shell, hypervisor, consoles, flashStations, storage, repositories, machines, random } = world;
   const process = new MemoryController();
   const access = world.database.access();
   const lab = await openLab({
@@ -163,7 +190,13 @@ async function open(world: World): Promise<MemoryLab> {
     clock: process.clock(clock),
     random,
     logger: world.options.logger ?? silentLogger,
-    connectors: { shell: process.shell(shell), hypervisor: process.hypervisor(hypervisor) },
+    connectors: {
+      shell: process.shell(shell),
+      hypervisor: process.hypervisor(hypervisor),
+      console: process.console(consoles),
+      power: process.power(boardPower(world.boards)),
+      flash: process.flash(flashStations),
+    },
   });
   const place = (prefix: string, named: string | undefined, machine: MemoryMachine | undefined): string => {
     const hostname = named ?? `${prefix}${[...machines.keys()].filter((name) => name.startsWith(prefix)).length + 1}`;
@@ -175,6 +208,8 @@ async function open(world: World): Promise<MemoryLab> {
     clock,
     shell,
     hypervisor,
+    consoles,
+    flashStations,
     storage,
     repositories,
     addServer: ({ machine, ...registration } = {}) =>
@@ -184,12 +219,24 @@ async function open(world: World): Promise<MemoryLab> {
       world.capabilities.set(hostname, capabilities ?? {});
       return lab.hosts.registerHost({ ...registration, hostname });
     },
-    addBoard: ({ machine, ...registration } = {}) => {
-      const hostname = place('board', registration.hostname, machine);
-      return lab.boards.registerBoard({ name: hostname, boardType: 'evaluation', ...registration, hostname });
+    addBoard: ({ machine, guest, without = [], ...registration } = {}) => {
+      const name = place('board', registration.name ?? registration.hostname, machine);
+      if (!world.boards.has(name)) world.boards.set(name, makeBoard(world, name, guest));
+      const has = (part: (typeof without)[number]): boolean => !without.includes(part);
+      return lab.boards.registerBoard({
+        name,
+        boardType: 'evaluation',
+        ...(has('shell') && { hostname: name }),
+        ...(has('console') && { serialDevice: serialDevice(name) }),
+        ...(has('power') && { powerControl: { method: 'network_pdu', pduAddress: 'pdu1', pduOutlet: name } }),
+        ...(has('flash') && { flashStationId: stationId(name) }),
+        ...registration,
+      });
     },
+    board: (name) => findBoard(world.boards, name),
     reboot: (hostname) => {
       world.jobs.killAll(hostname);
+      world.boards.get(hostname)?.powerGlitch();
       for (const { name } of hypervisor.host(hostname).list()) hypervisor.host(hostname).destroy(name);
       shell.host(hostname).dropConnections();
     },
@@ -198,5 +245,45 @@ async function open(world: World): Promise<MemoryLab> {
       await process.kill();
     },
     reopen: () => open(world),
+  };
+}
+
+const serialDevice = (board: string): string => `/dev/serial/${board}`;
+const stationId = (board: string): string => `station-${board}`;
+
+function makeBoard(world: World, name: string, guest: MemoryBoot | undefined): MemoryBoard {
+  const board = new MemoryBoard({
+    name,
+    architecture: world.machines.get(name)?.architecture ?? 'x86_64',
+    host: world.shell.host(name),
+    clock: world.clock,
+    guest: guest ?? world.options.boardGuest ?? memoryGuests.shell,
+  });
+  world.consoles.attach(serialDevice(name), board.line);
+  world.flashStations.attach(stationId(name), board.flash);
+  return board;
+}
+
+function findBoard(boards: ReadonlyMap<string, MemoryBoard>, name: string): MemoryBoard {
+  const board = boards.get(name);
+  if (board === undefined) throw new BringupError('not-found', `There is no board ${name} in this lab.`);
+  return board;
+}
+
+/** Switches the outlets of the boards, which are named as the boards are. */
+function boardPower(boards: ReadonlyMap<string, MemoryBoard>): PowerConnector {
+  return {
+    name: 'memory',
+    methods: ['usb_hub', 'network_pdu', 'gpio_relay'],
+    open: async ({ pduOutlet, usbHubPort, gpioPin }) => {
+      const { outlet } = findBoard(boards, pduOutlet ?? usbHubPort ?? gpioPin ?? '');
+      return {
+        on: (options) => outlet.on(options),
+        off: (options) => outlet.off(options),
+        state: (options) => outlet.state(options),
+        [Symbol.asyncDispose]: async () => undefined,
+      };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
   };
 }

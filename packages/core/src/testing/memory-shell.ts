@@ -86,7 +86,7 @@ class InMemoryShell implements MemoryShell {
     );
     const host = this.host(hostname);
     if (host.faults.hang) await deadline.race(new Promise<never>(() => {}));
-    if (host.faults.refuseConnection) {
+    if (host.faults.refuseConnection || host.isDown()) {
       throw new BringupError('connection-failed', `${hostname} refused the connection.`, {
         retryable: true,
         details: { hostname },
