@@ -1,10 +1,15 @@
-import type { MemoryGuest } from './memory-guest.ts';
+/** The machine behind a console, as far as its shell needs it. */
+export interface ConsoleShellMachine {
+  say(data: string): void;
+  input(): AsyncIterable<Uint8Array>;
+  run(argv: readonly string[]): Promise<{ readonly exitCode: number; readonly output: string }>;
+}
 
 /**
  * Plays a login prompt and root's shell on a guest's console until the guest ends: lists of simple
  * commands with quotes, `$?` and `</dev/null`, which is all that is typed into consoles here.
  */
-export async function serveConsoleShell(guest: MemoryGuest): Promise<void> {
+export async function serveConsoleShell(guest: ConsoleShellMachine): Promise<void> {
   guest.say('memory login: ');
   let loggedIn = false;
   let typed = '';
