@@ -115,6 +115,8 @@ export const limits = {
 
   /** How long a statement waits for a lock that another process holds on the SQLite database. */
   sqliteLockTimeoutMs: 5_000,
+  /** Transactions that share one commit; the event loop turns at the latest after as many. */
+  storeGroupMembers: 64,
   /** SQL statements that stay prepared. */
   sqliteStatements: 256,
 

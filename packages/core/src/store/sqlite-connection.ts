@@ -81,7 +81,26 @@ export class SqliteConnection implements DatabaseConnection {
     query: CompiledQuery,
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<QueryResult<R>> {
-    return await this.#whenUnlocked(() => this.#run<R>(query), options?.signal);
+    return await this.#whenUnlocked(() => this.#run<R>(query), this.now(), options?.signal);
+  }
+
+  /** Runs a statement that gives nothing back. @throws `store-failed`, or SQLite's own error. */
+  run(statement: string): void {
+    try {
+      this.#prepare(statement).statement.run();
+    } catch (error) {
+      throw storeFailure(error, this.#options.path);
+    }
+  }
+
+  /** The same, waiting for another connection's lock; `since` is when the wait began. @throws as {@link run}. */
+  async runWhenUnlocked(statement: string, since: number): Promise<void> {
+    await this.#whenUnlocked(() => this.#prepare(statement).statement.run(), since);
+  }
+
+  /** The time that waiting for a lock takes. */
+  now(): number {
+    return this.#options.clock.now();
   }
 
   /** Streams the rows of a query. Nothing else runs on the connection until the stream is left. */
@@ -108,9 +127,9 @@ export class SqliteConnection implements DatabaseConnection {
     }
   }
 
-  async #whenUnlocked<T>(run: () => T, signal?: AbortSignal): Promise<T> {
+  async #whenUnlocked<T>(run: () => T, since: number, signal?: AbortSignal): Promise<T> {
     const { clock, lockTimeoutMs, path } = this.#options;
-    const giveUpAt = clock.now() + lockTimeoutMs;
+    const giveUpAt = since + lockTimeoutMs;
     for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       // The first statement of a transaction takes all locks it needs; one that is refused later
       // can only be cured by starting the transaction again.

@@ -1,11 +1,11 @@
 import {
-  CompiledQuery,
   IdentifierNode,
   RawNode,
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
   createQueryId,
+  type CompiledQuery,
   type DatabaseConnection,
   type DatabaseIntrospector,
   type Dialect,
@@ -19,6 +19,8 @@ import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import { systemClock } from '../runtime.ts';
 import { SqliteConnection, type SqliteConnectionOptions, type SqliteHandle } from './sqlite-connection.ts';
+import { SqliteLine } from './sqlite-line.ts';
+import { SqliteSession } from './sqlite-session.ts';
 
 /** What {@link sqliteDialect} takes. */
 export interface SqliteDialectOptions {
@@ -39,8 +41,8 @@ export interface SqliteDialectOptions {
  * Kysely on a synchronous SQLite database with one connection.
  *
  * Transactions begin with `BEGIN IMMEDIATE`: they wait for the write lock at their start, where
- * waiting is harmless, instead of failing in their middle; `read only` ones take no lock. The
- * connection is handed out first come, first served.
+ * waiting is harmless, instead of failing in their middle; `read only` ones take no lock. Those that
+ * are ready at the same time share one commit, see {@link SqliteLine}.
  */
 export function sqliteDialect(options: SqliteDialectOptions): Dialect {
   const resolved: SqliteConnectionOptions = {
@@ -58,7 +60,7 @@ export function sqliteDialect(options: SqliteDialectOptions): Dialect {
 }
 
 class OneConnectionAdapter extends SqliteAdapter {
-  // The driver queues by itself, in order; Kysely's own queue wakes all who wait at each release.
+  // The driver queues by itself, see SqliteLine.
   override get supportsMultipleConnections(): boolean {
     return true;
   }
@@ -73,40 +75,40 @@ class OneConnectionAdapter extends SqliteAdapter {
 class SqliteDriver implements Driver {
   readonly #options: SqliteConnectionOptions;
   readonly #connection: SqliteConnection;
-  /** Settles when all who asked for the connection so far have given it back. */
-  #lastInLine: Promise<void> = Promise.resolve();
-  #release: (() => void) | undefined;
+  readonly #line: SqliteLine;
+  readonly #sessions = new Set<SqliteSession>();
+  #allReturned: (() => void) | undefined;
 
   constructor(options: SqliteConnectionOptions) {
     this.#options = options;
     this.#connection = new SqliteConnection(options);
+    this.#line = new SqliteLine(this.#connection);
   }
 
   async init(): Promise<void> {}
 
-  async acquireConnection(): Promise<DatabaseConnection> {
-    const before = this.#lastInLine;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#lastInLine = promise;
-    await before;
-    this.#release = resolve;
-    return this.#connection;
+  async acquireConnection(): Promise<SqliteSession> {
+    const session = new SqliteSession(this.#connection, this.#line);
+    this.#sessions.add(session);
+    return session;
   }
 
-  async releaseConnection(): Promise<void> {
-    this.#release?.();
+  async releaseConnection(session: SqliteSession): Promise<void> {
+    session.end();
+    this.#sessions.delete(session);
+    if (this.#sessions.size === 0) this.#allReturned?.();
   }
 
-  async beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw(settings.accessMode === 'read only' ? 'begin' : 'begin immediate'));
+  async beginTransaction(session: SqliteSession, settings: TransactionSettings): Promise<void> {
+    await session.begin(settings.accessMode === 'read only');
   }
 
-  async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('commit'));
+  async commitTransaction(session: SqliteSession): Promise<void> {
+    await session.commit();
   }
 
-  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    if (this.#connection.inTransaction) await connection.executeQuery(CompiledQuery.raw('rollback'));
+  async rollbackTransaction(session: SqliteSession): Promise<void> {
+    session.rollback();
   }
 
   async savepoint(connection: DatabaseConnection, name: string, compile: QueryCompiler['compileQuery']): Promise<void> {
@@ -134,7 +136,8 @@ class SqliteDriver implements Driver {
     const enough = new AbortController();
     const { clock, lockTimeoutMs, handle } = this.#options;
     const patience = sleep(clock, lockTimeoutMs, enough.signal).catch(() => undefined);
-    await Promise.race([this.#lastInLine, patience]);
+    const allReturned = new Promise<void>((resolve) => (this.#allReturned = resolve));
+    if (this.#sessions.size > 0) await Promise.race([allReturned, patience]);
     enough.abort();
     handle.close();
   }
