@@ -1,5 +1,6 @@
 import type { StoredError } from './errors.ts';
 import type { AlertSeverity, AlertType } from './model/alert.ts';
+import type { Architecture } from './model/architecture.ts';
 import type { ResourceKind } from './model/resource.ts';
 import type { WorkKind } from './model/work.ts';
 
@@ -51,6 +52,15 @@ export interface EventMap extends Record<`${WorkKind}:${WorkVerb}`, WorkEvent> {
     readonly holder: string;
     readonly fence: number;
   };
+  /** A request fits nothing now and waits for its turn. The id becomes that of its reservation. */
+  'reservation:waiting': {
+    readonly id: string;
+    readonly kind: ResourceKind;
+    readonly architecture: Architecture;
+    readonly holder: string;
+  };
+  /** A request waits no longer, and got nothing. */
+  'reservation:withdrawn': { readonly id: string; readonly holder: string };
   'reservation:released': { readonly id: string; readonly resourceId: string; readonly holder: string };
   'reservation:expired': { readonly id: string; readonly resourceId: string; readonly holder: string };
   'artifact:stored': {

@@ -12,6 +12,7 @@ import type { TransferReport } from './events.ts';
 import { limits } from './limits.ts';
 import { PipelineHandler } from './pipelines/handler.ts';
 import { PipelineManager } from './pipelines/manager.ts';
+import { Admissions } from './pool/admission.ts';
 import { Connectors, type GivenConnectors } from './pool/connectors.ts';
 import { Pool } from './pool/pool.ts';
 import { boardKind } from './pool/kinds/board.ts';
@@ -26,6 +27,8 @@ import {
   type BuildServerService,
   type HostService,
 } from './pool/services.ts';
+import { WaitingList } from './pool/waiting-list.ts';
+import { tendWaitingList } from './pool/waiting-upkeep.ts';
 import { silentLogger, systemClock, systemRandom } from './runtime.ts';
 import { Selection } from './selection/select.ts';
 import { EventFeed } from './store/feed.ts';
@@ -86,7 +89,9 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const events = stack.use(new EventFeed({ store, clock, logger }));
   const work = new WorkEngine({ store, clock, random, logger });
   const artifacts = new ArtifactRepository({ store, storage: options.artifacts, clock, random });
-  const selection = new Selection(store, clock, random);
+  const admissions = new Admissions();
+  const waiting = new WaitingList(store, clock, admissions);
+  const selection = new Selection({ store, clock, random, admissions, waiting });
   const pool = { store, clock, random, logger, connectors };
   const serverPool = new Pool(pool, buildServerKind);
   const hostPool = new Pool(pool, hostKind);
@@ -162,6 +167,7 @@ function keepReservations(store: Store, work: WorkEngine, clock: Clock, logger: 
 }
 
 async function sweep(store: Store, work: WorkEngine, clock: Clock): Promise<void> {
+  await tendWaitingList(store, clock);
   for (const expired of await renewHeld(store, clock.now())) {
     const deployment = await store.db
       .selectFrom('deployments')

@@ -108,10 +108,31 @@ export const limits = {
   deploymentKeepMs: 3_600_000,
   /** Tries to give an environment back before its VM is left to a person. */
   releaseAttempts: 6,
-  /** How long work that waits for capacity sleeps before it looks by itself. */
-  capacityRetryMs: 5_000,
+  /** A point of priority is worth having asked this much earlier. */
+  waitingPriorityMs: 600_000,
+  /** Priorities beyond this, up or down, count as this. */
+  waitingMaxPriority: 1_000,
+  /** A request that has waited this long has a resource held back for it that could fit it. */
+  waitingHoldBackMs: 300_000,
+  /** A request that waits outside of a work item leaves the list after this. */
+  waitingMs: 86_400_000,
+  /** How long work that waits for capacity sleeps before it looks by itself, should nobody wake it. */
+  waitingRecheckMs: 600_000,
+  /** Shapes of waiting requests that are read at a time when a resource has got room. */
+  waitingShapesPage: 32,
+  /** Shapes of waiting requests that are looked at, at most, when a resource has got room. */
+  waitingShapesPerOffer: 4_096,
+  /** A holder of whom nothing is known is expected to end this long after it began. */
+  expectedHoldMs: 3_600_000,
+  /** A holder that is past its expected end is expected to end this much later. */
+  expectedOverrunMs: 60_000,
+  /** Resources and requests ahead that an estimate of a wait looks at. */
+  waitEstimateResources: 64,
+  waitEstimateRequests: 256,
   /** Candidates that selection scores for one request. */
   selectionCandidates: 64,
+  /** Candidates that selection looks at, at most, when policies or strategies refuse the first ones. */
+  selectionMaxCandidates: 1_024,
 
   /** How long a statement waits for a lock that another process holds on the SQLite database. */
   sqliteLockTimeoutMs: 5_000,

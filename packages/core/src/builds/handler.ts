@@ -6,12 +6,12 @@ import { limits } from '../limits.ts';
 import type { BuildRequest } from '../model/build.ts';
 import type { BuildServer } from '../model/resource.ts';
 import { learnBuildTime } from '../selection/build-times.ts';
+import { giveUpWaiting, obtain } from '../selection/obtain.ts';
 import { buildRequest } from '../selection/requests.ts';
-import { noMatch } from '../selection/select.ts';
 import { followDetached, stopDetached } from '../work/detached.ts';
 import { SteppedAside, type WorkContext, type WorkHandler, type WorkResult } from '../work/handler.ts';
 import { SessionHolder } from '../work/session.ts';
-import { capacityTopic, release } from '../pool/reservations.ts';
+import { release } from '../pool/reservations.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { BuildAttempt } from './attempt.ts';
 import { cleanServer, readResourceUse } from './housekeeping.ts';
@@ -113,32 +113,24 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
 
   async #reserve(context: Context, request: BuildRequest): Promise<HeldServer> {
     const { tried = [], trouble } = context.checkpoint ?? {};
-    const wanted = { ...buildRequest(request), exclude: tried };
-    const topic = capacityTopic('build_server');
     const logStart = (await this.#services.logs.stat(buildLogId(context.id)))?.sizeBytes ?? 0;
-    let held: HeldServer | undefined;
-    const outcome = await this.#services.selection.reserve(
-      wanted,
-      context.id,
-      (change) =>
-        context.transaction(async (tx) => {
-          await context.expectIn(tx, topic);
-          return change(tx);
-        }),
-      async (tx, reservation) => {
-        const { id: reservationId, resourceId: serverId } = reservation;
-        held = { serverId, reservationId, since: context.clock.now(), logStart };
-        await context.saveIn(tx, { tried, fetched: [], ...(trouble !== undefined && { trouble }), held });
-        await tx.db.updateTable('builds').set({ server_id: serverId }).where('id', '=', context.id).execute();
-      },
-    );
-    if (held !== undefined) return held;
-    if (outcome.success || !outcome.temporary) {
-      if (trouble !== undefined) throw fromStoredError(trouble);
-      throw noMatch(wanted, outcome.success ? [] : outcome.rejections);
+    const { sourceRepository: repository, targetArchitecture: architecture } = request;
+    const expected = await this.#services.selection.estimateBuildTime({ repository, architecture });
+    try {
+      return await obtain(context, this.#services.selection, {
+        request: { ...buildRequest(request), exclude: tried },
+        ...(expected !== undefined && { expectedMs: expected.seconds * 1000 }),
+        record: async (tx, { id: reservationId, resourceId: serverId }) => {
+          const held = { serverId, reservationId, since: context.clock.now(), logStart };
+          await context.saveIn(tx, { tried, fetched: [], ...(trouble !== undefined && { trouble }), held });
+          await tx.db.updateTable('builds').set({ server_id: serverId }).where('id', '=', context.id).execute();
+          return held;
+        },
+      });
+    } catch (error) {
+      // Nowhere else to go: what made it leave the last server says more.
+      throw trouble !== undefined && isBringupError(error, 'no-match') ? fromStoredError(trouble) : error;
     }
-    await context.phase('waiting');
-    return context.stepAside({ wakeOn: topic, atLatestMs: limits.capacityRetryMs });
   }
 
   /**
@@ -222,6 +214,9 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
 
   async cleanUp(context: Context, request: BuildRequest, _error: BringupError, signal: AbortSignal): Promise<void> {
     const { held, fetched = [] } = context.checkpoint ?? {};
+    if (held === undefined) {
+      await context.transaction((tx) => giveUpWaiting(tx, context.id, context.clock.now()));
+    }
     if (context.checkpoint === undefined) return;
     if (held !== undefined) {
       await this.#stopAndRemove(context, held, signal).catch((error: unknown) => {

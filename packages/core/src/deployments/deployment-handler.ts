@@ -2,9 +2,9 @@ import type { Hypervisor, VmSpec } from '../contracts/hypervisor.ts';
 import { fromStoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BootReport, QemuDeploymentRequest } from '../model/deployment.ts';
-import { capacityTopic, extend } from '../pool/reservations.ts';
+import { extend } from '../pool/reservations.ts';
+import { giveUpWaiting, obtain } from '../selection/obtain.ts';
 import { vmRequest } from '../selection/requests.ts';
-import { noMatch } from '../selection/select.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import { Reconnects, SessionHolder } from '../work/session.ts';
 import { vmName } from './records.ts';
@@ -63,7 +63,7 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
     const keepMs = input.keepMs ?? limits.deploymentKeepMs;
     return {
       output: { ...output, ...(boot.output !== undefined && { boot: boot.output.report }) },
-      commit: (tx) => extend(tx, held.reservationId, context.clock.now() + keepMs),
+      commit: (tx) => extend(tx, held.reservationId, context.clock.now() + keepMs, context.clock.now() + keepMs),
     };
   }
 
@@ -88,37 +88,28 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
       ...(input.hostId !== undefined && { hostId: input.hostId }),
       ...(input.requiredLabels !== undefined && { requiredLabels: input.requiredLabels }),
     });
-    const topic = capacityTopic('host');
-    let checkpoint: Checkpoint | undefined;
-    const outcome = await this.#services.selection.reserve(
-      wanted,
-      input.holder ?? context.id,
-      (change) =>
-        context.transaction(async (tx) => {
-          await context.expectIn(tx, topic);
-          return change(tx);
-        }),
-      async (tx, reservation) => {
-        checkpoint = { hostId: reservation.resourceId, reservationId: reservation.id };
-        await context.saveIn(tx, checkpoint);
-        const used = [files.kernel, files.initrd, files.deviceTree, files.rootfs].flatMap((file) => file?.id ?? []);
+    const used = [files.kernel, files.initrd, files.deviceTree, files.rootfs].flatMap((file) => file?.id ?? []);
+    return obtain(context, this.#services.selection, {
+      request: wanted,
+      holder: input.holder ?? context.id,
+      expectedMs: input.keepMs ?? limits.deploymentKeepMs,
+      record: async (tx, { id: reservationId, resourceId: hostId }) => {
+        const held = { hostId, reservationId };
+        await context.saveIn(tx, held);
         await tx.db
           .updateTable('deployments')
           .set({
-            target_id: reservation.resourceId,
-            reservation_id: reservation.id,
+            target_id: hostId,
+            reservation_id: reservationId,
             build_id: build.buildId,
             commit_hash: build.commitHash ?? null,
             artifact_ids: JSON.stringify(used),
           })
           .where('id', '=', context.id)
           .execute();
+        return held;
       },
-    );
-    if (checkpoint !== undefined) return checkpoint;
-    if (outcome.success || !outcome.temporary) throw noMatch(wanted, outcome.success ? [] : outcome.rejections);
-    await context.phase('waiting');
-    return context.stepAside({ wakeOn: topic, atLatestMs: limits.capacityRetryMs });
+    });
   }
 
   async #create(
@@ -179,7 +170,10 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
 
   /** Gives back what was taken, patiently: a host that is out of reach just now must not keep the VM. */
   async cleanUp(context: WorkContext<Checkpoint>): Promise<void> {
-    if (context.checkpoint === undefined) return;
+    if (context.checkpoint === undefined) {
+      await context.transaction((tx) => giveUpWaiting(tx, context.id, context.clock.now()));
+      return;
+    }
     await context.child('release', 'release', { deploymentId: context.id }, { evenIfCancelled: true });
   }
 }

@@ -1,11 +1,10 @@
-import type { Selectable } from 'kysely';
 import type { UnmetRequirement } from '../model/requirements.ts';
-import type { ResourceRow } from '../store/schema.ts';
 import type { StoreTransaction } from '../store/store.ts';
-import { reserve, type CapacityRequest, type Reservation } from './reservations.ts';
+import { reserve, type CapacityRequest, type NewLease, type Reservation } from './reservations.ts';
+import type { CandidateRow } from './suitable.ts';
 
 /** The resource that a decision is about. */
-export type AdmissionCandidate = Pick<Selectable<ResourceRow>, 'id' | 'kind' | 'name' | 'group_id' | 'labels'>;
+export type AdmissionCandidate = Omit<CandidateRow, 'load'>;
 
 /**
  * Decides whether a request may have a resource that meets its requirements: what policies and
@@ -22,9 +21,6 @@ export interface Admission {
   /** Points added to the request's priority. Asked once, when it is made. */
   boost?(tx: StoreTransaction, request: CapacityRequest): Promise<number>;
 }
-
-/** A lease as it is asked for. */
-export type NewLease = Parameters<typeof reserve>[2];
 
 /** The one place where a resource is granted: to a new request as to one that waited. */
 export class Admissions {

@@ -6,10 +6,9 @@ import type { ResourceKind } from '../model/resource.ts';
 import { newId } from '../runtime.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
-import { wake } from '../work/queue.ts';
 import type { Connectors } from './connectors.ts';
 import { labelTrait, type ResourceKindModule } from './kind.ts';
-import { capacityTopic, refreshOffers } from './reservations.ts';
+import { offerToWaiting, refreshOffers } from './reservations.ts';
 
 /** What the pool is made of. */
 export interface PoolOptions {
@@ -82,6 +81,7 @@ export class Pool<Registration, View> {
           storage_gb_total: probed.capacity.storageGb,
           storage_gb_used: 0,
           load: 0,
+          held_rank: null,
           fence: 0,
           last_health_check: now,
           created_at: now,
@@ -100,7 +100,7 @@ export class Pool<Registration, View> {
         await tx.db.insertInto('traits').values({ resource_id: id, trait }).execute();
       }
       await tx.emit('resource:registered', id, { id, kind: this.#kind.kind, name: probed.name });
-      await wake(tx, capacityTopic(this.#kind.kind));
+      offerToWaiting(tx, id);
       return added;
     });
     return this.#kind.view(row);
@@ -147,7 +147,7 @@ export class Pool<Registration, View> {
         .executeTakeFirstOrThrow();
       await refreshOffers(tx, id);
       await tx.emit('resource:updated', id, { id, kind: this.#kind.kind, name: changed.name });
-      if (!on) await wake(tx, capacityTopic(this.#kind.kind));
+      if (!on) offerToWaiting(tx, id);
       return changed;
     });
     return this.#kind.view(row);

@@ -4,7 +4,6 @@ import type { ResourceKind } from '../model/resource.ts';
 import type { ReservationRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
-import { wake } from '../work/queue.ts';
 import { BringupError } from '../errors.ts';
 
 /** A yes/no property that is asked for, and how a person would name it. */
@@ -46,24 +45,47 @@ export interface Reservation {
   readonly holder: string;
   /** Grows with each reservation of the resource; the highest one is the valid one. */
   readonly fence: number;
+  /** Ends then unless it is renewed; work renews its own. */
   readonly expiresAt: number;
+  /** When its holder is expected to give it back. */
+  readonly expectedEndAt?: number;
 }
 
-/** What waiting work is woken by when capacity of a kind may have become free. */
-export function capacityTopic(kind: ResourceKind): string {
-  return `capacity:${kind}`;
+/** A row as everybody may see it. */
+export function toReservation(row: Selectable<ReservationRow>): Reservation {
+  return {
+    id: row.id,
+    resourceId: row.resource_id,
+    holder: row.holder,
+    fence: row.fence,
+    expiresAt: row.expires_at,
+    ...(row.expected_end_at !== null && { expectedEndAt: row.expected_end_at }),
+  };
+}
+
+/** A lease as it is asked for. */
+export interface NewLease {
+  readonly id: string;
+  readonly resourceId: string;
+  readonly holder: string;
+  readonly now: number;
+  /** Its turn among those who wait; the lowest is first. Default `now`. */
+  readonly rank?: number;
+  /** How long it will be held, as far as anybody knows. */
+  readonly expectedMs?: number;
 }
 
 /**
- * Takes capacity of one resource if, at this moment, it is online, not blocked, not in maintenance and has
- * enough of everything. All of it or nothing.
+ * Takes capacity of one resource if, at this moment, it is online, not blocked, not in maintenance, not
+ * held back for somebody else, and has enough of everything. All of it or nothing.
  */
 export async function reserve(
   tx: StoreTransaction,
   request: CapacityRequest,
-  lease: { readonly id: string; readonly resourceId: string; readonly holder: string; readonly now: number },
+  lease: NewLease,
 ): Promise<Reservation | undefined> {
   const { use, minimum } = request;
+  const { rank = lease.now, expectedMs } = lease;
   const taken = await tx.db
     .updateTable('resources')
     .set((eb) => ({
@@ -78,6 +100,7 @@ export async function reserve(
     .where('status', 'in', ['online', 'degraded'])
     .where('blocked', 'is', null)
     .where('maintenance', '=', 0)
+    .where((eb) => eb.or([eb('held_rank', 'is', null), eb('held_rank', '>=', rank)]))
     .where(sql<boolean>`slots_total - slots_used >= ${use.slots}`)
     .where(sql<boolean>`cpu_total - cpu_used >= ${use.cpu} and cpu_total >= ${minimum.cpu}`)
     .where(sql<boolean>`memory_mb_total - memory_mb_used >= ${use.memoryMb} and memory_mb_total >= ${minimum.memoryMb}`)
@@ -101,6 +124,7 @@ export async function reserve(
       storage_gb: use.storageGb,
       fence: taken.fence,
       expires_at: expiresAt,
+      expected_end_at: expectedMs === undefined ? null : lease.now + expectedMs,
       created_at: lease.now,
       ended_at: null,
     })
@@ -112,7 +136,14 @@ export async function reserve(
     holder: lease.holder,
     fence: taken.fence,
   });
-  return { id: lease.id, resourceId: lease.resourceId, holder: lease.holder, fence: taken.fence, expiresAt };
+  return {
+    id: lease.id,
+    resourceId: lease.resourceId,
+    holder: lease.holder,
+    fence: taken.fence,
+    expiresAt,
+    ...(expectedMs !== undefined && { expectedEndAt: lease.now + expectedMs }),
+  };
 }
 
 /** Brings what selection walks in line with the resource's row. */
@@ -161,7 +192,7 @@ export async function release(
   const held = (column: 'slots' | 'cpu' | 'memory_mb' | 'storage_gb') =>
     sql<number>`(select coalesce(sum(${sql.ref(column)}), 0) from reservations
       where resource_id = ${ended.resource_id} and state = 'active')`;
-  const resource = await tx.db
+  await tx.db
     .updateTable('resources')
     .set({
       slots_used: held('slots'),
@@ -170,22 +201,34 @@ export async function release(
       storage_gb_used: held('storage_gb'),
     })
     .where('id', '=', ended.resource_id)
-    .returning('kind')
-    .executeTakeFirst();
+    .execute();
   await refreshOffers(tx, ended.resource_id);
   await tx.emit(`reservation:${state}`, ended.id, {
     id: ended.id,
     resourceId: ended.resource_id,
     holder: ended.holder,
   });
-  if (resource !== undefined) await wake(tx, capacityTopic(resource.kind as ResourceKind));
+  offerToWaiting(tx, ended.resource_id);
 }
 
-/** Sets when a reservation ends unless it is renewed. @throws `lease-lost` when it has ended. */
-export async function extend({ db }: StoreTransaction, reservationId: string, expiresAt: number): Promise<void> {
+/** Has what a resource can give now, or soon again, offered to those who wait, before the commit. */
+export function offerToWaiting(tx: StoreTransaction, resourceId: string): void {
+  tx.beforeCommit('capacity', resourceId);
+}
+
+/**
+ * Sets when a reservation ends unless it is renewed, and when it is expected to be given back.
+ * @throws `lease-lost` when it has ended.
+ */
+export async function extend(
+  { db }: StoreTransaction,
+  reservationId: string,
+  expiresAt: number,
+  expectedEndAt?: number,
+): Promise<void> {
   const updated = await db
     .updateTable('reservations')
-    .set({ expires_at: expiresAt })
+    .set({ expires_at: expiresAt, ...(expectedEndAt !== undefined && { expected_end_at: expectedEndAt }) })
     .where('id', '=', reservationId)
     .where('state', '=', 'active')
     .executeTakeFirst();

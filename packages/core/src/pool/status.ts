@@ -1,7 +1,6 @@
 import type { ResourceKind } from '../model/resource.ts';
 import type { StoreTransaction } from '../store/store.ts';
-import { wake } from '../work/queue.ts';
-import { capacityTopic, refreshOffers } from './reservations.ts';
+import { offerToWaiting, refreshOffers } from './reservations.ts';
 
 /** What is stored of a resource's health; maintenance and use are kept apart from it. */
 export type StoredStatus = 'online' | 'degraded' | 'offline' | 'unknown' | 'flashing' | 'recovery';
@@ -20,8 +19,8 @@ export interface StatusChange {
 }
 
 /**
- * Stores what has become of a resource, brings its offers in line, tells of it, and wakes who waits
- * for capacity when there may be more of it. Gives the status it had; undefined when it is gone.
+ * Stores what has become of a resource, brings its offers in line, tells of it, and offers it to
+ * those who wait when there may be more of it. Gives the status it had; undefined when it is gone.
  */
 export async function changeStatus(
   tx: StoreTransaction,
@@ -61,6 +60,6 @@ export async function changeStatus(
   } else {
     await tx.emit('resource:updated', id, { id, kind, name: before.name });
   }
-  if (blocked === null && allocatable.includes(status)) await wake(tx, capacityTopic(kind));
+  if (blocked === null && allocatable.includes(status)) offerToWaiting(tx, id);
   return from;
 }

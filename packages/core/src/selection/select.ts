@@ -1,14 +1,17 @@
-import type { SelectQueryBuilder } from 'kysely';
 import type { Clock, Random } from '../contracts/runtime.ts';
 import { BringupError, type ErrorDetails } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Rejection, ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
-import { Admissions, type AdmissionCandidate } from '../pool/admission.ts';
-import type { CapacityRequest, Reservation } from '../pool/reservations.ts';
+import type { Admissions } from '../pool/admission.ts';
+import type { CapacityRequest, NewLease, Reservation } from '../pool/reservations.ts';
+import { available, suitable, type CandidateRow } from '../pool/suitable.ts';
+import { activeReservation, anyWaiting, endWaiting, enqueueWaiting, placeOf, rankOf } from '../pool/waiting-records.ts';
+import type { WaitingList } from '../pool/waiting-list.ts';
 import { newId } from '../runtime.ts';
-import type { Schema } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
+import { estimateBuildTime, type BuildTimeEstimate } from './build-times.ts';
 import { explain } from './explain.ts';
+import { ranked } from './score.ts';
 
 /** What came of a request. */
 export type SelectionOutcome =
@@ -26,8 +29,42 @@ export type SelectionOutcome =
       readonly rejections: readonly Rejection[];
     };
 
-/** How much each part of a score counts. A preferred resource that fits always wins. */
-export const scoreWeights: Readonly<Record<'preferred' | 'idle', number>> = { preferred: 9, idle: 1 };
+/** What came of trying to reserve, within the transaction. */
+export type Attempt =
+  | (SelectionOutcome & { readonly success: true })
+  | {
+      readonly success: false;
+      /** What policies and strategies said, by resource. */
+      readonly refusals: ReadonlyMap<string, UnmetRequirement>;
+    };
+
+/** A request that may wait. */
+export interface Ask {
+  readonly request: CapacityRequest;
+  readonly holder: string;
+  readonly priority: number;
+  readonly expectedMs?: number;
+  /** Work item to wake when it is granted; asks in its name again find its place. */
+  readonly waiter?: string;
+  /** The id of its place, and then of its reservation. Default: the waiter's, else a new one. */
+  readonly id?: string;
+  readonly deadlineAt?: number;
+}
+
+/** What came of it: it was granted, has a place on the waiting list, or can never be met as it is. */
+export type Answer =
+  | { readonly state: 'granted'; readonly reservation: Reservation }
+  | { readonly state: 'waiting'; readonly id: string }
+  | { readonly state: 'unfit'; readonly refusals: ReadonlyMap<string, UnmetRequirement> };
+
+/** What selection is made of. */
+export interface SelectionOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly admissions: Admissions;
+  readonly waiting: WaitingList;
+}
 
 /** Chooses resources: filter by indexed SQL, score, reserve atomically. */
 export class Selection {
@@ -35,12 +72,14 @@ export class Selection {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #admissions: Admissions;
+  readonly #waiting: WaitingList;
 
-  constructor(store: Store, clock: Clock, random: Random, admissions: Admissions = new Admissions()) {
-    this.#store = store;
-    this.#clock = clock;
-    this.#random = random;
-    this.#admissions = admissions;
+  constructor(options: SelectionOptions) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#admissions = options.admissions;
+    this.#waiting = options.waiting;
   }
 
   /**
@@ -48,130 +87,127 @@ export class Selection {
    * loaded; equals in the order of their ids.
    */
   async candidates(request: CapacityRequest): Promise<ScoredCandidate[]> {
-    return ranked(await this.#candidates(this.#store.db, request), request.preferred);
+    const rows = await this.#page(this.#store.db, request, this.#clock.now(), 0);
+    return ranked(rows, request.preferred);
   }
 
-  /**
-   * Chooses and reserves in one transaction. The reservation belongs to `holder` and lasts as long
-   * as that work does.
-   */
+  /** Chooses and reserves in one transaction, or says why not. Nobody is put on the waiting list. */
   async reserve(
     request: CapacityRequest,
     holder: string,
-    within: <T>(change: (tx: StoreTransaction) => Promise<T>) => Promise<T> = (change) =>
-      this.#store.transaction(change),
-    record?: (tx: StoreTransaction, reservation: Reservation) => Promise<void>,
+    options: { readonly priority?: number; readonly expectedMs?: number } = {},
   ): Promise<SelectionOutcome> {
+    const { expectedMs } = options;
+    const attempt = await this.#store.transaction(async (tx) => {
+      const lease = { holder, rank: await this.rank(tx, request, options.priority ?? 0) };
+      return this.attempt(tx, request, { ...lease, ...(expectedMs !== undefined && { expectedMs }) });
+    });
+    return attempt.success ? attempt : this.explain(request, attempt.refusals);
+  }
+
+  /** Whose turn a request is that is made now, with what policies add to its priority. */
+  async rank(tx: StoreTransaction, request: CapacityRequest, priority: number): Promise<number> {
+    return rankOf(this.#clock.now(), priority + (await this.#admissions.boost(tx, request)));
+  }
+
+  /** Chooses and reserves as part of a transaction. Those who wait and whose turn is before come first. */
+  async attempt(
+    tx: StoreTransaction,
+    request: CapacityRequest,
+    lease: Pick<NewLease, 'holder' | 'rank' | 'expectedMs'> & { readonly id?: string },
+  ): Promise<Attempt> {
+    const now = this.#clock.now();
+    const { id = newId(this.#clock, this.#random), rank = now } = lease;
+    const others = await anyWaiting(tx, request.kind);
     const refusals = new Map<string, UnmetRequirement>();
-    const granted = await within(async (tx) => {
-      refusals.clear();
-      const candidates = await this.#candidates(tx.db, request);
-      const byId = new Map(candidates.map((candidate) => [candidate.id, candidate]));
-      const scored = ranked(candidates, request.preferred);
+    for (let skip = 0; skip < limits.selectionMaxCandidates; skip += limits.selectionCandidates) {
+      const rows = await this.#page(tx.db, request, rank, skip);
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      const scored = ranked(rows, request.preferred);
       for (const [index, chosen] of scored.entries()) {
         const candidate = byId.get(chosen.resourceId);
         if (candidate === undefined) continue;
-        const lease = { id: newId(this.#clock, this.#random), holder, now: this.#clock.now() };
-        const { granted: reservation, refused } = await this.#admissions.grant(tx, request, candidate, lease);
+        if (others) await this.#waiting.offer(tx, candidate.id, rank);
+        const { granted, refused } = await this.#admissions.grant(tx, request, candidate, { ...lease, id, rank, now });
         if (refused !== undefined) refusals.set(candidate.id, refused);
-        if (reservation === undefined) continue;
-        await record?.(tx, reservation);
-        return { success: true as const, reservation, chosen, alternatives: scored.slice(index + 1) };
+        if (granted === undefined) continue;
+        return { success: true, reservation: granted, chosen, alternatives: scored.slice(index + 1) };
       }
-      return undefined;
+      if (rows.length < limits.selectionCandidates) break;
+    }
+    return { success: false, refusals };
+  }
+
+  /** Reserves, finds what was granted to the same asker meanwhile, or takes a place on the waiting list. */
+  async obtain(tx: StoreTransaction, ask: Ask): Promise<Answer> {
+    const { request, holder, priority, waiter, expectedMs, deadlineAt } = ask;
+    const place = await placeOf(tx, ask);
+    if (place?.state === 'waiting') {
+      if (await this.couldFit(tx.db, request)) return { state: 'waiting', id: place.id };
+      await endWaiting(tx, place, 'withdrawn');
+      return { state: 'unfit', refusals: new Map() };
+    }
+    if (place !== undefined) {
+      await endWaiting(tx, place, 'collected');
+      const reservation = await activeReservation(tx, place.id);
+      if (reservation !== undefined) return { state: 'granted', reservation };
+    }
+    const id = place === undefined && ask.id !== undefined ? ask.id : newId(this.#clock, this.#random);
+    const points = priority + (await this.#admissions.boost(tx, request));
+    const now = this.#clock.now();
+    const known = { id, holder, ...(expectedMs !== undefined && { expectedMs }) };
+    const attempt = await this.attempt(tx, request, { ...known, rank: rankOf(now, points) });
+    if (attempt.success) return { state: 'granted', reservation: attempt.reservation };
+    if (!(await this.couldFit(tx.db, request))) return { state: 'unfit', refusals: attempt.refusals };
+    await enqueueWaiting(tx, request, {
+      ...known,
+      priority: points,
+      now,
+      ...(waiter !== undefined && { waiter }),
+      ...(deadlineAt !== undefined && { deadlineAt }),
     });
-    if (granted !== undefined) return granted;
+    return { state: 'waiting', id };
+  }
+
+  /** How long a build is expected to take, on a server or on any; undefined when nothing was learned yet. */
+  estimateBuildTime(key: Parameters<typeof estimateBuildTime>[1]): Promise<BuildTimeEstimate | undefined> {
+    return estimateBuildTime(this.#store.db, key);
+  }
+
+  /** Why nothing fits now. */
+  async explain(
+    request: CapacityRequest,
+    refusals: ReadonlyMap<string, UnmetRequirement> = new Map(),
+  ): Promise<SelectionOutcome & { readonly success: false }> {
     const rejections = await explain(this.#store, request, refusals);
-    return { success: false, rejections, temporary: await this.#couldFit(request) };
+    return { success: false, rejections, temporary: await this.couldFit(this.#store.db, request) };
   }
 
   /** Whether a resource meets everything that does not change by itself. */
-  async #couldFit(request: CapacityRequest): Promise<boolean> {
-    const [first] = await suitable(this.#store.db, request).limit(1).execute();
-    return first !== undefined;
+  async couldFit(db: Pick<Store['db'], 'selectFrom'>, request: CapacityRequest): Promise<boolean> {
+    return (await suitable(db, request).limit(1).executeTakeFirst()) !== undefined;
   }
 
-  async #candidates(db: Pick<Store['db'], 'selectFrom'>, request: CapacityRequest): Promise<Candidate[]> {
-    const { use, preferred } = request;
-    const query = suitable(db, request)
-      .where('offers.open', '=', 1)
-      .where((eb) => eb(eb('slots_total', '-', eb.ref('slots_used')), '>=', use.slots))
-      .where((eb) => eb(eb('cpu_total', '-', eb.ref('cpu_used')), '>=', use.cpu))
-      .where((eb) => eb(eb('memory_mb_total', '-', eb.ref('memory_mb_used')), '>=', use.memoryMb))
-      .where((eb) => eb(eb('storage_gb_total', '-', eb.ref('storage_gb_used')), '>=', use.storageGb));
+  async #page(
+    db: Pick<Store['db'], 'selectFrom'>,
+    request: CapacityRequest,
+    rank: number,
+    skip: number,
+  ): Promise<CandidateRow[]> {
+    const { preferred } = request;
+    const query = available(db, request, rank);
     const rows = await query
       .orderBy('offers.load')
       .orderBy('offers.resource_id')
       .limit(limits.selectionCandidates)
+      .$if(skip > 0, (page) => page.offset(skip))
       .execute();
-    if (preferred !== undefined && !rows.some((row) => row.id === preferred)) {
+    if (skip === 0 && preferred !== undefined && !rows.some((row) => row.id === preferred)) {
       const [row] = await query.where('offers.resource_id', '=', preferred).execute();
       if (row !== undefined) rows.push(row);
     }
     return rows;
   }
-}
-
-type Candidate = AdmissionCandidate & { readonly load: number };
-
-function ranked(candidates: readonly Candidate[], preferred: string | undefined): ScoredCandidate[] {
-  return candidates
-    .map((row) => score(row, preferred))
-    .sort((a, b) => b.score - a.score || (a.resourceId < b.resourceId ? -1 : 1));
-}
-
-/** Resources that meet what does not depend on the moment: architecture, traits and size. */
-function suitable(
-  db: Pick<Store['db'], 'selectFrom'>,
-  request: CapacityRequest,
-): SelectQueryBuilder<Schema, 'offers' | 'resources', Candidate> {
-  const { use, minimum } = request;
-  let query = db
-    .selectFrom('offers')
-    .innerJoin('resources', 'resources.id', 'offers.resource_id')
-    .select([
-      'resources.id',
-      'resources.kind',
-      'resources.name',
-      'resources.group_id',
-      'resources.labels',
-      'offers.load',
-    ])
-    .where('offers.kind', '=', request.kind)
-    .where('offers.architecture', '=', request.architecture)
-    .where('slots_total', '>=', use.slots)
-    .where('cpu_total', '>=', Math.max(use.cpu, minimum.cpu))
-    .where('memory_mb_total', '>=', Math.max(use.memoryMb, minimum.memoryMb))
-    .where('storage_gb_total', '>=', Math.max(use.storageGb, minimum.storageGb));
-  for (const group of request.traits) {
-    query = query.where((eb) =>
-      eb.exists(
-        eb
-          .selectFrom('traits')
-          .select('traits.trait')
-          .whereRef('traits.resource_id', '=', 'offers.resource_id')
-          .where(
-            'traits.trait',
-            'in',
-            group.map(({ trait }) => trait),
-          ),
-      ),
-    );
-  }
-  const { only, exclude = [] } = request;
-  if (exclude.length > 0) query = query.where('offers.resource_id', 'not in', exclude);
-  return only === undefined ? query : query.where('offers.resource_id', '=', only);
-}
-
-function score(row: Candidate, preferred: string | undefined): ScoredCandidate {
-  const parts = { preferred: row.id === preferred ? 100 : 0, idle: 100 * (1 - row.load) };
-  const total = scoreWeights.preferred + scoreWeights.idle;
-  return {
-    resourceId: row.id,
-    name: row.name,
-    parts,
-    score: (parts.preferred * scoreWeights.preferred + parts.idle * scoreWeights.idle) / total,
-  };
 }
 
 /** The error for a request that nothing in the pool can ever meet as it is. */

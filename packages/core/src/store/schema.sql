@@ -107,6 +107,7 @@ CREATE TABLE reservations (
   storage_gb real not null,
   fence integer not null,
   expires_at integer not null,
+  expected_end_at integer,
   created_at integer not null,
   ended_at integer);
 
@@ -134,6 +135,7 @@ CREATE TABLE resources (
   storage_gb_total real not null,
   storage_gb_used real not null,
   load real not null,
+  held_rank integer,
   fence integer not null,
   last_health_check integer,
   created_at integer not null,
@@ -149,6 +151,37 @@ CREATE TABLE traits (
   resource_id text not null references resources (id) on delete cascade,
   trait text not null,
   constraint traits_key primary key (trait, resource_id));
+
+CREATE TABLE waiting (
+  seq integer primary key autoincrement,
+  id text not null unique,
+  shape text not null,
+  kind text not null,
+  architecture text not null,
+  holder text not null,
+  waiter text,
+  state text not null,
+  priority integer not null,
+  rank integer not null,
+  preferred text,
+  expected_ms integer,
+  enqueued_at integer not null,
+  deadline_at integer,
+  held_id text);
+
+CREATE TABLE waiting_shapes (
+  id text not null primary key,
+  kind text not null,
+  architecture text not null,
+  only_id text not null,
+  slots integer not null,
+  cpu integer not null,
+  memory_mb integer not null,
+  storage_gb real not null,
+  request text not null,
+  waiting integer not null,
+  first_rank integer not null,
+  first_seq integer not null);
 
 CREATE TABLE work_items (
   id text not null primary key,
@@ -216,6 +249,24 @@ CREATE INDEX reservations_by_resource on reservations (
 
 CREATE INDEX traits_by_resource on traits (
   resource_id);
+
+CREATE INDEX waiting_by_deadline on waiting (
+  state, deadline_at);
+
+CREATE INDEX waiting_by_hold on waiting (
+  held_id);
+
+CREATE INDEX waiting_by_shape on waiting (
+  shape, state, rank, seq);
+
+CREATE INDEX waiting_by_turn on waiting (
+  kind, architecture, state, rank, seq);
+
+CREATE INDEX waiting_by_waiter on waiting (
+  waiter);
+
+CREATE INDEX waiting_shapes_by_turn on waiting_shapes (
+  kind, architecture, only_id, first_rank, first_seq);
 
 CREATE INDEX work_items_by_kind on work_items (
   kind, id);

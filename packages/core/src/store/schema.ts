@@ -9,6 +9,8 @@ export interface Schema {
   offers: OfferRow;
   traits: TraitRow;
   reservations: ReservationRow;
+  waiting: WaitingRow;
+  waiting_shapes: WaitingShapeRow;
   work_items: WorkRow;
   events: EventRow;
   logs: LogRow;
@@ -55,6 +57,8 @@ export interface ResourceRow {
   storage_gb_used: number;
   /** The most used of the four, 0…1. */
   load: number;
+  /** While it is held back for a waiting request: only requests of this rank or a lower one get it. */
+  held_rank: number | null;
   /** Grows with every reservation; the newest reservation carries the newest fence. */
   fence: number;
   last_health_check: number | null;
@@ -92,8 +96,58 @@ export interface ReservationRow {
   storage_gb: number;
   fence: number;
   expires_at: number;
+  /** When the holder is expected to give it back; null when nobody knows. */
+  expected_end_at: number | null;
   created_at: number;
   ended_at: number | null;
+}
+
+/** A request that fits nothing now, or one that was granted and not yet collected. */
+export interface WaitingRow {
+  /** Order of arrival. */
+  seq: Generated<number>;
+  /** Becomes the id of the reservation. */
+  id: string;
+  shape: string;
+  kind: string;
+  architecture: string;
+  holder: string;
+  /** Work item that waits; null when somebody outside of work does. */
+  waiter: string | null;
+  /** waiting or granted. */
+  state: string;
+  priority: number;
+  /** Whose turn it is: when it came, made earlier by its priority. The lowest is first. */
+  rank: number;
+  preferred: string | null;
+  /** How long it will hold what it gets. */
+  expected_ms: number | null;
+  enqueued_at: number;
+  deadline_at: number | null;
+  /** Resource that is held back for it. */
+  held_id: string | null;
+}
+
+/** What one or many waiting requests ask for. A release looks at shapes, not at requests. */
+export interface WaitingShapeRow {
+  /** Hash of the request. */
+  id: string;
+  kind: string;
+  architecture: string;
+  /** The one resource it may be; empty for any. */
+  only_id: string;
+  /** What the resource must have in all. */
+  slots: number;
+  cpu: number;
+  memory_mb: number;
+  storage_gb: number;
+  /** A CapacityRequest as JSON. */
+  request: string;
+  /** Requests that wait in this shape. */
+  waiting: number;
+  /** The first of them. */
+  first_rank: number;
+  first_seq: number;
 }
 
 /** One unit of durable work. */

@@ -7,7 +7,10 @@ import { migrate } from './migrate.ts';
 import type { Schema } from './schema.ts';
 
 /** What a commit may have changed for those who wait: queued work, the event feed, one log. */
-export type Topic = 'work' | 'events' | `log:${string}`;
+export type Topic = 'work' | 'events' | 'grants' | `log:${string}`;
+
+/** What has to be seen to before a transaction ends: resources that may have got room. */
+export type Matter = 'capacity';
 
 /** The handle inside {@link Store.transaction}. */
 export interface StoreTransaction {
@@ -16,7 +19,12 @@ export interface StoreTransaction {
   emit<N extends EventName>(name: N, subject: string, data: EventMap[N]): Promise<void>;
   /** After the commit, wakes those who wait for the topic. */
   wake(topic: Topic): void;
+  /** At the transaction's end, but still in it, has the matter seen to; once for each key. */
+  beforeCommit(matter: Matter, key: string): void;
 }
+
+/** Sees to a matter at the end of a transaction. */
+export type Settle = (tx: StoreTransaction, keys: readonly string[]) => Promise<void>;
 
 /**
  * The records of a lab. Reads go through {@link Store.db}, changes through
@@ -28,6 +36,7 @@ export class Store implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #inTransaction = new AsyncLocalStorage<true>();
   readonly #waiters = new Map<Topic, Set<() => void>>();
+  readonly #settlers = new Map<Matter, Settle>();
   #closing: Promise<void> | undefined;
 
   private constructor(opened: OpenedDatabase, clock: Clock) {
@@ -64,12 +73,14 @@ export class Store implements AsyncDisposable {
   /** Runs `change` in one transaction: all of it is durable when this resolves, or none of it happened. */
   async transaction<T>(change: (tx: StoreTransaction) => Promise<T>): Promise<T> {
     const topics = new Set<Topic>();
+    const matters = new Map<Matter, Set<string>>();
     const db = this.db;
     const result = await db.transaction().execute((trx) =>
-      this.#inTransaction.run(true, () =>
-        change({
+      this.#inTransaction.run(true, async () => {
+        const tx: StoreTransaction = {
           db: trx,
           wake: (topic) => topics.add(topic),
+          beforeCommit: (matter, key) => matters.set(matter, (matters.get(matter) ?? new Set()).add(key)),
           emit: async (name, subject, data) => {
             topics.add('events');
             await trx
@@ -77,11 +88,28 @@ export class Store implements AsyncDisposable {
               .values({ at: this.#clock.now(), name, subject, data: JSON.stringify(data) })
               .execute();
           },
-        }),
-      ),
+        };
+        const changed = await change(tx);
+        await this.#settle(tx, matters);
+        return changed;
+      }),
     );
     for (const topic of topics) this.#wake(topic);
     return result;
+  }
+
+  /** Says who sees to a matter at the end of each transaction that raised it. */
+  onBeforeCommit(matter: Matter, settle: Settle): void {
+    this.#settlers.set(matter, settle);
+  }
+
+  /** Seeing to one matter may raise another. */
+  async #settle(tx: StoreTransaction, matters: Map<Matter, Set<string>>): Promise<void> {
+    for (let [raised] = matters; raised !== undefined; [raised] = matters) {
+      const [matter, keys] = raised;
+      matters.delete(matter);
+      await this.#settlers.get(matter)?.(tx, [...keys]);
+    }
   }
 
   /** Calls `listener` after each commit of this process that woke the topic. */

@@ -23,7 +23,7 @@ export interface ChildOptions {
 
 /** What an item waits for when it steps aside. */
 export interface WaitFor {
-  /** A name that {@link WorkContext.expectIn} was told and that others wake, such as `capacity:host`. */
+  /** A name that {@link WorkContext.expectIn} was told and that others wake, such as `grant:ID`. */
   readonly wakeOn?: string;
   /** At the latest after this long, milliseconds. */
   readonly atLatestMs?: number;
@@ -37,6 +37,8 @@ export interface WaitFor {
 export interface WorkContext<C = unknown> {
   readonly id: string;
   readonly parentId: string | undefined;
+  /** As the item was submitted with; what it starts has the same. */
+  readonly priority: number;
   /** How often the item was taken over from a dead process. */
   readonly takeovers: number;
   /** Milliseconds since the Unix epoch at which the item ends with `deadline-exceeded`. */

@@ -52,6 +52,10 @@ export class Run<C> implements WorkContext<C> {
     return this.#row.parent_id ?? undefined;
   }
 
+  get priority(): number {
+    return this.#row.priority;
+  }
+
   get takeovers(): number {
     return this.#row.takeovers;
   }

@@ -235,7 +235,7 @@ describe('a build', () => {
     const done = await lab.clock.runUntil(Promise.all(ids.map((id) => lab.builds.waitForBuild(id))));
     expect(done.map(({ status }) => status)).toEqual(['completed', 'completed', 'completed']);
     const [first, second] = done;
-    expect(second?.completedAt ?? 0).toBeLessThan((first?.completedAt ?? 0) + limits.capacityRetryMs);
+    expect(second?.completedAt ?? 0).toBeLessThan((first?.completedAt ?? 0) + limits.waitingRecheckMs);
     await expectNothingHeld(lab);
   });
 

@@ -5,7 +5,9 @@ import type { Probed, ResourceKindModule } from '../../src/pool/kind.ts';
 import { boardKind } from '../../src/pool/kinds/board.ts';
 import { buildServerKind } from '../../src/pool/kinds/build-server.ts';
 import { hostKind } from '../../src/pool/kinds/host.ts';
+import { Admissions } from '../../src/pool/admission.ts';
 import { Pool } from '../../src/pool/pool.ts';
+import { WaitingList } from '../../src/pool/waiting-list.ts';
 import { Selection } from '../../src/selection/select.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
@@ -39,6 +41,8 @@ export async function testPool(): Promise<TestPool> {
   const clock = fakeClock();
   const random = seededRandom(5);
   const store = await Store.open(sqlite(), clock);
+  const admissions = new Admissions();
+  const waiting = new WaitingList(store, clock, admissions);
   const pools = new Map<ResourceKind, Pool<Given, { id: string; currentUtilization: number }>>();
   const pool = (kind: ResourceKind): Pool<Given, { id: string; currentUtilization: number }> => {
     const known = pools.get(kind);
@@ -51,7 +55,7 @@ export async function testPool(): Promise<TestPool> {
   return {
     store,
     clock,
-    selection: new Selection(store, clock, random),
+    selection: new Selection({ store, clock, random, admissions, waiting }),
     pool,
     add: async (given) => (await pool(given.kind).register(given)).id,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),

@@ -1,10 +1,12 @@
 import type { Kysely } from 'kysely';
 import type { StoreFlavor } from '../flavor.ts';
 import { alerts } from './first-alerts.ts';
+import { waiting } from './first-waiting.ts';
 
 /** The first schema: pool, durable work, logs, events, artifacts and the records of the four stages. */
 export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<void> {
   await pool(db, flavor);
+  await waiting(db, flavor);
   await work(db, flavor);
   await artifacts(db, flavor);
   await records(db, flavor);
@@ -37,6 +39,7 @@ async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promi
     .addColumn('storage_gb_total', float64, (c) => c.notNull())
     .addColumn('storage_gb_used', float64, (c) => c.notNull())
     .addColumn('load', float64, (c) => c.notNull())
+    .addColumn('held_rank', int64)
     .addColumn('fence', int64, (c) => c.notNull())
     .addColumn('last_health_check', int64)
     .addColumn('created_at', int64, (c) => c.notNull())
@@ -79,6 +82,7 @@ async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promi
     .addColumn('storage_gb', float64, (c) => c.notNull())
     .addColumn('fence', int64, (c) => c.notNull())
     .addColumn('expires_at', int64, (c) => c.notNull())
+    .addColumn('expected_end_at', int64)
     .addColumn('created_at', int64, (c) => c.notNull())
     .addColumn('ended_at', int64)
     .execute();

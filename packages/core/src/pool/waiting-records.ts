@@ -1,0 +1,176 @@
+import { createHash } from 'node:crypto';
+import type { Selectable } from 'kysely';
+import { limits } from '../limits.ts';
+import type { ResourceKind } from '../model/resource.ts';
+import type { WaitingRow } from '../store/schema.ts';
+import type { StoreTransaction } from '../store/store.ts';
+import { offerToWaiting, toReservation, type CapacityRequest, type Reservation } from './reservations.ts';
+
+/** A request as it is put on the waiting list. */
+export interface NewWaiting {
+  /** Becomes the id of its reservation. */
+  readonly id: string;
+  readonly holder: string;
+  /** Work item to wake when it is granted. */
+  readonly waiter?: string;
+  /** Its own and what policies add. */
+  readonly priority: number;
+  /** How long it will hold what it gets, as far as anybody knows. */
+  readonly expectedMs?: number;
+  /** Taken off the list then. */
+  readonly deadlineAt?: number;
+  readonly now: number;
+}
+
+/**
+ * Whose turn it is: the lowest is first. A point of priority is worth having come
+ * `limits.waitingPriorityMs` earlier, so age outdoes any priority in the end; and since all grow old
+ * at the same pace, the order never changes and can be an index.
+ */
+export function rankOf(now: number, priority: number): number {
+  const points = Math.max(-limits.waitingMaxPriority, Math.min(limits.waitingMaxPriority, priority));
+  return Math.round(now - points * limits.waitingPriorityMs);
+}
+
+/** What a request asks for, apart from who asks and what they would like best. */
+function shapeOf({ preferred: _preferred, ...request }: CapacityRequest): { id: string; request: string } {
+  const json = JSON.stringify({
+    ...request,
+    traits: request.traits.map((group) => group.map(({ trait }) => trait)).sort(),
+  });
+  return { id: createHash('sha256').update(json).digest('base64url'), request: JSON.stringify(request) };
+}
+
+/** Puts a request on the list. */
+export async function enqueueWaiting(tx: StoreTransaction, request: CapacityRequest, entry: NewWaiting): Promise<void> {
+  const shape = shapeOf(request);
+  const { kind, architecture, use, minimum } = request;
+  const rank = rankOf(entry.now, entry.priority);
+  const { seq } = await tx.db
+    .insertInto('waiting')
+    .values({
+      id: entry.id,
+      shape: shape.id,
+      kind,
+      architecture,
+      holder: entry.holder,
+      waiter: entry.waiter ?? null,
+      state: 'waiting',
+      priority: entry.priority,
+      rank,
+      preferred: request.preferred ?? null,
+      expected_ms: entry.expectedMs ?? null,
+      enqueued_at: entry.now,
+      deadline_at: entry.deadlineAt ?? null,
+      held_id: null,
+    })
+    .returning('seq')
+    .executeTakeFirstOrThrow();
+  await tx.db
+    .insertInto('waiting_shapes')
+    .values({
+      id: shape.id,
+      kind,
+      architecture,
+      only_id: request.only ?? '',
+      slots: use.slots,
+      cpu: Math.max(use.cpu, minimum.cpu),
+      memory_mb: Math.max(use.memoryMb, minimum.memoryMb),
+      storage_gb: Math.max(use.storageGb, minimum.storageGb),
+      request: shape.request,
+      waiting: 1,
+      first_rank: rank,
+      first_seq: seq,
+    })
+    .onConflict((conflict) =>
+      conflict.column('id').doUpdateSet((eb) => ({ waiting: eb('waiting_shapes.waiting', '+', 1) })),
+    )
+    .execute();
+  // Of equal rank the one that came earlier stays first.
+  await tx.db
+    .updateTable('waiting_shapes')
+    .set({ first_rank: rank, first_seq: seq })
+    .where('id', '=', shape.id)
+    .where('first_rank', '>', rank)
+    .execute();
+  await tx.emit('reservation:waiting', entry.id, { id: entry.id, kind, architecture, holder: entry.holder });
+}
+
+/** A place on the list. */
+export type Place = Pick<Selectable<WaitingRow>, 'id' | 'shape' | 'state' | 'held_id' | 'holder'>;
+
+/** The place that a work item, or else a request of that id, has on the list. */
+export async function placeOf(
+  { db }: StoreTransaction,
+  of: { readonly waiter?: string; readonly id?: string },
+): Promise<Place | undefined> {
+  const { waiter, id } = of;
+  if (waiter === undefined && id === undefined) return undefined;
+  return db
+    .selectFrom('waiting')
+    .select(['id', 'shape', 'state', 'held_id', 'holder'])
+    .$if(waiter !== undefined, (query) => query.where('waiter', '=', waiter ?? ''))
+    .$if(waiter === undefined, (query) => query.where('id', '=', id ?? ''))
+    .executeTakeFirst();
+}
+
+/** A reservation that has not ended. */
+export async function activeReservation({ db }: StoreTransaction, id: string): Promise<Reservation | undefined> {
+  const row = await db
+    .selectFrom('reservations')
+    .selectAll()
+    .where('id', '=', id)
+    .where('state', '=', 'active')
+    .executeTakeFirst();
+  return row && toReservation(row);
+}
+
+/** Ends the waiting of a request: it was granted and stays to be collected, it was collected, or it got nothing. */
+export async function endWaiting(
+  tx: StoreTransaction,
+  row: Place,
+  how: 'granted' | 'collected' | 'withdrawn',
+): Promise<void> {
+  if (how === 'granted') {
+    await tx.db.updateTable('waiting').set({ state: 'granted', held_id: null }).where('id', '=', row.id).execute();
+  } else {
+    await tx.db.deleteFrom('waiting').where('id', '=', row.id).execute();
+  }
+  if (row.state !== 'waiting') return;
+  if (row.held_id !== null) {
+    await tx.db.updateTable('resources').set({ held_rank: null }).where('id', '=', row.held_id).execute();
+    offerToWaiting(tx, row.held_id);
+  }
+  await refreshShape(tx, row.shape);
+  if (how === 'withdrawn') {
+    await tx.emit('reservation:withdrawn', row.id, { id: row.id, holder: row.holder });
+    tx.wake('grants');
+  }
+}
+
+async function refreshShape({ db }: StoreTransaction, shape: string): Promise<void> {
+  const first = await db
+    .selectFrom('waiting')
+    .select(['rank', 'seq'])
+    .where('shape', '=', shape)
+    .where('state', '=', 'waiting')
+    .orderBy('rank')
+    .orderBy('seq')
+    .limit(1)
+    .executeTakeFirst();
+  if (first === undefined) {
+    await db.deleteFrom('waiting_shapes').where('id', '=', shape).execute();
+    return;
+  }
+  await db
+    .updateTable('waiting_shapes')
+    .set((eb) => ({ waiting: eb('waiting', '-', 1), first_rank: first.rank, first_seq: first.seq }))
+    .where('id', '=', shape)
+    .execute();
+}
+
+/** Whether anybody waits for a resource of the kind. */
+export async function anyWaiting({ db }: StoreTransaction, kind: ResourceKind): Promise<boolean> {
+  const row = await db.selectFrom('waiting_shapes').select('id').where('kind', '=', kind).limit(1).executeTakeFirst();
+  return row !== undefined;
+}
