@@ -36,7 +36,7 @@ export function rankOf(now: number, priority: number): number {
 function shapeOf({ preferred: _preferred, ...request }: CapacityRequest): { id: string; request: string } {
   const json = JSON.stringify({
     ...request,
-    traits: request.traits.map((group) => group.map(({ trait }) => trait)).sort(),
+    traits: request.traits.map((group) => group.map(({ trait }) => trait).join(' | ')).sort(),
   });
   return { id: createHash('sha256').update(json).digest('base64url'), request: JSON.stringify(request) };
 }
