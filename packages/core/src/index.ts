@@ -15,6 +15,7 @@ export type { BuildServerService, BoardService, HostService } from './pool/servi
 export type { GivenConnectors } from './pool/connectors.ts';
 export type { ListOptions } from './pool/pool.ts';
 export type { BuildJobManager, HistoryOptions } from './builds/manager.ts';
+export type { BuildStatisticsFilter } from './builds/statistics.ts';
 export type { ArtifactRepository } from './artifacts/repository.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';
@@ -27,8 +28,10 @@ export type { Artifact, ArtifactSelection, ArtifactType } from './model/artifact
 export type {
   BuildConfig,
   BuildJob,
+  BuildQueueStatus,
   BuildRequest,
   BuildResourceUse,
+  BuildStatistics,
   BuildStatus,
   KernelBuildConfig,
   MakeBuildConfig,

@@ -4,7 +4,15 @@ import type { CallOptions } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
-import type { BuildConfig, BuildJob, BuildRequest, BuildResourceUse, BuildStatus } from '../model/build.ts';
+import type {
+  BuildConfig,
+  BuildJob,
+  BuildQueueStatus,
+  BuildRequest,
+  BuildResourceUse,
+  BuildStatistics,
+  BuildStatus,
+} from '../model/build.ts';
 import type { BuildServer } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import type { WorkItem } from '../model/work.ts';
@@ -15,6 +23,7 @@ import type { ReadLogOptions } from '../work/logs.ts';
 import { buildLogId } from './services.ts';
 import { checkNamedServer } from './named-server.ts';
 import { buildRequestSchema } from './schema.ts';
+import { buildQueueStatus, buildStatistics, type BuildStatisticsFilter } from './statistics.ts';
 
 /** Options of a listing, newest first. */
 export interface HistoryOptions {
@@ -88,6 +97,16 @@ export class BuildJobManager {
   async retryBuild(id: string): Promise<BuildJob> {
     const { input } = await this.#work.get<BuildRequest>((await this.getBuildStatus(id)).id);
     return this.submitBuild(input);
+  }
+
+  /** How builds have ended and how long they took, on one server or of one repository if asked for. */
+  getBuildStatistics(filter: BuildStatisticsFilter = {}): Promise<BuildStatistics> {
+    return buildStatistics(this.#store, filter);
+  }
+
+  /** What is queued and under way. */
+  getQueueStatus(): Promise<BuildQueueStatus> {
+    return buildQueueStatus(this.#store);
   }
 
   /** Builds, newest first. */

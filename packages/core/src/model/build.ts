@@ -119,3 +119,23 @@ export interface BuildJob {
   readonly error?: StoredError;
   readonly createdAt: number;
 }
+
+/** How builds have ended. */
+export interface BuildStatistics {
+  readonly completed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  /** Completed of those that were completed or failed, 0…1; absent when there are none. */
+  readonly successRate?: number;
+  /** From the start to the end of those that were completed, waiting for a server included. */
+  readonly averageSeconds?: number;
+}
+
+/** What is queued and under way. Times are milliseconds since the Unix epoch. */
+export interface BuildQueueStatus {
+  readonly queued: number;
+  readonly building: number;
+  readonly queuedByArchitecture: Readonly<Partial<Record<Architecture, number>>>;
+  /** When the one that waits longest was submitted. */
+  readonly oldestQueuedAt?: number;
+}
