@@ -12,6 +12,7 @@ const rooms = [
   ['builds', 'builds/'],
   ['artifacts', 'artifacts/'],
   ['health', 'health/'],
+  ['power', 'power/'],
   ['selection', 'selection/'],
   ['pool', 'pool/'],
   ['alerts', 'alerts/'],

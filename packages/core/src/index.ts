@@ -11,7 +11,7 @@ export type { StoreProvider, OpenedDatabase } from './store/provider.ts';
 export type { StoreFlavor } from './store/flavor.ts';
 export type { EventFeed, ReadEventsOptions } from './store/feed.ts';
 export type { EventMap, EventName, LabEvent, TransferReport, WorkEvent, WorkVerb } from './events.ts';
-export type { BuildServerService, BoardService, HostService } from './pool/services.ts';
+export type { BuildServerService, BoardService, HostService, PowerCycleOptions } from './pool/services.ts';
 export type { GivenConnectors } from './pool/connectors.ts';
 export type { ListOptions } from './pool/pool.ts';
 export type { BuildJobManager, HistoryOptions } from './builds/manager.ts';
@@ -137,7 +137,19 @@ export type {
 } from './contracts/hypervisor.ts';
 export type { ArtifactStorage, BlobInfo, GetBlobOptions, PutBlobOptions } from './contracts/artifact-storage.ts';
 export type { PowerConnector, PowerOutlet } from './contracts/power.ts';
-export type { PowerControlConfig, PowerMethod, PowerState } from './model/power.ts';
+export type {
+  HangPolicy,
+  PowerAction,
+  PowerControlConfig,
+  PowerEvent,
+  PowerMethod,
+  PowerResult,
+  PowerSequence,
+  PowerState,
+  PowerStatus,
+  PowerTrigger,
+} from './model/power.ts';
+export type { PowerHistoryOptions, PowerService } from './power/service.ts';
 export type { Notification, NotificationReason, Notifier } from './contracts/notifier.ts';
 export type { Alert, AlertSeverity, AlertState, AlertType } from './model/alert.ts';
 export type { BoardHealth, ResourceUtilization } from './model/health.ts';

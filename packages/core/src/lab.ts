@@ -19,6 +19,9 @@ import { boardKind } from './pool/kinds/board.ts';
 import { buildServerKind } from './pool/kinds/build-server.ts';
 import { hostKind } from './pool/kinds/host.ts';
 import { release, renewHeld } from './pool/reservations.ts';
+import { PowerHandler } from './power/handler.ts';
+import { watchInterventions } from './power/intervention.ts';
+import { PowerService } from './power/service.ts';
 import {
   boards,
   buildServers,
@@ -72,6 +75,7 @@ export interface Lab extends AsyncDisposable {
   readonly deployments: DeploymentManager;
   readonly testRuns: TestRunManager;
   readonly pipelines: PipelineManager;
+  readonly power: PowerService;
   readonly events: EventFeed;
   readonly selection: Selection;
 }
@@ -117,6 +121,10 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   work.register(new ReleaseHandler(deploymentServices));
   work.register(new TestRunHandler({ store, connectors, artifacts, logs, host }));
   work.register(new PipelineHandler(store));
+  const board = (id: string) => boardPool.get(id);
+  work.register(new PowerHandler({ connectors, random, board }));
+  watchInterventions(store, clock);
+  const power = new PowerService({ store, work, connectors, clock, random, board });
 
   stack.use(work);
   if (options.work !== false) {
@@ -127,12 +135,13 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   return {
     buildServers: buildServers(serverPool),
     hosts: hosts(hostPool),
-    boards: boards(boardPool),
+    boards: boards(boardPool, power),
     builds: new BuildJobManager({ store, work, artifacts, buildServer: (id) => serverPool.get(id) }),
     artifacts,
     deployments: new DeploymentManager({ store, work, artifacts, connectors, host }),
     testRuns: new TestRunManager({ store, work, artifacts }),
     pipelines: new PipelineManager({ store, work }),
+    power,
     events,
     selection,
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),

@@ -134,6 +134,27 @@ export const limits = {
   /** Candidates that selection looks at, at most, when policies or strategies refuse the first ones. */
   selectionMaxCandidates: 1_024,
 
+  /** One command to a power outlet: shorter than the lease of who gives it, so that a stale one is over. */
+  powerCallMs: 10_000,
+  /** Further tries of a command that an outlet did not carry out. */
+  powerRetries: 2,
+  /** First pause before such a try; doubles each time. */
+  powerRetryMs: 1_000,
+  /** A board's power stays off for this long: capacitors have to run dry. */
+  powerOffMs: 5_000,
+  /** Longest step of a board's power sequence. */
+  powerStepMaxMs: 3_600_000,
+  /** A board must answer within this time after it got power. */
+  boardRecoveryMs: 180_000,
+  /** Between two looks whether a board answers again. */
+  boardAnswerPollMs: 2_000,
+  /** One look whether a board answers. */
+  boardAnswerMs: 10_000,
+  /** Power cycles before a board that does not come back is left to a person. */
+  recoveryCycles: 2,
+  /** Entries of one board's power history; the oldest go first. */
+  powerHistory: 1_000,
+
   /** How long a statement waits for a lock that another process holds on the SQLite database. */
   sqliteLockTimeoutMs: 5_000,
   /** Transactions that share one commit; the event loop turns at the latest after as many. */

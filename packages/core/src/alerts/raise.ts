@@ -46,6 +46,11 @@ export async function raiseAlert(
       acknowledged_by: null,
       resolved_at: null,
       resolution: null,
+      resolved_by: null,
+      flaps: 0,
+      told: null,
+      told_severity: null,
+      settle_at: null,
     })
     .returningAll()
     .executeTakeFirstOrThrow();

@@ -1,6 +1,6 @@
 import type { Architecture } from './architecture.ts';
 import type { BoardHealth } from './health.ts';
-import type { PowerControlConfig } from './power.ts';
+import type { PowerControlConfig, PowerSequence } from './power.ts';
 
 /** The three kinds of resource: they compile, run VMs, or are hardware. */
 export const resourceKinds = ['build_server', 'host', 'board'] as const;
@@ -103,6 +103,8 @@ export interface BoardAttachments {
   /** Name of the console connector. Default: the first one the lab was given. */
   readonly console?: string;
   readonly powerControl?: PowerControlConfig;
+  /** How its power is cycled. */
+  readonly powerSequence?: PowerSequence;
   /** The flash station, as the flash connector names it. */
   readonly flashStationId?: string;
   /** Name of the flash connector. Default: the first one the lab was given. */

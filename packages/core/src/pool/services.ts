@@ -8,6 +8,7 @@ import type {
   HostRegistration,
   Toolchain,
 } from '../model/resource.ts';
+import type { PowerEvent } from '../model/power.ts';
 import type { ListOptions, Pool } from './pool.ts';
 
 /** Build servers of the lab. */
@@ -75,6 +76,30 @@ export interface BoardService {
   setMaintenanceMode(id: string, on: boolean): Promise<Board>;
   /** @throws `not-found`; `conflict` while it is in use, unless `force`. */
   decommissionBoard(id: string, options?: { readonly force?: boolean }): Promise<void>;
+  /**
+   * Runs the board's power sequence, off, a delay, on, and watches until it answers; the same as
+   * `lab.power.powerCycle`.
+   * @throws `not-found`, `conflict` while it is flashed or somebody else holds it, `power-failed`,
+   * `boot-timeout` when it does not answer in time, `aborted`, `deadline-exceeded`.
+   */
+  powerCycleBoard(id: string, options?: PowerCycleOptions): Promise<PowerEvent>;
+}
+
+/** Options of {@link BoardService.powerCycleBoard} and of the calls of `lab.power`. */
+export interface PowerCycleOptions extends CallOptions {
+  /** Who asks, for the history. Default `user`. */
+  readonly by?: string;
+  /** Why, for the history. Default `on request`. */
+  readonly reason?: string;
+  /** Whoever holds the board: its power may be switched in their name. */
+  readonly holder?: string;
+  /** Even while somebody else holds it; never while it is being flashed. */
+  readonly force?: boolean;
+}
+
+/** What is done to boards above the pool. */
+export interface BoardControl {
+  powerCycle(id: string, options?: PowerCycleOptions): Promise<PowerEvent>;
 }
 
 /** The pool by the names of build servers. */
@@ -105,7 +130,7 @@ export function hosts(pool: Pool<HostRegistration, Host>): HostService {
 }
 
 /** The pool by the names of boards. */
-export function boards(pool: Pool<BoardRegistration, Board>): BoardService {
+export function boards(pool: Pool<BoardRegistration, Board>, control: BoardControl): BoardService {
   return {
     registerBoard: (registration, options) => pool.register(registration, options),
     validateBoardConnectivity: (registration, options) => pool.validate(registration, options),
@@ -114,5 +139,6 @@ export function boards(pool: Pool<BoardRegistration, Board>): BoardService {
     findBoard: (name) => pool.findByName(name),
     setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
     decommissionBoard: (id, options) => pool.remove(id, options),
+    powerCycleBoard: (id, options) => control.powerCycle(id, options),
   };
 }

@@ -1,5 +1,6 @@
 import type { ResourceKind } from '../model/resource.ts';
 import type { StoreTransaction } from '../store/store.ts';
+import { blockedBy } from './kind.ts';
 import { offerToWaiting, refreshOffers } from './reservations.ts';
 
 /** What is stored of a resource's health; maintenance and use are kept apart from it. */
@@ -13,8 +14,15 @@ export interface StatusChange {
   readonly status?: StoredStatus;
   /** Why, for a person. */
   readonly reason?: string;
-  /** Words for why nothing new may be allocated, such as `disk`; empty for nothing. */
+  /**
+   * All words for why nothing new may be allocated, such as `disk`; empty for nothing. Who knows only of
+   * some uses `block` and `unblock`.
+   */
   readonly blockedBy?: readonly string[];
+  /** Words to add to those. */
+  readonly block?: readonly string[];
+  /** Words to take from those. */
+  readonly unblock?: readonly string[];
   readonly now: number;
 }
 
@@ -35,12 +43,7 @@ export async function changeStatus(
   if (before === undefined) return undefined;
   const from = before.status as StoredStatus;
   const status = change.status ?? from;
-  const blocked =
-    change.blockedBy === undefined
-      ? before.blocked
-      : change.blockedBy.length === 0
-        ? null
-        : JSON.stringify(change.blockedBy);
+  const blocked = blockedAfter(before, change);
   if (status === from && blocked === before.blocked) return from;
   await tx.db
     .updateTable('resources')
@@ -62,4 +65,11 @@ export async function changeStatus(
   }
   if (blocked === null && allocatable.includes(status)) offerToWaiting(tx, id);
   return from;
+}
+
+function blockedAfter(before: { readonly blocked: string | null }, change: StatusChange): string | null {
+  const { blockedBy: all = blockedBy(before), block = [], unblock = [] } = change;
+  const words = new Set([...all, ...block]);
+  for (const word of unblock) words.delete(word);
+  return words.size === 0 ? null : JSON.stringify([...words]);
 }

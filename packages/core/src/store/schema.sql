@@ -12,7 +12,12 @@ CREATE TABLE alerts (
   acknowledged_at integer,
   acknowledged_by text,
   resolved_at integer,
-  resolution text);
+  resolution text,
+  resolved_by text,
+  flaps integer not null,
+  told text,
+  told_severity text,
+  settle_at integer);
 
 CREATE TABLE artifacts (
   id text not null primary key,
@@ -47,6 +52,12 @@ CREATE TABLE builds (
   server_id text,
   succeeded_at integer,
   resource_use text);
+
+CREATE TABLE deliveries (
+  id text not null primary key references work_items (id) on delete cascade,
+  alert_id text not null references alerts (id) on delete cascade,
+  notifier text not null,
+  reason text not null);
 
 CREATE TABLE deployments (
   id text not null primary key references work_items (id) on delete cascade,
@@ -95,6 +106,18 @@ CREATE TABLE pipelines (
   branch text not null,
   architecture text not null,
   environment_type text not null);
+
+CREATE TABLE power_events (
+  id text not null primary key references work_items (id) on delete cascade,
+  board_id text not null,
+  action text not null,
+  trigger_kind text not null,
+  requested_by text not null,
+  reason text not null,
+  cycles integer not null,
+  off_at integer,
+  on_at integer,
+  answered_at integer);
 
 CREATE TABLE reservations (
   id text not null primary key,
@@ -226,6 +249,9 @@ CREATE INDEX builds_by_branch on builds (
 CREATE INDEX builds_by_commit on builds (
   commit_hash, architecture);
 
+CREATE INDEX deliveries_by_alert on deliveries (
+  alert_id, id);
+
 CREATE INDEX deployments_by_reservation on deployments (
   reservation_id);
 
@@ -237,6 +263,9 @@ CREATE INDEX events_by_subject on events (
 
 CREATE INDEX offers_by_load on offers (
   kind, architecture, open, load, resource_id);
+
+CREATE INDEX power_events_by_board on power_events (
+  board_id, id);
 
 CREATE INDEX reservations_by_expiry on reservations (
   state, expires_at);

@@ -22,6 +22,8 @@ export interface Schema {
   test_runs: TestRunRow;
   pipelines: PipelineRow;
   alerts: AlertRow;
+  deliveries: DeliveryRow;
+  power_events: PowerEventRow;
 }
 
 /** A build server, host or board. */
@@ -300,4 +302,37 @@ export interface AlertRow {
   acknowledged_by: string | null;
   resolved_at: number | null;
   resolution: string | null;
+  /** Who said that it is over; null when it was noticed. */
+  resolved_by: string | null;
+  /** How often it came back soon after it was over. */
+  flaps: number;
+  /** What notifiers were last told of it: raised or resolved. */
+  told: string | null;
+  /** With which severity. */
+  told_severity: string | null;
+  /** When it is looked at again whether there is something to tell, while it flaps. */
+  settle_at: number | null;
+}
+
+/** What the delivery of an alert to one notifier adds to its work item. */
+export interface DeliveryRow {
+  id: string;
+  alert_id: string;
+  notifier: string;
+  reason: string;
+}
+
+/** What a change of a board's power adds to its work item. */
+export interface PowerEventRow {
+  id: string;
+  board_id: string;
+  action: string;
+  /** request, recovery or hang. */
+  trigger_kind: string;
+  requested_by: string;
+  reason: string;
+  cycles: number;
+  off_at: number | null;
+  on_at: number | null;
+  answered_at: number | null;
 }

@@ -15,7 +15,7 @@ export type Matter = 'capacity';
 /** The handle inside {@link Store.transaction}. */
 export interface StoreTransaction {
   readonly db: Transaction<Schema>;
-  /** Adds an event; it is told if and when the transaction commits. */
+  /** Adds an event, and runs what reacts to it; it is told if and when the transaction commits. */
   emit<N extends EventName>(name: N, subject: string, data: EventMap[N]): Promise<void>;
   /** After the commit, wakes those who wait for the topic. */
   wake(topic: Topic): void;
@@ -25,6 +25,9 @@ export interface StoreTransaction {
 
 /** Sees to a matter at the end of a transaction. */
 export type Settle = (tx: StoreTransaction, keys: readonly string[]) => Promise<void>;
+
+/** What is done about an event in the transaction that emits it, so that neither is there without the other. */
+export type Reaction<N extends EventName> = (tx: StoreTransaction, subject: string, data: EventMap[N]) => Promise<void>;
 
 /**
  * The records of a lab. Reads go through {@link Store.db}, changes through
@@ -37,6 +40,7 @@ export class Store implements AsyncDisposable {
   readonly #inTransaction = new AsyncLocalStorage<true>();
   readonly #waiters = new Map<Topic, Set<() => void>>();
   readonly #settlers = new Map<Matter, Settle>();
+  readonly #reactions = new Map<EventName, Reaction<EventName>[]>();
   #closing: Promise<void> | undefined;
 
   private constructor(opened: OpenedDatabase, clock: Clock) {
@@ -87,6 +91,7 @@ export class Store implements AsyncDisposable {
               .insertInto('events')
               .values({ at: this.#clock.now(), name, subject, data: JSON.stringify(data) })
               .execute();
+            for (const reaction of this.#reactions.get(name) ?? []) await reaction(tx, subject, data);
           },
         };
         const changed = await change(tx);
@@ -110,6 +115,15 @@ export class Store implements AsyncDisposable {
       matters.delete(matter);
       await this.#settlers.get(matter)?.(tx, [...keys]);
     }
+  }
+
+  /**
+   * Runs `reaction` in each transaction that emits an event of that name. To be set up before the store
+   * is used, in every process alike. What it throws undoes the transaction.
+   */
+  react<N extends EventName>(name: N, reaction: Reaction<N>): void {
+    const reactions = this.#reactions.get(name) ?? [];
+    this.#reactions.set(name, [...reactions, reaction as Reaction<EventName>]);
   }
 
   /** Calls `listener` after each commit of this process that woke the topic. */

@@ -1,8 +1,9 @@
 import * as v from 'valibot';
 import { BringupError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import type { BoardHealth } from '../../model/health.ts';
-import { powerMethods, type PowerControlConfig } from '../../model/power.ts';
+import { powerMethods, type PowerControlConfig, type PowerSequence } from '../../model/power.ts';
 import type { Board, BoardAttachments, BoardRegistration, BoardStatus, Connection } from '../../model/resource.ts';
 import { validate } from '../../model/validate.ts';
 import { baseView, type ResourceKindModule } from '../kind.ts';
@@ -21,12 +22,26 @@ const powerControlSchema: v.GenericSchema<unknown, PowerControlConfig> = v.stric
   relayAddress: v.exactOptional(nonEmpty),
 });
 
+const milliseconds = v.pipe(
+  v.number('must be a number of milliseconds'),
+  v.minValue(0, 'must not be negative'),
+  v.maxValue(limits.powerStepMaxMs, `must not be more than ${limits.powerStepMaxMs}`),
+);
+
+const powerSequenceSchema: v.GenericSchema<unknown, PowerSequence> = v.strictObject({
+  beforeOffMs: v.exactOptional(milliseconds),
+  offMs: v.exactOptional(milliseconds),
+  afterOnMs: v.exactOptional(milliseconds),
+  recoveryMs: v.exactOptional(milliseconds),
+});
+
 const registrationSchema: v.GenericSchema<unknown, BoardRegistration> = v.strictObject({
   ...connectionFields,
   serialDevice: v.exactOptional(nonEmpty),
   serialBaudRate: v.exactOptional(countField),
   console: v.exactOptional(nonEmpty),
   powerControl: v.exactOptional(powerControlSchema),
+  powerSequence: v.exactOptional(powerSequenceSchema),
   flashStationId: v.exactOptional(nonEmpty),
   flash: v.exactOptional(nonEmpty),
   name: nameField,

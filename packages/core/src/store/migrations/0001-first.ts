@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { StoreFlavor } from '../flavor.ts';
-import { alerts } from './first-alerts.ts';
+import { alerts, power } from './first-alerts.ts';
 import { waiting } from './first-waiting.ts';
 
 /** The first schema: pool, durable work, logs, events, artifacts and the records of the four stages. */
@@ -11,6 +11,7 @@ export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<v
   await artifacts(db, flavor);
   await records(db, flavor);
   await alerts(db, flavor);
+  await power(db, flavor);
 }
 
 async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promise<void> {
