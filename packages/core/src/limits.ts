@@ -140,6 +140,8 @@ export const limits = {
   powerRetries: 2,
   /** First pause before such a try; doubles each time. */
   powerRetryMs: 1_000,
+  /** Work that waits for its turn at a board's power looks by itself this often. */
+  powerTurnMs: 5_000,
   /** A board's power stays off for this long: capacitors have to run dry. */
   powerOffMs: 5_000,
   /** Longest step of a board's power sequence. */

@@ -71,7 +71,7 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
       return powerUnderWay(tx.db, boardId);
     });
     if (first !== undefined && first.id !== context.id) {
-      context.stepAside({ wakeOn: topic, atLatestMs: limits.capacityRetryMs });
+      context.stepAside({ wakeOn: topic, atLatestMs: limits.powerTurnMs });
     }
   }
 
