@@ -1,9 +1,9 @@
-import type { Selectable } from 'kysely';
+import type { Selectable, SelectQueryBuilder } from 'kysely';
 import type { StoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { PowerAction, PowerEvent, PowerResult, PowerTrigger } from '../model/power.ts';
 import { isFinal, type WorkState } from '../model/work.ts';
-import type { PowerEventRow, WorkRow } from '../store/schema.ts';
+import type { PowerEventRow, Schema, WorkRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 
 /** A change of a board's power, as it is queued. */
@@ -61,8 +61,14 @@ export async function insertPowerEvent(tx: StoreTransaction, id: string, input: 
   await tx.db.deleteFrom('power_events').where('board_id', '=', input.boardId).where('id', '<=', beyond.id).execute();
 }
 
+/** An entry of the history with what its work item says. */
+export type PowerEventRecord = PowerEventRow &
+  Pick<WorkRow, 'state' | 'output' | 'error' | 'created_at' | 'finished_at'>;
+
 /** Entries of the history with what their work items say. */
-export function powerEvents(db: Pick<Store['db'], 'selectFrom'>) {
+export function powerEvents(
+  db: Pick<Store['db'], 'selectFrom'>,
+): SelectQueryBuilder<Schema, 'power_events' | 'work_items', PowerEventRecord> {
   return db
     .selectFrom('power_events')
     .innerJoin('work_items', 'work_items.id', 'power_events.id')
@@ -90,11 +96,8 @@ export async function powerUnderWay(
   return row && toPowerEvent(row);
 }
 
-type Row = Selectable<PowerEventRow> &
-  Pick<Selectable<WorkRow>, 'state' | 'output' | 'error' | 'created_at' | 'finished_at'>;
-
 /** The row as users see it. */
-export function toPowerEvent(row: Row): PowerEvent {
+export function toPowerEvent(row: Selectable<PowerEventRecord>): PowerEvent {
   const state = row.state as WorkState;
   return {
     id: row.id,
