@@ -20,7 +20,32 @@ export type { ArtifactRepository } from './artifacts/repository.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';
 export type { PipelineManager } from './pipelines/manager.ts';
-export type { Selection, SelectionOutcome } from './selection/select.ts';
+export type {
+  BoardSelectionResult,
+  BoardSelectionStrategy,
+  BuildServerSelectionResult,
+  BuildServerSelectionStrategy,
+  HostSelectionResult,
+  HostSelectionStrategy,
+  SelectionService,
+} from './selection/services.ts';
+export type { Offer, ReserveOptions, SelectionResult, SelectOptions } from './selection/resource-selection.ts';
+export type { Compatible } from './selection/offers.ts';
+export type { BuildTimeEstimate, BuildTimeKey } from './selection/build-times.ts';
+export type {
+  RequestOptions,
+  ReservationListOptions,
+  ReservationService,
+  WaitingListOptions,
+  WaitingRequest,
+} from './selection/reservation-service.ts';
+export type { SelectionFailure, SelectionOutcome, SelectionSuccess } from './selection/outcome.ts';
+export {
+  defaultStrategies,
+  type CapacityFigures,
+  type SelectionCandidate,
+  type SelectionStrategy,
+} from './selection/strategy.ts';
 export { boardRequest, buildRequest, vmRequest } from './selection/requests.ts';
 export type { CapacityRequest, RequiredTrait, Reservation } from './pool/reservations.ts';
 export type { ReadLogOptions } from './work/logs.ts';

@@ -33,7 +33,10 @@ import {
 import { WaitingList } from './pool/waiting-list.ts';
 import { tendWaitingList } from './pool/waiting-upkeep.ts';
 import { silentLogger, systemClock, systemRandom } from './runtime.ts';
+import { ReservationService } from './selection/reservation-service.ts';
 import { Selection } from './selection/select.ts';
+import { selectionService, type SelectionService } from './selection/services.ts';
+import { Strategies, type SelectionStrategy } from './selection/strategy.ts';
 import { EventFeed } from './store/feed.ts';
 import type { StoreProvider } from './store/provider.ts';
 import { sqlite } from './store/sqlite-provider.ts';
@@ -50,6 +53,11 @@ export interface LabOptions {
   readonly artifacts: ArtifactStorage;
   /** How resources are reached; of each sort the first is the default for new resources. */
   readonly connectors?: GivenConnectors;
+  /**
+   * A say in which resource is taken. All processes of a lab should have the same: whichever frees a
+   * resource decides who gets it.
+   */
+  readonly strategies?: readonly SelectionStrategy[];
   /** Whether this process does the lab's work or only looks and submits. Default true. */
   readonly work?: boolean;
   /** Default: silent. */
@@ -77,7 +85,8 @@ export interface Lab extends AsyncDisposable {
   readonly pipelines: PipelineManager;
   readonly power: PowerService;
   readonly events: EventFeed;
-  readonly selection: Selection;
+  readonly selection: SelectionService;
+  readonly reservations: ReservationService;
 }
 
 /**
@@ -93,14 +102,16 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const events = stack.use(new EventFeed({ store, clock, logger }));
   const work = new WorkEngine({ store, clock, random, logger });
   const artifacts = new ArtifactRepository({ store, storage: options.artifacts, clock, random });
-  const admissions = new Admissions();
+  const strategies = new Strategies(options.strategies ?? [], logger);
+  const admissions = new Admissions([strategies]);
   const waiting = new WaitingList(store, clock, admissions);
-  const selection = new Selection({ store, clock, random, admissions, waiting });
+  const selection = new Selection({ store, clock, random, admissions, waiting, strategies });
   const pool = { store, clock, random, logger, connectors };
   const serverPool = new Pool(pool, buildServerKind);
   const hostPool = new Pool(pool, hostKind);
   const boardPool = new Pool(pool, boardKind);
   const host = (id: string) => hostPool.get(id);
+  const resources = { host, buildServer: (id: string) => serverPool.get(id), board: (id: string) => boardPool.get(id) };
 
   const deploymentServices = { store, connectors, selection, artifacts, host, onTransfer };
   const { logs } = work;
@@ -143,7 +154,8 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     pipelines: new PipelineManager({ store, work }),
     power,
     events,
-    selection,
+    selection: selectionService({ store, clock, selection }, resources),
+    reservations: new ReservationService({ store, clock, random, selection }),
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
 }

@@ -15,6 +15,8 @@ export interface RequirementsBase {
 /** What a build needs of a server. */
 export interface BuildRequirements extends RequirementsBase {
   readonly targetArchitecture: Architecture;
+  /** What is built: servers on which it was quick before are better. */
+  readonly sourceRepository?: string;
   /** `gcc` or `clang`. Default: any. */
   readonly requiredToolchain?: string;
   /** Default 1. */
@@ -51,6 +53,8 @@ export interface BoardRequirements extends RequirementsBase {
   readonly boardTypes?: readonly string[];
   /** All of these. */
   readonly requiredPeripherals?: readonly string[];
+  /** The firmware it must run, or be flashed with: boards without either are passed over. */
+  readonly firmwareVersion?: string;
   readonly preferredBoardId?: string;
   readonly boardId?: string;
 }

@@ -30,6 +30,10 @@ export interface CapacityRequest {
   readonly preferred?: string;
   /** None of these: they were tried, and failed. */
   readonly exclude?: readonly string[];
+  /** What a build builds: where that was quick before is better. */
+  readonly repository?: string;
+  /** The firmware a board is to run: one that runs it already is better. */
+  readonly firmwareVersion?: string;
   /** One of this group. Its resources have the trait `group:ID`. */
   readonly groupId?: string;
   /** The team it is for, as policies know it. */

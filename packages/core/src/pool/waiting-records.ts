@@ -33,7 +33,12 @@ export function rankOf(now: number, priority: number): number {
 }
 
 /** What a request asks for, apart from who asks and what they would like best. */
-function shapeOf({ preferred: _preferred, ...request }: CapacityRequest): { id: string; request: string } {
+function shapeOf({
+  preferred: _preferred,
+  repository: _repository,
+  firmwareVersion: _version,
+  ...request
+}: CapacityRequest): { id: string; request: string } {
   const json = JSON.stringify({
     ...request,
     traits: request.traits.map((group) => group.map(({ trait }) => trait).join(' | ')).sort(),

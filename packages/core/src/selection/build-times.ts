@@ -73,3 +73,20 @@ export async function estimateBuildTime(
   }
   return undefined;
 }
+
+/** The same in seconds for several servers; those of which nothing is known for this repository are left out. */
+export async function buildTimesOn(
+  db: Pick<Store['db'], 'selectFrom'>,
+  key: Pick<BuildTimeKey, 'repository' | 'architecture'>,
+  serverIds: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  if (serverIds.length === 0) return new Map();
+  const rows = await db
+    .selectFrom('build_times')
+    .select(['server_id', 'mean_seconds'])
+    .where('repository', '=', key.repository)
+    .where('architecture', '=', key.architecture)
+    .where('server_id', 'in', serverIds)
+    .execute();
+  return new Map(rows.map((row) => [row.server_id, row.mean_seconds]));
+}

@@ -16,14 +16,7 @@ export async function explain(
   request: CapacityRequest,
   refusals: ReadonlyMap<string, UnmetRequirement> = new Map(),
 ): Promise<Rejection[]> {
-  const rows = await store.db
-    .selectFrom('resources')
-    .selectAll()
-    .where('kind', '=', request.kind)
-    .$if(request.only !== undefined, (query) => query.where('id', '=', request.only ?? ''))
-    .orderBy('load')
-    .limit(limits.pageSize)
-    .execute();
+  const rows = await toExplain(store, request);
   const ids = rows.map((row) => row.id);
   const traits = await gather(
     ids.length === 0 ? [] : await store.db.selectFrom('traits').selectAll().where('resource_id', 'in', ids).execute(),
@@ -41,6 +34,38 @@ export async function explain(
     })
     .filter((rejection) => rejection.reasons.length > 0)
     .sort((a, b) => Number(b.temporary) - Number(a.temporary) || a.reasons.length - b.reasons.length);
+}
+
+/** Those that serve the architecture first, for they are the nearest. */
+async function toExplain({ db }: Store, request: CapacityRequest): Promise<Selectable<ResourceRow>[]> {
+  const ofKind = db.selectFrom('resources').selectAll().where('kind', '=', request.kind);
+  if (request.only !== undefined) return ofKind.where('id', '=', request.only).execute();
+  const rows: Selectable<ResourceRow>[] = [];
+  for (const open of [1, 0]) {
+    rows.push(
+      ...(await db
+        .selectFrom('offers')
+        .innerJoin('resources', 'resources.id', 'offers.resource_id')
+        .selectAll('resources')
+        .where('offers.kind', '=', request.kind)
+        .where('offers.architecture', '=', request.architecture)
+        .where('offers.open', '=', open)
+        .orderBy('offers.load')
+        .orderBy('offers.resource_id')
+        .limit(limits.pageSize - rows.length)
+        .execute()),
+    );
+    if (rows.length >= limits.pageSize) return rows;
+  }
+  const known = rows.map(({ id }) => id);
+  const others = ofKind.$if(known.length > 0, (query) => query.where('id', 'not in', known));
+  rows.push(
+    ...(await others
+      .orderBy('id')
+      .limit(limits.pageSize - rows.length)
+      .execute()),
+  );
+  return rows;
 }
 
 async function gather<R extends { resource_id: string }>(
@@ -76,7 +101,10 @@ function reject(
     const first = group[0];
     if (first === undefined) continue;
     const wanted = group.map((option) => String(option.wanted)).join(' or ');
-    lasting.push({ requirement: first.requirement, wanted, message: `${first.requirement} is not ${wanted}` });
+    const best = labelOf(row, first.requirement);
+    const said = best === undefined ? 'is not' : `is ${best}, not`;
+    const message = `${first.requirement} ${said} ${wanted}`;
+    lasting.push({ requirement: first.requirement, wanted, ...(best !== undefined && { best }), message });
   }
   const amounts = [
     ['cpuCores', request.use.cpu, request.minimum.cpu, row.cpu_total, row.cpu_used],
@@ -103,8 +131,21 @@ function reject(
   if (row.status !== 'online' && row.status !== 'degraded') {
     passing.push({ requirement: 'status', wanted: 'online', best: row.status, message: `it is ${row.status}` });
   }
+  if (row.held_rank !== null && row.slots_used < row.slots_total) {
+    passing.push({
+      requirement: 'turn',
+      wanted: true,
+      message: 'it is held back for a request that has waited longer',
+    });
+  }
   for (const word of blockedBy(row)) {
     passing.push({ requirement: word, wanted: true, message: `nothing new goes there because of its ${word}` });
   }
   return { resourceId: row.id, name: row.name, reasons: [...lasting, ...passing], temporary: lasting.length === 0 };
+}
+
+/** What the resource has for a label that was asked for. */
+function labelOf(row: Pick<Selectable<ResourceRow>, 'labels'>, requirement: string): string | undefined {
+  if (!requirement.startsWith('label:')) return undefined;
+  return (JSON.parse(row.labels) as Record<string, string>)[requirement.slice('label:'.length)];
 }

@@ -5,7 +5,8 @@ import { grantTopic } from '../pool/waiting-list.ts';
 import { endWaiting, placeOf } from '../pool/waiting-records.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import type { WorkContext } from '../work/handler.ts';
-import { noMatch, type Selection } from './select.ts';
+import { noMatch } from './outcome.ts';
+import type { Selection } from './select.ts';
 
 /** What a work item asks for. */
 export interface Wanted<T> {
@@ -42,8 +43,7 @@ export async function obtain<C, T>(context: WorkContext<C>, selection: Selection
   });
   if (answer.state === 'granted') return answer.recorded;
   if (answer.state === 'unfit') {
-    const { rejections } = await selection.explain(request, answer.refusals);
-    throw noMatch(request, rejections);
+    throw noMatch(request, await selection.explain(request, answer.refusals));
   }
   await context.phase('waiting');
   return context.stepAside({ wakeOn: topic, atLatestMs: limits.waitingRecheckMs });

@@ -1,6 +1,6 @@
 import { limits } from '../limits.ts';
 import type { BoardRequirements, BuildRequirements, RequirementsBase, VmRequirements } from '../model/requirements.ts';
-import { boardTypeTrait, peripheralTrait } from '../pool/kinds/board.ts';
+import { boardTypeTrait, firmwareTrait, flashableTrait, peripheralTrait } from '../pool/kinds/board.ts';
 import { toolchainTrait } from '../pool/kinds/build-server.ts';
 import { groupTrait, labelTrait } from '../pool/kind.ts';
 import type { CapacityRequest, RequiredTrait } from '../pool/reservations.ts';
@@ -26,6 +26,7 @@ export function buildRequest(requirements: BuildRequirements): CapacityRequest {
     ...asker(requirements),
     ...(serverId !== undefined && { only: serverId }),
     ...(preferredServerId !== undefined && { preferred: preferredServerId }),
+    ...(requirements.sourceRepository !== undefined && { repository: requirements.sourceRepository }),
   };
 }
 
@@ -55,19 +56,29 @@ export function vmRequest(requirements: VmRequirements): CapacityRequest {
 
 /** A job takes a board whole. */
 export function boardRequest(requirements: BoardRequirements): CapacityRequest {
-  const { architecture, boardId, preferredBoardId, boardTypes = [], requiredPeripherals = [] } = requirements;
+  const { architecture, boardId, preferredBoardId, firmwareVersion } = requirements;
+  const { boardTypes = [], requiredPeripherals = [] } = requirements;
   return {
     kind: 'board',
     architecture,
     traits: [
       ...shared(requirements),
       ...(boardTypes.length === 0 ? [] : [boardTypes.map((type) => trait(boardTypeTrait(type), 'boardType', type))]),
+      ...(firmwareVersion === undefined
+        ? []
+        : [
+            [
+              trait(firmwareTrait(firmwareVersion), 'firmwareVersion', firmwareVersion),
+              trait(flashableTrait, 'firmwareVersion', 'a flash station'),
+            ],
+          ]),
       ...requiredPeripherals.map((name) => [trait(peripheralTrait(name), `peripheral:${name}`, true)]),
     ],
     use: { slots: 1, cpu: 0, memoryMb: 0, storageGb: 0 },
     minimum: { cpu: 0, memoryMb: 0, storageGb: 0 },
     ...asker(requirements),
     ...(boardId !== undefined && { only: boardId }),
+    ...(firmwareVersion !== undefined && { firmwareVersion }),
     ...(preferredBoardId !== undefined && { preferred: preferredBoardId }),
   };
 }

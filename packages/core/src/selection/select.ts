@@ -1,7 +1,6 @@
 import type { Clock, Random } from '../contracts/runtime.ts';
-import { BringupError, type ErrorDetails } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Rejection, ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
+import type { ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import type { Admissions } from '../pool/admission.ts';
 import type { CapacityRequest, NewLease, Reservation } from '../pool/reservations.ts';
 import { available, suitable, type CandidateRow } from '../pool/suitable.ts';
@@ -11,27 +10,20 @@ import { newId } from '../runtime.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { estimateBuildTime, type BuildTimeEstimate } from './build-times.ts';
 import { explain } from './explain.ts';
-import { ranked } from './score.ts';
-
-/** What came of a request. */
-export type SelectionOutcome =
-  | {
-      readonly success: true;
-      readonly reservation: Reservation;
-      readonly chosen: ScoredCandidate;
-      /** The next best, in order. */
-      readonly alternatives: readonly ScoredCandidate[];
-    }
-  | {
-      readonly success: false;
-      /** Whether it can be met once something is released or comes back. */
-      readonly temporary: boolean;
-      readonly rejections: readonly Rejection[];
-    };
+import { factsOf } from './facts.ts';
+import {
+  suggestionsFor,
+  unmetOf,
+  type SelectionFailure,
+  type SelectionOutcome,
+  type SelectionSuccess,
+} from './outcome.ts';
+import type { Strategies } from './strategy.ts';
+import { estimateWait } from './wait-estimate.ts';
 
 /** What came of trying to reserve, within the transaction. */
 export type Attempt =
-  | (SelectionOutcome & { readonly success: true })
+  | SelectionSuccess
   | {
       readonly success: false;
       /** What policies and strategies said, by resource. */
@@ -64,6 +56,7 @@ export interface SelectionOptions {
   readonly random: Random;
   readonly admissions: Admissions;
   readonly waiting: WaitingList;
+  readonly strategies: Strategies;
 }
 
 /** Chooses resources: filter by indexed SQL, score, reserve atomically. */
@@ -73,6 +66,7 @@ export class Selection {
   readonly #random: Random;
   readonly #admissions: Admissions;
   readonly #waiting: WaitingList;
+  readonly #strategies: Strategies;
 
   constructor(options: SelectionOptions) {
     this.#store = options.store;
@@ -80,6 +74,7 @@ export class Selection {
     this.#random = options.random;
     this.#admissions = options.admissions;
     this.#waiting = options.waiting;
+    this.#strategies = options.strategies;
   }
 
   /**
@@ -88,7 +83,7 @@ export class Selection {
    */
   async candidates(request: CapacityRequest): Promise<ScoredCandidate[]> {
     const rows = await this.#page(this.#store.db, request, this.#clock.now(), 0);
-    return ranked(rows, request.preferred);
+    return this.#ranked(this.#store.db, rows, request);
   }
 
   /** Chooses and reserves in one transaction, or says why not. Nobody is put on the waiting list. */
@@ -123,7 +118,7 @@ export class Selection {
     for (let skip = 0; skip < limits.selectionMaxCandidates; skip += limits.selectionCandidates) {
       const rows = await this.#page(tx.db, request, rank, skip);
       const byId = new Map(rows.map((row) => [row.id, row]));
-      const scored = ranked(rows, request.preferred);
+      const scored = await this.#ranked(tx.db, rows, request);
       for (const [index, chosen] of scored.entries()) {
         const candidate = byId.get(chosen.resourceId);
         if (candidate === undefined) continue;
@@ -174,18 +169,43 @@ export class Selection {
     return estimateBuildTime(this.#store.db, key);
   }
 
-  /** Why nothing fits now. */
+  /** Why nothing fits now, how long it would take, and what to do about it. */
   async explain(
     request: CapacityRequest,
     refusals: ReadonlyMap<string, UnmetRequirement> = new Map(),
-  ): Promise<SelectionOutcome & { readonly success: false }> {
+  ): Promise<SelectionFailure> {
+    const { db } = this.#store;
+    const now = this.#clock.now();
     const rejections = await explain(this.#store, request, refusals);
-    return { success: false, rejections, temporary: await this.couldFit(this.#store.db, request) };
+    const temporary = await this.couldFit(db, request);
+    const waitMs = temporary ? await estimateWait(db, request, now) : undefined;
+    const { only: _only, ...anywhere } = request;
+    const known = {
+      rejections,
+      temporary,
+      alternatives: request.only === undefined ? [] : await this.candidates(anywhere),
+      ...(waitMs !== undefined && { estimatedWaitMs: waitMs }),
+    };
+    const suggestions = suggestionsFor(request, known);
+    return { success: false, ...known, unmet: unmetOf(rejections), suggestions };
   }
 
   /** Whether a resource meets everything that does not change by itself. */
   async couldFit(db: Pick<Store['db'], 'selectFrom'>, request: CapacityRequest): Promise<boolean> {
     return (await suitable(db, request).limit(1).executeTakeFirst()) !== undefined;
+  }
+
+  async #ranked(
+    db: Pick<Store['db'], 'selectFrom'>,
+    rows: readonly CandidateRow[],
+    request: CapacityRequest,
+  ): Promise<ScoredCandidate[]> {
+    const facts = await factsOf(
+      db,
+      request,
+      rows.map(({ id }) => id),
+    );
+    return this.#strategies.rank(rows, request, facts);
   }
 
   async #page(
@@ -208,28 +228,4 @@ export class Selection {
     }
     return rows;
   }
-}
-
-/** The error for a request that nothing in the pool can ever meet as it is. */
-export function noMatch(request: CapacityRequest, rejections: readonly Rejection[]): BringupError {
-  const kind = request.kind.replace('_', ' ');
-  const reasons = rejections
-    .slice(0, 5)
-    .map(({ name, reasons: unmet }) => `${name}: ${unmet.map((reason) => reason.message).join(', ')}`);
-  const details: ErrorDetails = {
-    kind: request.kind,
-    architecture: request.architecture,
-    rejections: rejections
-      .slice(0, limits.errorLines)
-      .map((rejection) => ({
-        resourceId: rejection.resourceId,
-        name: rejection.name,
-        reasons: rejection.reasons.map((reason) => ({ ...reason })),
-      })),
-  };
-  const message =
-    reasons.length === 0
-      ? `no ${kind} is registered${request.only === undefined ? '' : ` under the id ${request.only}`}; register one that serves ${request.architecture}`
-      : `no ${kind} fits: ${reasons.join('; ')}`;
-  return new BringupError('no-match', message, { details });
 }

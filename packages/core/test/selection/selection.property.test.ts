@@ -6,7 +6,7 @@ import { toolchainTrait } from '../../src/pool/kinds/build-server.ts';
 import { labelTrait } from '../../src/pool/kind.ts';
 import { release, reserve } from '../../src/pool/reservations.ts';
 import { boardRequest, buildRequest, vmRequest } from '../../src/selection/requests.ts';
-import type { SelectionOutcome } from '../../src/selection/select.ts';
+import type { SelectionOutcome } from '../../src/selection/outcome.ts';
 import { testPool, type Given, type TestPool } from '../support/pool.ts';
 
 const runs = { numRuns: 100 };

@@ -8,6 +8,7 @@ import { hostKind } from '../../src/pool/kinds/host.ts';
 import { Admissions } from '../../src/pool/admission.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { WaitingList } from '../../src/pool/waiting-list.ts';
+import { Strategies, type SelectionStrategy } from '../../src/selection/strategy.ts';
 import { Selection } from '../../src/selection/select.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
@@ -37,11 +38,12 @@ export interface TestPool extends AsyncDisposable {
   pool(kind: ResourceKind): Pool<Given, { id: string; currentUtilization: number }>;
 }
 
-export async function testPool(): Promise<TestPool> {
+export async function testPool(given: readonly SelectionStrategy[] = []): Promise<TestPool> {
   const clock = fakeClock();
   const random = seededRandom(5);
   const store = await Store.open(sqlite(), clock);
-  const admissions = new Admissions();
+  const strategies = new Strategies(given, silentLogger);
+  const admissions = new Admissions([strategies]);
   const waiting = new WaitingList(store, clock, admissions);
   const pools = new Map<ResourceKind, Pool<Given, { id: string; currentUtilization: number }>>();
   const pool = (kind: ResourceKind): Pool<Given, { id: string; currentUtilization: number }> => {
@@ -55,7 +57,7 @@ export async function testPool(): Promise<TestPool> {
   return {
     store,
     clock,
-    selection: new Selection({ store, clock, random, admissions, waiting }),
+    selection: new Selection({ store, clock, random, admissions, waiting, strategies }),
     pool,
     add: async (given) => (await pool(given.kind).register(given)).id,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),

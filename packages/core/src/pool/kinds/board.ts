@@ -74,6 +74,14 @@ export function peripheralTrait(peripheral: string): string {
   return `peripheral:${peripheral}`;
 }
 
+/** The trait of a board that runs this firmware. */
+export function firmwareTrait(version: string): string {
+  return `firmware:${version}`;
+}
+
+/** The trait of a board that a flash station can give another firmware. */
+export const flashableTrait = 'flashable';
+
 /** Boards: one slot, taken whole. */
 export const boardKind: ResourceKindModule<BoardRegistration, Board, BoardProfile> = {
   kind: 'board',
@@ -110,7 +118,11 @@ export const boardKind: ResourceKindModule<BoardRegistration, Board, BoardProfil
       },
       capacity: { slots: 1, cpuCores: facts.cpuCores, memoryMb: facts.memoryMb, storageGb: facts.freeGb },
       architectures: [facts.architecture],
-      traits: [boardTypeTrait(registration.boardType), ...peripherals.map(peripheralTrait)],
+      traits: [
+        boardTypeTrait(registration.boardType),
+        ...peripherals.map(peripheralTrait),
+        ...(registration.flashStationId === undefined ? [] : [flashableTrait]),
+      ],
     };
   },
 

@@ -1,0 +1,144 @@
+import type { Rejection, ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
+import { release, type CapacityRequest } from '../pool/reservations.ts';
+import { compatible, type Compatible, type OfferServices } from './offers.ts';
+import { kindName, type SelectionFailure, type SelectionOutcome } from './outcome.ts';
+
+/** How a resource is chosen. */
+export interface SelectOptions {
+  /** On whose behalf it is reserved at once. Default: nobody; it is only looked at. */
+  readonly holder?: string;
+  /** Default 0. */
+  readonly priority?: number;
+  /** How long it will be held, as far as anybody knows. */
+  readonly expectedMs?: number;
+}
+
+/** As {@link SelectOptions}, when it is to be reserved. */
+export type ReserveOptions = SelectOptions & { readonly holder: string };
+
+/** What came of choosing, whatever the kind. */
+export interface SelectionResult {
+  readonly success: boolean;
+  /** When it was reserved. Renew it, or let the work item that holds it do so. */
+  readonly reservationId?: string;
+  /** Why not: what is in the way, and what could be had instead. */
+  readonly errorMessage?: string;
+  /** The next best; when one was named that is full or unavailable, others that have room. */
+  readonly alternatives: readonly ScoredCandidate[];
+  /** Seconds until it can be expected when it is requested now; absent when nobody can tell. */
+  readonly estimatedWaitTime?: number;
+  /** Why this one. */
+  readonly score?: ScoredCandidate;
+  /** What stands in the way; empty on success. */
+  readonly unmet: readonly UnmetRequirement[];
+  /** What to change; empty on success. */
+  readonly suggestions: readonly string[];
+  /** Why not the others, the nearest first; empty on success. */
+  readonly rejections: readonly Rejection[];
+}
+
+/** A resource that fits, as it is, with what it has free. */
+export type Offer<View> = Compatible & { readonly resource: View };
+
+/** Thrown to undo a look. */
+const undo: unique symbol = Symbol('undo');
+
+/** Choosing and reserving by the requirements of one kind. */
+export class ResourceSelection<Requirements, View> {
+  readonly #services: OfferServices;
+  readonly #toRequest: (requirements: Requirements) => CapacityRequest;
+  readonly #view: (id: string) => Promise<View>;
+
+  constructor(
+    services: OfferServices,
+    toRequest: (requirements: Requirements) => CapacityRequest,
+    view: (id: string) => Promise<View>,
+  ) {
+    this.#services = services;
+    this.#toRequest = toRequest;
+    this.#view = view;
+  }
+
+  /** Chooses the best, and reserves it for the holder if there is one. */
+  async select(
+    requirements: Requirements,
+    options: SelectOptions = {},
+    only?: string,
+  ): Promise<{ readonly result: SelectionResult; readonly resource?: View }> {
+    const request = { ...this.#toRequest(requirements), ...(only !== undefined && { only }) };
+    const { holder, ...more } = options;
+    const outcome =
+      holder === undefined
+        ? await this.#look(request, more)
+        : await this.#services.selection.reserve(request, holder, more);
+    if (!outcome.success) return { result: failed(request, outcome) };
+    const { reservation, chosen, alternatives } = outcome;
+    return {
+      result: {
+        success: true,
+        ...(holder !== undefined && { reservationId: reservation.id }),
+        alternatives,
+        score: chosen,
+        unmet: [],
+        suggestions: [],
+        rejections: [],
+      },
+      resource: await this.#view(reservation.resourceId),
+    };
+  }
+
+  /** What a reservation would get, policies, strategies and those who wait included; nothing is changed. */
+  async #look(request: CapacityRequest, options: { readonly priority?: number }): Promise<SelectionOutcome> {
+    const { store, selection } = this.#services;
+    let outcome: Awaited<ReturnType<typeof selection.attempt>> | undefined;
+    try {
+      await store.transaction(async (tx) => {
+        const rank = await selection.rank(tx, request, options.priority ?? 0);
+        outcome = await selection.attempt(tx, request, { holder: 'a look', rank });
+        throw undo;
+      });
+    } catch (thrown) {
+      if (thrown !== undo) throw thrown;
+    }
+    return outcome?.success === true ? outcome : selection.explain(request, outcome?.refusals);
+  }
+
+  /** Those that fit, with their present capacity; those that can be had now first. One page. */
+  async compatible(requirements: Requirements): Promise<readonly Offer<View>[]> {
+    const offers = await compatible(this.#services, this.#toRequest(requirements));
+    return Promise.all(offers.map(async (offer) => ({ ...offer, resource: await this.#view(offer.resourceId) })));
+  }
+
+  /** How good one resource would be now, or what is in the way. */
+  async score(id: string, requirements: Requirements): Promise<ScoredCandidate | Rejection> {
+    const request = { ...this.#toRequest(requirements), only: id };
+    const [scored] = await this.#services.selection.candidates(request);
+    if (scored !== undefined) return scored;
+    const { rejections } = await this.#services.selection.explain(request);
+    return rejections[0] ?? { resourceId: id, name: id, reasons: [], temporary: false };
+  }
+
+  /** Gives back what was reserved. Harmless when it has ended. */
+  async release(reservationId: string): Promise<void> {
+    const { store, clock } = this.#services;
+    await store.transaction((tx) => release(tx, reservationId, clock.now()));
+  }
+}
+
+function failed(request: CapacityRequest, failure: SelectionFailure): SelectionResult {
+  const { alternatives, unmet, suggestions, rejections, estimatedWaitMs } = failure;
+  const [nearest] = rejections;
+  const why =
+    nearest === undefined
+      ? `there is no ${kindName(request)} that could be chosen`
+      : `${kindName(request)} ${nearest.name}: ${nearest.reasons.map(({ message }) => message).join(', ')}`;
+  return {
+    success: false,
+    errorMessage: [why, ...suggestions].join('; '),
+    alternatives,
+    ...(estimatedWaitMs !== undefined && { estimatedWaitTime: estimatedWaitMs / 1000 }),
+    unmet,
+    suggestions,
+    rejections,
+  };
+}
