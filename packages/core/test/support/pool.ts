@@ -9,6 +9,7 @@ import { Admissions } from '../../src/pool/admission.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { WaitingList } from '../../src/pool/waiting-list.ts';
 import { Strategies, type SelectionStrategy } from '../../src/selection/strategy.ts';
+import { ReservationService } from '../../src/selection/reservation-service.ts';
 import { Selection } from '../../src/selection/select.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
@@ -34,6 +35,7 @@ export interface TestPool extends AsyncDisposable {
   readonly store: Store;
   readonly clock: FakeClock;
   readonly selection: Selection;
+  readonly reservations: ReservationService;
   add(given: Given): Promise<string>;
   pool(kind: ResourceKind): Pool<Given, { id: string; currentUtilization: number }>;
 }
@@ -45,6 +47,7 @@ export async function testPool(given: readonly SelectionStrategy[] = []): Promis
   const strategies = new Strategies(given, silentLogger);
   const admissions = new Admissions([strategies]);
   const waiting = new WaitingList(store, clock, admissions);
+  const selection = new Selection({ store, clock, random, admissions, waiting, strategies });
   const pools = new Map<ResourceKind, Pool<Given, { id: string; currentUtilization: number }>>();
   const pool = (kind: ResourceKind): Pool<Given, { id: string; currentUtilization: number }> => {
     const known = pools.get(kind);
@@ -57,7 +60,8 @@ export async function testPool(given: readonly SelectionStrategy[] = []): Promis
   return {
     store,
     clock,
-    selection: new Selection({ store, clock, random, admissions, waiting, strategies }),
+    selection,
+    reservations: new ReservationService({ store, clock, random, selection }),
     pool,
     add: async (given) => (await pool(given.kind).register(given)).id,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
