@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import * as v from 'valibot';
 import { architectures } from './architecture.ts';
 
@@ -50,7 +51,12 @@ export const connectionFields: {
 } = {
   shell: v.exactOptional(v.string('must be the name of a connector')),
   hostname: nameField,
-  ipAddress: v.exactOptional(v.pipe(v.string(), v.ip('must be an IP address'))),
+  ipAddress: v.exactOptional(
+    v.pipe(
+      v.string('must be an IP address'),
+      v.check((text) => isIP(text) !== 0, 'must be an IP address'),
+    ),
+  ),
   sshPort: v.exactOptional(
     v.pipe(
       v.number('must be a number'),

@@ -54,3 +54,4 @@ export {
 } from './memory-lab.ts';
 export { plainMemoryBuild, type MemoryBuild, type MemoryBuildFunction, type MemoryRepository } from './memory-build.ts';
 export type { MemoryMachine, MemoryToolchain } from './memory-machine.ts';
+export { labArbitraries, type LabArbitraries } from './arbitraries.ts';

@@ -1,73 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseTap, TapParser } from '../../src/testruns/tap-parser.ts';
-import { hasBadOutcome, type TestNode, type TestOutcome } from '../../src/testruns/test-report.ts';
+import type { TestNode, TestOutcome } from '../../src/testruns/test-report.ts';
+import { labArbitraries } from '../../src/testing/arbitraries.ts';
 import { cutInKernelMessages, renderTap, type RenderTapOptions } from '../../src/testing/tap-render.ts';
 
 const runs = { numRuns: 500 };
 
-const word = fc.stringMatching(/^[a-zA-Z0-9_.:,#\\[\]()=-]{1,10}$/).filter((text) => !/^-+$|^#/.test(text));
-const words = fc.array(word, { minLength: 1, maxLength: 4 }).map((parts) => parts.join(' '));
-const reason = fc.option(
-  fc.stringMatching(/^[a-z][a-z ]{0,20}[a-z]$/).filter((text) => !/^(skip|todo|xfail|xpass|timeout|error)/.test(text)),
-);
-const outcome = fc.constantFrom<TestOutcome>(
-  'pass',
-  'pass',
-  'pass',
-  'fail',
-  'skip',
-  'todo',
-  'xfail',
-  'timeout',
-  'error',
-  'missing',
-);
-const diagnostics = fc.array(fc.stringMatching(/^[a-zA-Z][a-zA-Z0-9 .:]{0,20}[a-z]$/), { maxLength: 2 });
-
-interface Sketch {
-  readonly name: string;
-  readonly outcome: TestOutcome;
-  readonly reason: string | null;
-  readonly diagnostics: readonly string[];
-  readonly children: readonly Sketch[];
-}
-
-const sketches: fc.Arbitrary<Sketch[]> = fc.letrec<{ group: Sketch[]; test: Sketch; leaf: Sketch }>((tie) => ({
-  group: fc.array(fc.oneof({ depthSize: 'small', maxDepth: 4 }, tie('leaf'), tie('test')), {
-    minLength: 1,
-    maxLength: 4,
-  }),
-  leaf: fc.record({ name: words, outcome, reason, diagnostics, children: fc.constant([]) }),
-  test: fc.record({
-    name: words,
-    outcome: fc.constant<TestOutcome>('pass'),
-    reason,
-    diagnostics,
-    children: tie('group'),
-  }),
-})).group;
-
-/** The tests as a report would hold them: numbered, groups as good as their tests, missing ones unnamed. */
-function asTests(group: readonly Sketch[]): TestNode[] {
-  return group.map((sketch, index) => {
-    const number = index + 1;
-    if (sketch.outcome === 'missing')
-      return { name: `test ${number}`, number, outcome: 'missing', diagnostics: [], children: [] };
-    const children = asTests(sketch.children);
-    const verdict = children.some(hasBadOutcome) ? 'fail' : sketch.outcome;
-    return {
-      name: sketch.name,
-      number,
-      outcome: verdict,
-      diagnostics: sketch.diagnostics,
-      children,
-      ...(sketch.reason === null ? {} : { reason: sketch.reason }),
-    };
-  });
-}
-
-const tests = sketches.map(asTests);
+const tests = labArbitraries(fc).testReport.map((report) => report.tests);
 const styles = fc.constantFrom('ktap', 'kunit', 'kselftest', 'tap14') satisfies fc.Arbitrary<RenderTapOptions['style']>;
 const lineEnds = fc.constantFrom('\n', '\r\n') satisfies fc.Arbitrary<RenderTapOptions['lineEnd']>;
 
