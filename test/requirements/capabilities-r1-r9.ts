@@ -43,7 +43,7 @@ export const capabilitiesR1ToR9: RequirementList = {
   },
   'R2.5': {
     says: 'One build server shows its toolchains, build history, average build time and current jobs.',
-    where: [],
+    where: ['packages/core/src/builds/statistics.ts'],
   },
   'R3.1': {
     says: 'A build is submitted with repository, branch or commit, architecture, build configuration and, if wanted, a server.',
@@ -51,15 +51,15 @@ export const capabilitiesR1ToR9: RequirementList = {
   },
   'R3.2': {
     says: 'Without a named server the build goes where architecture, load and estimated build time say.',
-    where: ['packages/core/src/selection/select.ts'],
+    where: ['packages/core/src/selection/select.ts', 'packages/core/src/selection/build-times.ts'],
   },
   'R3.3': {
     says: 'A named server is checked for the toolchain and for room.',
-    where: ['packages/core/src/selection/select.ts'],
+    where: ['packages/core/src/builds/named-server.ts'],
   },
   'R3.4': {
     says: 'A toolchain that is missing on the named server is an error that names the servers which have it.',
-    where: [],
+    where: ['packages/core/src/builds/named-server.ts'],
   },
   'R3.5': {
     says: 'A submitted build is queued with an estimated start, and its progress and log are live.',
@@ -75,7 +75,7 @@ export const capabilitiesR1ToR9: RequirementList = {
   },
   'R4.3': {
     says: 'The build history tells status, duration, artifact sizes and where to download.',
-    where: ['packages/core/src/builds/manager.ts#BuildJobManager'],
+    where: ['packages/core/src/builds/manager.ts#BuildJobManager', 'packages/core/src/builds/statistics.ts'],
   },
   'R4.4': {
     says: 'Old artifacts are cleaned up by retention rules; those of tagged and pinned builds are kept.',

@@ -40,7 +40,7 @@ export const capabilitiesR10ToR18: RequirementList = {
   'R12.5': { says: 'Scheduled maintenance windows are shown with the capacity they take away.', where: [] },
   'R13.1': {
     says: 'A build server is selected by architecture, load and estimated completion.',
-    where: ['packages/core/src/selection/select.ts'],
+    where: ['packages/core/src/selection/select.ts', 'packages/core/src/selection/build-times.ts'],
   },
   'R13.2': {
     says: 'A host is selected by CPU, memory, architecture and KVM.',
@@ -82,7 +82,7 @@ export const capabilitiesR10ToR18: RequirementList = {
   'R16.3': { says: 'A board’s temperature, power or connectivity out of bounds raises an alert.', where: [] },
   'R16.4': {
     says: 'A build, provisioning or deployment that failed is logged, alerted and tried elsewhere.',
-    where: [],
+    where: ['packages/core/src/builds/attempt.ts', 'packages/core/src/builds/trouble.ts'],
   },
   'R16.5': { says: 'Alerts are delivered as events in the process, by e-mail and by webhook.', where: [] },
   'R17.1': {

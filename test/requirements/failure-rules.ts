@@ -17,7 +17,7 @@ export const failureRules: RequirementList = {
   },
   'E-toolchain': {
     says: 'A toolchain that is not found is an error with what is installed and which servers have it.',
-    where: [],
+    where: ['packages/core/src/builds/named-server.ts'],
   },
   'E-compile': {
     says: 'A compilation that fails keeps its log, fails the build and gives the lines with the errors.',
@@ -25,15 +25,15 @@ export const failureRules: RequirementList = {
   },
   'E-disk': {
     says: 'A build server whose disk is full pauses its build, alerts, cleans up old artifacts and goes on.',
-    where: [],
+    where: ['packages/core/src/builds/trouble.ts', 'packages/core/src/builds/housekeeping.ts'],
   },
   'E-build-timeout': {
     says: 'A build that takes too long is cancelled, its partial log is kept, and a retry is offered.',
-    where: [],
+    where: ['packages/core/src/builds/handler.ts'],
   },
   'E-upload': {
     says: 'An artifact upload that fails is tried 3 more times; then the build has failed with partial artifacts.',
-    where: [],
+    where: ['packages/core/src/builds/collect.ts'],
   },
   'E-checksum': {
     says: 'A wrong checksum has the artifact uploaded again; still wrong, it is marked corrupted and never served.',

@@ -69,6 +69,6 @@ export const invariants: RequirementList = {
   P23: { says: 'For a resource that becomes unreachable there is an alert within 30 seconds.', where: [] },
   P24: {
     says: 'After a failed build, VM or test provisioning another resource is tried when there is one.',
-    where: [],
+    where: ['packages/core/src/builds/attempt.ts'],
   },
 };
