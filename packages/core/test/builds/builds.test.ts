@@ -33,7 +33,7 @@ async function run(
 }
 
 describe('a build', () => {
-  it('P4: stores what it made under the checksums of the files', () =>
+  it('R4.1, R4.2, P4: stores what it made under the checksums of the files', () =>
     fc.assert(
       fc.asyncProperty(
         fc.uniqueArray(fc.tuple(fc.stringMatching(/^[a-z]{1,8}$/), fc.uint8Array({ maxLength: 300 })), {
@@ -67,7 +67,7 @@ describe('a build', () => {
       { numRuns: 100 },
     ));
 
-  it('P5: is the same by its id, by its commit and as the latest of its branch', async () => {
+  it('R4.5, P5: is the same by its id, by its commit and as the latest of its branch', async () => {
     await using lab = await labWith();
     await run(lab, { ...kernelBuild, branch: 'main' });
     const newest = await run(lab, { ...kernelBuild, branch: 'main' });
@@ -77,7 +77,7 @@ describe('a build', () => {
     expect(byId.artifacts).toEqual(newest.artifacts);
   });
 
-  it('takes the commit that is asked for, given by its first digits', async () => {
+  it('R3.1: takes the commit that is asked for, given by its first digits', async () => {
     await using lab = await labWith();
     expect(await run(lab, { ...kernelBuild, commitHash: oldCommit.slice(0, 12) })).toMatchObject({
       status: 'completed',
@@ -93,7 +93,7 @@ describe('a build', () => {
     await expectNothingHeld(lab);
   });
 
-  it('that does not compile fails with the lines that tell why, and keeps its log', async () => {
+  it('E-compile: that does not compile fails with the lines that tell why, and keeps its log', async () => {
     await using lab = await labWith(async ({ log }) => {
       await log(
         '  CC      main.o\nmain.c:3:1: error: unknown type name ‘itn’\nmake: *** [Makefile:2: main.o] Error 1\n',
@@ -127,7 +127,7 @@ describe('a build', () => {
     await expectNothingHeld(lab);
   });
 
-  it('fails with no-match where no server has the compiler, and names what there is', async () => {
+  it('E-no-match: fails with no-match where no server has the compiler, and names what there is', async () => {
     await using lab = await labWith();
     const failed = await run(lab, { ...kernelBuild, targetArchitecture: 'riscv64' });
     expect(failed.error).toMatchObject({
@@ -167,7 +167,7 @@ describe('a build', () => {
     await expectNothingHeld(lab);
   });
 
-  it('whose connection breaks again and again goes on, its log byte for byte', async () => {
+  it('R3.5: whose connection breaks again and again goes on, its log byte for byte', async () => {
     await using lab = await labWith(slow);
     const { id } = await lab.builds.submitBuild(kernelBuild);
     const followed = textOf(lab.builds.getBuildLogs(id, { follow: true }));
@@ -267,7 +267,7 @@ describe('a build', () => {
   });
 });
 
-it('names one issue for each field of a build that is wrong', async () => {
+it('R3.1: names one issue for each field of a build that is wrong', async () => {
   await using lab = await memoryLab();
   const wrong = {
     ...kernelBuild,
