@@ -161,6 +161,8 @@ export const limits = {
   sqliteLockTimeoutMs: 5_000,
   /** Transactions that share one commit; the event loop turns at the latest after as many. */
   storeGroupMembers: 64,
+  /** Shapes of one query that stay compiled. */
+  preparedShapes: 64,
   /** SQL statements that stay prepared. */
   sqliteStatements: 256,
 

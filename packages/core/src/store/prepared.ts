@@ -1,0 +1,107 @@
+import type { Compilable, CompiledQuery, InsertResult, DeleteResult, Kysely, QueryCreator, UpdateResult } from 'kysely';
+import { limits } from '../limits.ts';
+import type { Schema } from './schema.ts';
+
+/** Stands for a value that is given at each run; an element of a list is named by its index. */
+export interface Bind<P> {
+  <K extends keyof P>(name: K): P[K];
+  <K extends keyof P>(name: K, index: number): P[K] extends readonly (infer E)[] ? E : never;
+}
+
+/** What a query gives: nothing for one that only changes rows. */
+type RowOf<R> = R extends InsertResult | UpdateResult | DeleteResult ? never : R;
+
+class Parameter {
+  readonly name: string;
+  readonly index: number | undefined;
+
+  constructor(name: string, index: number | undefined) {
+    this.name = name;
+    this.index = index;
+  }
+
+  in(values: Readonly<Record<string, unknown>>): unknown {
+    const value = values[this.name];
+    return this.index === undefined ? value : (value as readonly unknown[])[this.index];
+  }
+}
+
+/**
+ * A query whose SQL is made once for each database and after that only run. Building and compiling
+ * costs Kysely several times what running a look-up costs SQLite: worth it for what each reservation
+ * and each step of work does, not elsewhere.
+ */
+export class PreparedQuery<P, R> {
+  readonly #build: (db: QueryCreator<Schema>, bind: Bind<P>) => Compilable<R>;
+  readonly #compiled = new WeakMap<object, CompiledQuery<R>>();
+
+  constructor(build: (db: QueryCreator<Schema>, bind: Bind<P>) => Compilable<R>) {
+    this.#build = build;
+  }
+
+  /** All rows. */
+  async all(db: Kysely<Schema>, values: P): Promise<RowOf<R>[]> {
+    return (await db.executeQuery(this.#bound(db, values))).rows as RowOf<R>[];
+  }
+
+  /** The first row, if there is one. */
+  async first(db: Kysely<Schema>, values: P): Promise<RowOf<R> | undefined> {
+    return (await this.all(db, values))[0];
+  }
+
+  /** Runs it for its effect and gives the number of rows it changed. */
+  async run(db: Kysely<Schema>, values: P): Promise<number> {
+    return Number((await db.executeQuery(this.#bound(db, values))).numAffectedRows ?? 0n);
+  }
+
+  #bound(db: Kysely<Schema>, values: P): CompiledQuery<R> {
+    const compiled = this.#compiledFor(db);
+    const parameters = compiled.parameters.map((parameter) =>
+      parameter instanceof Parameter ? parameter.in(values as Readonly<Record<string, unknown>>) : parameter,
+    );
+    return { ...compiled, parameters };
+  }
+
+  #compiledFor(db: Kysely<Schema>): CompiledQuery<R> {
+    // A transaction is a Kysely of its own; the adapter is what all handles of one database share.
+    const { adapter } = db.getExecutor();
+    const known = this.#compiled.get(adapter);
+    if (known !== undefined) return known;
+    const bind = (name: keyof P, index?: number): never => new Parameter(String(name), index) as never;
+    const compiled = this.#build(db, bind).compile();
+    this.#compiled.set(adapter, compiled);
+    return compiled;
+  }
+}
+
+/**
+ * Prepares a query. Its values are named by the type of the second argument:
+ *
+ * ```ts
+ * const nameOf = prepared((db, p: Bind<{ id: string }>) => db.selectFrom('resources').select('name').where('id', '=', p('id')));
+ * const row = await nameOf.first(tx.db, { id });
+ * ```
+ */
+export function prepared<P, R>(build: (db: QueryCreator<Schema>, bind: Bind<P>) => Compilable<R>): PreparedQuery<P, R> {
+  return new PreparedQuery(build);
+}
+
+/**
+ * Prepares a query whose text depends on more than values: on which conditions there are, or on how
+ * long a list is. `shape` is plain data that says so; each shape is one query, and the
+ * {@link limits.preparedShapes} most recently used stay.
+ */
+export function preparedFor<S, P, R>(
+  build: (db: QueryCreator<Schema>, bind: Bind<P>, shape: S) => Compilable<R>,
+): (shape: S) => PreparedQuery<P, R> {
+  const shapes = new Map<string, PreparedQuery<P, R>>();
+  return (shape) => {
+    const key = JSON.stringify(shape);
+    const query = shapes.get(key) ?? new PreparedQuery<P, R>((db, bind) => build(db, bind, shape));
+    shapes.delete(key);
+    shapes.set(key, query);
+    const [oldest] = shapes.size > limits.preparedShapes ? shapes.keys() : [];
+    if (oldest !== undefined) shapes.delete(oldest);
+    return query;
+  };
+}
