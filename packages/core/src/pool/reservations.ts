@@ -1,10 +1,11 @@
-import { sql, type Selectable } from 'kysely';
+import type { Selectable } from 'kysely';
 import type { Architecture } from '../model/architecture.ts';
 import type { ResourceKind } from '../model/resource.ts';
-import type { ReservationRow } from '../store/schema.ts';
+import type { ReservationRow, ResourceRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import { BringupError } from '../errors.ts';
+import { addReservation, endReservation, recountCapacity, setOffers, takeCapacity } from './reservation-queries.ts';
 
 /** A yes/no property that is asked for, and how a person would name it. */
 export interface RequiredTrait {
@@ -90,50 +91,29 @@ export async function reserve(
 ): Promise<Reservation | undefined> {
   const { use, minimum } = request;
   const { rank = lease.now, expectedMs } = lease;
-  const taken = await tx.db
-    .updateTable('resources')
-    .set((eb) => ({
-      slots_used: eb('slots_used', '+', use.slots),
-      cpu_used: eb('cpu_used', '+', use.cpu),
-      memory_mb_used: eb('memory_mb_used', '+', use.memoryMb),
-      storage_gb_used: eb('storage_gb_used', '+', use.storageGb),
-      fence: eb('fence', '+', 1),
-    }))
-    .where('id', '=', lease.resourceId)
-    .where('kind', '=', request.kind)
-    .where('status', 'in', ['online', 'degraded'])
-    .where('blocked', 'is', null)
-    .where('maintenance', '=', 0)
-    .where((eb) => eb.or([eb('held_rank', 'is', null), eb('held_rank', '>=', rank)]))
-    .where(sql<boolean>`slots_total - slots_used >= ${use.slots}`)
-    .where(sql<boolean>`cpu_total - cpu_used >= ${use.cpu} and cpu_total >= ${minimum.cpu}`)
-    .where(sql<boolean>`memory_mb_total - memory_mb_used >= ${use.memoryMb} and memory_mb_total >= ${minimum.memoryMb}`)
-    .where(
-      sql<boolean>`storage_gb_total - storage_gb_used >= ${use.storageGb} and storage_gb_total >= ${minimum.storageGb}`,
-    )
-    .returning('fence')
-    .executeTakeFirst();
+  const amounts = { slots: use.slots, cpu: use.cpu, memory_mb: use.memoryMb, storage_gb: use.storageGb };
+  const taken = await takeCapacity.first(tx.db, {
+    ...amounts,
+    id: lease.resourceId,
+    kind: request.kind,
+    rank,
+    min_cpu: minimum.cpu,
+    min_memory_mb: minimum.memoryMb,
+    min_storage_gb: minimum.storageGb,
+  });
   if (taken === undefined) return undefined;
   const expiresAt = lease.now + limits.reservationMs;
-  await tx.db
-    .insertInto('reservations')
-    .values({
-      id: lease.id,
-      resource_id: lease.resourceId,
-      holder: lease.holder,
-      state: 'active',
-      slots: use.slots,
-      cpu: use.cpu,
-      memory_mb: use.memoryMb,
-      storage_gb: use.storageGb,
-      fence: taken.fence,
-      expires_at: expiresAt,
-      expected_end_at: expectedMs === undefined ? null : lease.now + expectedMs,
-      created_at: lease.now,
-      ended_at: null,
-    })
-    .execute();
-  await refreshOffers(tx, lease.resourceId);
+  await addReservation.run(tx.db, {
+    ...amounts,
+    id: lease.id,
+    resource_id: lease.resourceId,
+    holder: lease.holder,
+    fence: taken.fence,
+    expires_at: expiresAt,
+    expected_end_at: expectedMs === undefined ? null : lease.now + expectedMs,
+    created_at: lease.now,
+  });
+  await offer(tx, lease.resourceId, taken);
   await tx.emit('reservation:granted', lease.id, {
     id: lease.id,
     resourceId: lease.resourceId,
@@ -150,31 +130,21 @@ export async function reserve(
   };
 }
 
-/** Brings what selection walks in line with the resource's row. */
-export async function refreshOffers({ db }: StoreTransaction, resourceId: string): Promise<void> {
-  // A resource without, say, any memory figure must not divide by zero: it counts as unloaded there.
-  const share = (used: string, total: string) =>
-    sql<number>`coalesce(1.0 * ${sql.ref(used)} / nullif(${sql.ref(total)}, 0), 0)`;
-  const row = await db
-    .updateTable('resources')
-    .set({
-      load: sql<number>`(select max(share) from (
-        select ${share('slots_used', 'slots_total')} as share
-        union all select ${share('cpu_used', 'cpu_total')}
-        union all select ${share('memory_mb_used', 'memory_mb_total')}
-        union all select ${share('storage_gb_used', 'storage_gb_total')}) as shares)`,
-    })
-    .where('id', '=', resourceId)
-    .returning(['load', 'status', 'blocked', 'maintenance', 'slots_used', 'slots_total'])
-    .executeTakeFirst();
-  if (row === undefined) return;
+/** Brings a resource's figures in line with its reservations, and what selection walks with the resource's row. */
+export async function refreshOffers(tx: StoreTransaction, resourceId: string): Promise<void> {
+  const row = await recountCapacity.first(tx.db, { id: resourceId });
+  if (row !== undefined) await offer(tx, resourceId, row);
+}
+
+type OfferState = Pick<
+  Selectable<ResourceRow>,
+  'load' | 'status' | 'blocked' | 'maintenance' | 'slots_used' | 'slots_total'
+>;
+
+async function offer({ db }: StoreTransaction, resourceId: string, row: OfferState): Promise<void> {
   const fit = (row.status === 'online' || row.status === 'degraded') && row.blocked === null;
   const open = fit && row.maintenance === 0 && row.slots_used < row.slots_total;
-  await db
-    .updateTable('offers')
-    .set({ open: open ? 1 : 0, load: row.load })
-    .where('resource_id', '=', resourceId)
-    .execute();
+  await setOffers.run(db, { id: resourceId, open: open ? 1 : 0, load: row.load });
 }
 
 /** Gives capacity back. Harmless when it was given back before. */
@@ -184,28 +154,8 @@ export async function release(
   now: number,
   state: 'released' | 'expired' = 'released',
 ): Promise<void> {
-  const ended = await tx.db
-    .updateTable('reservations')
-    .set({ state, ended_at: now })
-    .where('id', '=', reservationId)
-    .where('state', '=', 'active')
-    .returningAll()
-    .executeTakeFirst();
+  const ended = await endReservation.first(tx.db, { id: reservationId, state, now });
   if (ended === undefined) return;
-  // Summed anew instead of subtracted: fractions of gigabytes would leave crumbs.
-  const held = (column: 'slots' | 'cpu' | 'memory_mb' | 'storage_gb') =>
-    sql<number>`(select coalesce(sum(${sql.ref(column)}), 0) from reservations
-      where resource_id = ${ended.resource_id} and state = 'active')`;
-  await tx.db
-    .updateTable('resources')
-    .set({
-      slots_used: held('slots'),
-      cpu_used: held('cpu'),
-      memory_mb_used: held('memory_mb'),
-      storage_gb_used: held('storage_gb'),
-    })
-    .where('id', '=', ended.resource_id)
-    .execute();
   await refreshOffers(tx, ended.resource_id);
   await tx.emit(`reservation:${state}`, ended.id, {
     id: ended.id,

@@ -2,6 +2,7 @@ import type { Selectable } from 'kysely';
 import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import { isFinal, type WorkState } from '../model/work.ts';
+import { preparedFor, type Bind } from '../store/prepared.ts';
 import type { WaitingRow, WaitingShapeRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { wake } from '../work/queue.ts';
@@ -73,38 +74,12 @@ export class WaitingList {
     beforeRank: number,
     after: Pick<Shape, 'first_rank' | 'first_seq'> | undefined,
   ): Promise<(Offered & Shape)[]> {
-    return db
-      .selectFrom('resources as r')
-      .innerJoin('offers as o', 'o.resource_id', 'r.id')
-      .innerJoin('waiting_shapes as s', (join) =>
-        join.onRef('s.kind', '=', 'o.kind').onRef('s.architecture', '=', 'o.architecture'),
-      )
-      .select([
-        ...(['r.id', 'r.kind', 'r.name', 'r.group_id', 'r.labels', 'r.held_rank', 'r.slots_total'] as const),
-        ...(['r.slots_used', 'r.cpu_total', 'r.cpu_used', 'r.memory_mb_total', 'r.memory_mb_used'] as const),
-        ...(['r.storage_gb_total', 'r.storage_gb_used'] as const),
-        ...(['s.id as shape', 's.request', 's.first_rank', 's.first_seq'] as const),
-      ])
-      .where('r.id', '=', resourceId)
-      .where('o.open', '=', 1)
-      .where('s.only_id', 'in', ['', resourceId])
-      .where('s.first_rank', '<=', beforeRank)
-      .whereRef('s.slots', '<=', 'r.slots_total')
-      .whereRef('s.cpu', '<=', 'r.cpu_total')
-      .whereRef('s.memory_mb', '<=', 'r.memory_mb_total')
-      .whereRef('s.storage_gb', '<=', 'r.storage_gb_total')
-      .$if(after !== undefined, (query) =>
-        query.where((eb) =>
-          eb.or([
-            eb('s.first_rank', '>', after?.first_rank ?? 0),
-            eb.and([eb('s.first_rank', '=', after?.first_rank ?? 0), eb('s.first_seq', '>', after?.first_seq ?? 0)]),
-          ]),
-        ),
-      )
-      .orderBy('s.first_rank')
-      .orderBy('s.first_seq')
-      .limit(limits.waitingShapesPage)
-      .execute();
+    return shapesFor({ further: after !== undefined }).all(db, {
+      resourceId,
+      beforeRank,
+      rank: after?.first_rank ?? 0,
+      seq: after?.first_seq ?? 0,
+    });
   }
 
   async #traits({ db }: StoreTransaction, shapes: readonly Shape[], resourceId: string): Promise<ReadonlySet<string>> {
@@ -216,3 +191,45 @@ async function letGo({ db }: StoreTransaction, resourceId: string): Promise<void
   await db.updateTable('waiting').set({ held_id: null }).where('held_id', '=', resourceId).execute();
   await db.updateTable('resources').set({ held_rank: null }).where('id', '=', resourceId).execute();
 }
+
+interface ShapesValues {
+  readonly resourceId: string;
+  readonly beforeRank: number;
+  readonly rank: number;
+  readonly seq: number;
+}
+
+/** The shapes that a resource suits; `further`: after the given turn. Every release asks for them. */
+const shapesFor = preparedFor((db, p: Bind<ShapesValues>, { further }: { readonly further: boolean }) =>
+  db
+    .selectFrom('resources as r')
+    .innerJoin('offers as o', 'o.resource_id', 'r.id')
+    .innerJoin('waiting_shapes as s', (join) =>
+      join.onRef('s.kind', '=', 'o.kind').onRef('s.architecture', '=', 'o.architecture'),
+    )
+    .select([
+      ...(['r.id', 'r.kind', 'r.name', 'r.group_id', 'r.labels', 'r.held_rank', 'r.slots_total'] as const),
+      ...(['r.slots_used', 'r.cpu_total', 'r.cpu_used', 'r.memory_mb_total', 'r.memory_mb_used'] as const),
+      ...(['r.storage_gb_total', 'r.storage_gb_used'] as const),
+      ...(['s.id as shape', 's.request', 's.first_rank', 's.first_seq'] as const),
+    ])
+    .where('r.id', '=', p('resourceId'))
+    .where('o.open', '=', 1)
+    .where('s.only_id', 'in', ['', p('resourceId')])
+    .where('s.first_rank', '<=', p('beforeRank'))
+    .whereRef('s.slots', '<=', 'r.slots_total')
+    .whereRef('s.cpu', '<=', 'r.cpu_total')
+    .whereRef('s.memory_mb', '<=', 'r.memory_mb_total')
+    .whereRef('s.storage_gb', '<=', 'r.storage_gb_total')
+    .$if(further, (query) =>
+      query.where((eb) =>
+        eb.or([
+          eb('s.first_rank', '>', p('rank')),
+          eb.and([eb('s.first_rank', '=', p('rank')), eb('s.first_seq', '>', p('seq'))]),
+        ]),
+      ),
+    )
+    .orderBy('s.first_rank')
+    .orderBy('s.first_seq')
+    .limit(limits.waitingShapesPage),
+);

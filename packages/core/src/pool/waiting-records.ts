@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Selectable } from 'kysely';
 import { limits } from '../limits.ts';
 import type { ResourceKind } from '../model/resource.ts';
+import { prepared, type Bind } from '../store/prepared.ts';
 import type { WaitingRow } from '../store/schema.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { offerToWaiting, toReservation, type CapacityRequest, type Reservation } from './reservations.ts';
@@ -176,6 +177,9 @@ async function refreshShape({ db }: StoreTransaction, shape: string): Promise<vo
 
 /** Whether anybody waits for a resource of the kind. */
 export async function anyWaiting({ db }: StoreTransaction, kind: ResourceKind): Promise<boolean> {
-  const row = await db.selectFrom('waiting_shapes').select('id').where('kind', '=', kind).limit(1).executeTakeFirst();
-  return row !== undefined;
+  return (await shapesOf.first(db, { kind })) !== undefined;
 }
+
+const shapesOf = prepared((db, p: Bind<{ kind: ResourceKind }>) =>
+  db.selectFrom('waiting_shapes').select('id').where('kind', '=', p('kind')).limit(1),
+);

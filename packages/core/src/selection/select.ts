@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 import type { ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import type { Admissions } from '../pool/admission.ts';
 import type { CapacityRequest, NewLease, Reservation } from '../pool/reservations.ts';
-import { available, suitable, type CandidateRow } from '../pool/suitable.ts';
+import { availablePage, suitable, type CandidateRow } from '../pool/suitable.ts';
 import { activeReservation, anyWaiting, endWaiting, enqueueWaiting, placeOf, rankOf } from '../pool/waiting-records.ts';
 import type { WaitingList } from '../pool/waiting-list.ts';
 import { newId } from '../runtime.ts';
@@ -208,23 +208,13 @@ export class Selection {
     return this.#strategies.rank(rows, request, facts);
   }
 
-  async #page(
-    db: Pick<Store['db'], 'selectFrom'>,
-    request: CapacityRequest,
-    rank: number,
-    skip: number,
-  ): Promise<CandidateRow[]> {
+  async #page(db: Store['db'], request: CapacityRequest, rank: number, skip: number): Promise<CandidateRow[]> {
     const { preferred } = request;
-    const query = available(db, request, rank);
-    const rows = await query
-      .orderBy('offers.load')
-      .orderBy('offers.resource_id')
-      .limit(limits.selectionCandidates)
-      .$if(skip > 0, (page) => page.offset(skip))
-      .execute();
+    const rows = await availablePage(db, request, rank, { limit: limits.selectionCandidates, skip });
     if (skip === 0 && preferred !== undefined && !rows.some((row) => row.id === preferred)) {
-      const [row] = await query.where('offers.resource_id', '=', preferred).execute();
-      if (row !== undefined) rows.push(row);
+      if (request.only === undefined || request.only === preferred) {
+        rows.push(...(await availablePage(db, { ...request, only: preferred }, rank, { limit: 1 })));
+      }
     }
     return rows;
   }

@@ -4,6 +4,7 @@ import type { Clock } from '../contracts/runtime.ts';
 import type { EventMap, EventName } from '../events.ts';
 import type { OpenedDatabase, StoreProvider } from './provider.ts';
 import { migrate } from './migrate.ts';
+import { prepared, type Bind } from './prepared.ts';
 import type { Schema } from './schema.ts';
 
 /** What a commit may have changed for those who wait: queued work, the event feed, one log. */
@@ -22,6 +23,10 @@ export interface StoreTransaction {
   /** At the transaction's end, but still in it, has the matter seen to; once for each key. */
   beforeCommit(matter: Matter, key: string): void;
 }
+
+const addEvent = prepared((db, p: Bind<{ at: number; name: string; subject: string; data: string }>) =>
+  db.insertInto('events').values({ at: p('at'), name: p('name'), subject: p('subject'), data: p('data') }),
+);
 
 /** Sees to a matter at the end of a transaction. */
 export type Settle = (tx: StoreTransaction, keys: readonly string[]) => Promise<void>;
@@ -87,10 +92,7 @@ export class Store implements AsyncDisposable {
           beforeCommit: (matter, key) => matters.set(matter, (matters.get(matter) ?? new Set()).add(key)),
           emit: async (name, subject, data) => {
             topics.add('events');
-            await trx
-              .insertInto('events')
-              .values({ at: this.#clock.now(), name, subject, data: JSON.stringify(data) })
-              .execute();
+            await addEvent.run(trx, { at: this.#clock.now(), name, subject, data: JSON.stringify(data) });
             for (const reaction of this.#reactions.get(name) ?? []) await reaction(tx, subject, data);
           },
         };
