@@ -1,7 +1,7 @@
 // The SQL that every reservation and every release runs, see reservations.ts.
-import { sql, type ExpressionBuilder, type RawBuilder } from 'kysely';
-import { prepared, type Bind } from '../store/prepared.ts';
-import type { Schema } from '../store/schema.ts';
+import { sql, type ExpressionBuilder, type InsertResult, type RawBuilder, type UpdateResult } from 'kysely';
+import { prepared, type Bind, type PreparedQuery } from '../store/prepared.ts';
+import type { ReservationRow, ResourceRow, Schema } from '../store/schema.ts';
 
 type Amount = 'slots' | 'cpu' | 'memory_mb' | 'storage_gb';
 
@@ -19,6 +19,9 @@ function loadOf(used: (amount: Amount) => RawBuilder<number>): RawBuilder<number
 /** What tells whether it can be allocated further. */
 const returned = ['fence', 'load', 'status', 'blocked', 'maintenance', 'slots_used', 'slots_total'] as const;
 
+/** What a resource's row says after a change. */
+type Changed = Pick<ResourceRow, (typeof returned)[number]>;
+
 /** What is asked of a resource, and by whom, as the rows know it. */
 export interface TakeValues {
   readonly id: string;
@@ -34,7 +37,7 @@ export interface TakeValues {
 }
 
 /** Takes capacity off a resource that has it, and gives its new fence; no row when it has not. */
-export const takeCapacity = prepared((db, p: Bind<TakeValues>) => {
+export const takeCapacity: PreparedQuery<TakeValues, Changed> = prepared((db, p: Bind<TakeValues>) => {
   const used = (amount: Amount): RawBuilder<number> => sql<number>`(${sql.ref(`${amount}_used`)} + ${p(amount)})`;
   const hasFree = (amount: Amount) =>
     sql<boolean>`${sql.ref(`${amount}_total`)} - ${sql.ref(`${amount}_used`)} >= ${p(amount)}`;
@@ -68,7 +71,7 @@ export const takeCapacity = prepared((db, p: Bind<TakeValues>) => {
  * Sets what a resource's active reservations use of it. Summed anew instead of subtracted: fractions
  * of gigabytes would leave crumbs.
  */
-export const recountCapacity = prepared((db, p: Bind<{ id: string }>) => {
+export const recountCapacity: PreparedQuery<{ id: string }, Changed> = prepared((db, p: Bind<{ id: string }>) => {
   const sum = (eb: ExpressionBuilder<Schema, 'reservations'>, amount: Amount) =>
     eb.fn.coalesce(eb.fn.sum<number>(amount), sql<number>`0`).as(`${amount}_held`);
   const held = (amount: Amount): RawBuilder<number> => sql<number>`${sql.ref(`held.${amount}_held`)}`;
@@ -93,8 +96,14 @@ export const recountCapacity = prepared((db, p: Bind<{ id: string }>) => {
     .returning(returned);
 });
 
+interface OfferValues {
+  readonly id: string;
+  readonly open: number;
+  readonly load: number;
+}
+
 /** Brings what selection walks in line with the resource's row. */
-export const setOffers = prepared((db, p: Bind<{ id: string; open: number; load: number }>) =>
+export const setOffers: PreparedQuery<OfferValues, UpdateResult> = prepared((db, p: Bind<OfferValues>) =>
   db
     .updateTable('offers')
     .set({ open: p('open'), load: p('load') })
@@ -116,32 +125,40 @@ export interface ReservationValues {
   readonly created_at: number;
 }
 
-export const addReservation = prepared((db, p: Bind<ReservationValues>) =>
-  db
-    .insertInto('reservations')
-    .values({
-      id: p('id'),
-      resource_id: p('resource_id'),
-      holder: p('holder'),
-      state: 'active',
-      slots: p('slots'),
-      cpu: p('cpu'),
-      memory_mb: p('memory_mb'),
-      storage_gb: p('storage_gb'),
-      fence: p('fence'),
-      expires_at: p('expires_at'),
-      expected_end_at: p('expected_end_at'),
-      created_at: p('created_at'),
-      ended_at: null,
-    }),
+export const addReservation: PreparedQuery<ReservationValues, InsertResult> = prepared(
+  (db, p: Bind<ReservationValues>) =>
+    db
+      .insertInto('reservations')
+      .values({
+        id: p('id'),
+        resource_id: p('resource_id'),
+        holder: p('holder'),
+        state: 'active',
+        slots: p('slots'),
+        cpu: p('cpu'),
+        memory_mb: p('memory_mb'),
+        storage_gb: p('storage_gb'),
+        fence: p('fence'),
+        expires_at: p('expires_at'),
+        expected_end_at: p('expected_end_at'),
+        created_at: p('created_at'),
+        ended_at: null,
+      }),
 );
 
+interface EndValues {
+  readonly id: string;
+  readonly state: 'released' | 'expired';
+  readonly now: number;
+}
+
 /** Ends a reservation that has not ended; no row when it has. */
-export const endReservation = prepared((db, p: Bind<{ id: string; state: string; now: number }>) =>
-  db
-    .updateTable('reservations')
-    .set({ state: p('state'), ended_at: p('now') })
-    .where('id', '=', p('id'))
-    .where('state', '=', 'active')
-    .returning(['id', 'resource_id', 'holder']),
+export const endReservation: PreparedQuery<EndValues, Pick<ReservationRow, 'id' | 'resource_id' | 'holder'>> = prepared(
+  (db, p: Bind<EndValues>) =>
+    db
+      .updateTable('reservations')
+      .set({ state: p('state'), ended_at: p('now') })
+      .where('id', '=', p('id'))
+      .where('state', '=', 'active')
+      .returning(['id', 'resource_id', 'holder']),
 );
