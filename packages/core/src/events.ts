@@ -70,7 +70,16 @@ export interface EventMap extends Record<`${WorkKind}:${WorkVerb}`, WorkEvent> {
     readonly sha256: string;
     readonly sizeBytes: number;
   };
+  /** Its stored bytes are wrong or missing: it is not served until they are stored again. */
   'artifact:corrupted': { readonly id: string; readonly sha256: string };
+  /** The right bytes were stored again. */
+  'artifact:healed': { readonly id: string; readonly sha256: string };
+  /** The artifacts of a build, boot or test run were removed. Its record stays. */
+  'artifact:removed': { readonly producerId: string; readonly artifacts: number };
+  /** The artifact storage is full: new builds wait. `freeBytes` where that can be known. */
+  'storage:full': { readonly freeBytes?: number; readonly neededBytes?: number };
+  /** The artifact storage has room again. */
+  'storage:room': { readonly freeBytes?: number };
 }
 
 /** Name of an event. */

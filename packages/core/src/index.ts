@@ -16,7 +16,8 @@ export type { GivenConnectors } from './pool/connectors.ts';
 export type { ListOptions } from './pool/pool.ts';
 export type { BuildJobManager, HistoryOptions } from './builds/manager.ts';
 export type { BuildStatisticsFilter } from './builds/statistics.ts';
-export type { ArtifactRepository } from './artifacts/repository.ts';
+export type { ArtifactFile, ArtifactRepository, SelectedBuild } from './artifacts/repository.ts';
+export type { FullStorage } from './artifacts/room.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';
 export type { PipelineManager } from './pipelines/manager.ts';
@@ -49,7 +50,14 @@ export {
 export { boardRequest, buildRequest, vmRequest } from './selection/requests.ts';
 export type { CapacityRequest, RequiredTrait, Reservation } from './pool/reservations.ts';
 export type { ReadLogOptions } from './work/logs.ts';
-export type { Artifact, ArtifactSelection, ArtifactType } from './model/artifact.ts';
+export type {
+  Artifact,
+  ArtifactSelection,
+  ArtifactType,
+  CleanupReport,
+  RemovalReason,
+  RetentionPolicy,
+} from './model/artifact.ts';
 export type {
   BuildConfig,
   BuildJob,

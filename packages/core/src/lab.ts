@@ -1,3 +1,4 @@
+import { ArtifactHousekeeper } from './artifacts/housekeeper.ts';
 import { ArtifactRepository } from './artifacts/repository.ts';
 import { BuildHandler } from './builds/handler.ts';
 import { BuildJobManager } from './builds/manager.ts';
@@ -10,6 +11,7 @@ import { DeploymentManager } from './deployments/manager.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
 import type { TransferReport } from './events.ts';
 import { limits } from './limits.ts';
+import type { RetentionPolicy } from './model/artifact.ts';
 import { PipelineHandler } from './pipelines/handler.ts';
 import { PipelineManager } from './pipelines/manager.ts';
 import { Admissions } from './pool/admission.ts';
@@ -51,6 +53,10 @@ export interface LabOptions {
   readonly store?: StoreProvider;
   /** Where artifact bytes are kept. */
   readonly artifacts: ArtifactStorage;
+  /** What is kept of the artifacts of builds. Default: everything, until somebody deletes it. */
+  readonly retention?: RetentionPolicy;
+  /** Stored bytes that are read again and verified each day, oldest proof first. Default: none. */
+  readonly scrubBytesPerDay?: number;
   /** How resources are reached; of each sort the first is the default for new resources. */
   readonly connectors?: GivenConnectors;
   /**
@@ -101,7 +107,13 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const connectors = stack.use(new Connectors(options.connectors));
   const events = stack.use(new EventFeed({ store, clock, logger }));
   const work = new WorkEngine({ store, clock, random, logger });
-  const artifacts = new ArtifactRepository({ store, storage: options.artifacts, clock, random });
+  const artifacts = new ArtifactRepository({
+    store,
+    storage: options.artifacts,
+    clock,
+    random,
+    ...(options.retention !== undefined && { retention: options.retention }),
+  });
   const strategies = new Strategies(options.strategies ?? [], logger);
   const admissions = new Admissions([strategies]);
   const waiting = new WaitingList(store, clock, admissions);
@@ -141,6 +153,16 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   if (options.work !== false) {
     work.start();
     stack.use(keepReservations(store, work, clock, logger));
+    const { scrubBytesPerDay } = options;
+    stack.use(
+      new ArtifactHousekeeper({
+        artifacts,
+        store,
+        clock,
+        logger,
+        ...(scrubBytesPerDay !== undefined && { scrubBytesPerDay }),
+      }),
+    );
   }
   const owned = stack.move();
   return {

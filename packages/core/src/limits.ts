@@ -174,6 +174,31 @@ export const limits = {
   artifactBlockBytes: 1_048_576,
   /** An artifact is flushed to the disk each time this much of it was written. */
   artifactFlushBytes: 33_554_432,
+  /** Blobs that belong to nothing are removed after this: somebody may be about to record them. */
+  artifactOrphanMs: 86_400_000,
+  /** A claim on stored bytes of somebody who is no work item ends after this. */
+  artifactClaimMs: 86_400_000,
+  /** A removal of a blob that was begun is over, one way or the other, after this. */
+  artifactRemovalMs: 90_000,
+  /** Blobs that are removed in one go. */
+  artifactRemovalBatch: 50,
+  /** A full storage that can't tell its free space is tried again after this. */
+  storageRetryMs: 60_000,
+  /** How often old artifacts are cleaned up. */
+  artifactCleanupMs: 3_600_000,
+  /** How often a process looks whether a clean-up is due, or a full storage has room again. */
+  artifactWatchMs: 10_000,
+  /** Successful builds kept of each repository, branch and architecture. */
+  artifactKeepLatest: 1,
+  /** Builds that a failed look-up suggests. */
+  artifactSuggestions: 5,
+  /** First pause before an output is fetched again whose storage failed; doubles each time. */
+  artifactRetryMs: 1_000,
+  /** Digits of a commit that a look-up needs at least. */
+  commitPrefixDigits: 7,
+  /** Name of a tag. */
+  maxTagChars: 128,
+
   /** An unfinished artifact whose writer can't be asked is removed after this. */
   artifactLeftoverMs: 86_400_000,
 

@@ -1,6 +1,6 @@
-import type { NewArtifact } from '../artifacts/repository.ts';
-import type { ShellSession } from '../contracts/shell.ts';
-import { BringupError, errorCodes, type ErrorCode } from '../errors.ts';
+import type { NewArtifact } from '../artifacts/records.ts';
+import type { ShellSession, TransferProgress } from '../contracts/shell.ts';
+import { BringupError, errorCodes, isBringupError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BuildRequest } from '../model/build.ts';
 import type { BuildServer } from '../model/resource.ts';
@@ -81,16 +81,21 @@ export class BuildAttempt {
   async #fetch(output: FoundOutput): Promise<void> {
     const { path: _path, ...artifact } = output;
     const fetched = this.#context.checkpoint?.fetched ?? [];
-    if (fetched.some((known) => known.filename === artifact.filename && known.sha256 === artifact.sha256)) return;
-    await fetchOutput(this.#sessions, this.#services.artifacts.storage, output, this.#context.signal, (progress) =>
-      this.#services.onTransfer({
-        workId: this.#context.id,
-        filename: output.filename,
-        direction: 'download',
-        ...progress,
-      }),
-    );
+    if (fetched.some((known) => isSame(known, artifact) && known.corrupted !== true)) return;
     const others = fetched.filter((known: NewArtifact) => known.filename !== artifact.filename);
+    const { id: buildId, clock, signal } = this.#context;
+    const { artifacts, onTransfer } = this.#services;
+    const onProgress = (progress: TransferProgress): void =>
+      onTransfer({ workId: buildId, filename: output.filename, direction: 'download', ...progress });
+    try {
+      await fetchOutput({ sessions: this.#sessions, artifacts, buildId, clock, signal, onProgress }, output);
+    } catch (error) {
+      // Recorded with the failed build, so that it shows which file it was; never served.
+      if (isBringupError(error, 'checksum-mismatch')) {
+        await this.#save({ fetched: [...others, { ...artifact, corrupted: true }] });
+      }
+      throw error;
+    }
     await this.#save({ fetched: [...others, artifact] });
   }
 
@@ -154,4 +159,8 @@ export class BuildAttempt {
     for await (const chunk of this.#services.logs.read(logId, { offset })) chunks.push(chunk);
     return Buffer.concat(chunks).toString('utf8');
   }
+}
+
+function isSame(one: NewArtifact, other: NewArtifact): boolean {
+  return one.filename === other.filename && one.sha256 === other.sha256;
 }

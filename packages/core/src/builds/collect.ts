@@ -1,9 +1,11 @@
 import { posix } from 'node:path';
-import type { ArtifactStorage } from '../contracts/artifact-storage.ts';
+import { sleep } from '../async.ts';
+import type { Clock } from '../contracts/runtime.ts';
 import type { ShellSession, TransferProgress } from '../contracts/shell.ts';
 import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { NewArtifact } from '../artifacts/repository.ts';
+import type { NewArtifact } from '../artifacts/records.ts';
+import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { OutputDeclaration } from '../model/build.ts';
 import type { SessionHolder } from '../work/session.ts';
 import { collectScript } from './scripts.ts';
@@ -95,31 +97,45 @@ function distinct(found: readonly FoundOutput[]): FoundOutput[] {
   });
 }
 
+/** What {@link fetchOutput} works with. */
+export interface Fetching {
+  readonly sessions: SessionHolder;
+  readonly artifacts: ArtifactRepository;
+  /** The build it is for. */
+  readonly buildId: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: TransferProgress) => void;
+}
+
 /**
  * Brings a file into the storage, unless its bytes are there already. The bytes are compared with
  * the hash the server computed; a transfer that failed or was damaged is repeated.
- * @throws `checksum-mismatch`, `transfer-failed`, `storage-full`, `connection-lost`, `aborted`.
+ * @throws `checksum-mismatch`, `transfer-failed`, `store-failed`, `storage-full`, `connection-lost`, `aborted`.
  */
-export async function fetchOutput(
-  sessions: SessionHolder,
-  storage: ArtifactStorage,
-  output: FoundOutput,
-  signal: AbortSignal,
-  onProgress: (progress: TransferProgress) => void,
-): Promise<void> {
-  if ((await storage.stat(output.sha256, { signal })) !== undefined) return;
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await sessions.run((session) =>
-        storage.put(session.download(output.path, { sha256: output.sha256, signal, onProgress }), {
-          sha256: output.sha256,
-          signal,
-        }),
-      );
-      return;
-    } catch (error) {
-      const again = isBringupError(error, 'checksum-mismatch', 'transfer-failed');
-      if (!again || attempt > limits.transferRetries) throw error;
-    }
-  }
+export async function fetchOutput(fetching: Fetching, output: FoundOutput): Promise<void> {
+  const { sessions, artifacts, buildId, clock, signal, onProgress } = fetching;
+  const { sha256 } = output;
+  const transfer = (): Promise<unknown> =>
+    sessions.run((session) =>
+      artifacts.storage.put(session.download(output.path, { sha256, signal, onProgress }), { sha256, signal }),
+    );
+  await artifacts.bring(
+    buildId,
+    output,
+    async () => {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          await transfer();
+          return;
+        } catch (error) {
+          const again = isBringupError(error, 'checksum-mismatch', 'transfer-failed', 'store-failed');
+          if (!again || attempt > limits.transferRetries) throw error;
+          // What was damaged on the way may come through at once; a storage in trouble needs a moment.
+          if (error.code === 'store-failed') await sleep(clock, limits.artifactRetryMs * 2 ** (attempt - 1), signal);
+        }
+      }
+    },
+    { signal },
+  );
 }

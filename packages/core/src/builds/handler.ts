@@ -1,4 +1,5 @@
-import type { NewArtifact } from '../artifacts/repository.ts';
+import type { NewArtifact } from '../artifacts/records.ts';
+import { storageTopic } from '../artifacts/room.ts';
 import { raiseAlert, resolveAlert } from '../alerts/raise.ts';
 import type { ShellSession } from '../contracts/shell.ts';
 import { fromStoredError, isBringupError, toBringupError, type BringupError } from '../errors.ts';
@@ -41,11 +42,16 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
 
   async run(context: Context, request: BuildRequest): Promise<WorkResult<BuildOutput>> {
     for (;;) {
+      if (context.checkpoint?.held === undefined) await this.#waitForStorage(context);
       const held = context.checkpoint?.held ?? (await this.#reserve(context, request));
       try {
         return await this.#runOn(context, request, held);
       } catch (error) {
         if (error instanceof SteppedAside || context.signal.aborted) throw error;
+        if (isBringupError(error, 'storage-full')) {
+          await this.#waitForStorage(context);
+          continue;
+        }
         await this.#leave(context, request, held, toBringupError(error));
       }
     }
@@ -80,6 +86,18 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
         await release(tx, held.reservationId, now);
       },
     };
+  }
+
+  /** While the artifact storage is full, nothing new is begun, and what is done waits where it is. */
+  async #waitForStorage(context: Context): Promise<void> {
+    if ((await this.#services.artifacts.room.full()) === undefined) return;
+    const full = await context.transaction(async (tx) => {
+      await context.expectIn(tx, storageTopic);
+      if (!(await this.#services.artifacts.room.isFullIn(tx))) return false;
+      await context.phaseIn(tx, 'storage-full');
+      return true;
+    });
+    if (full) context.stepAside({ wakeOn: storageTopic });
   }
 
   #record(tx: StoreTransaction, context: Context, request: BuildRequest, files: readonly NewArtifact[]) {
@@ -208,7 +226,8 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
   async #keepLog(context: WorkContext): Promise<NewArtifact> {
     await using writer = await context.openLog(buildLogId(context.id));
     await writer.end();
-    const blob = await this.#services.artifacts.storage.put(this.#services.logs.read(buildLogId(context.id)));
+    const { artifacts, logs } = this.#services;
+    const blob = await artifacts.put(context.id, () => logs.read(buildLogId(context.id)));
     return { type: 'build_log', filename: 'build.log', ...blob };
   }
 
@@ -223,9 +242,13 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
         context.logger.warn({ error, build: context.id }, 'a build could not be removed from its server');
       });
     }
-    const log = await this.#keepLog(context);
+    const log = await this.#keepLog(context).catch((failure: unknown) => {
+      // It can still be read where it was written.
+      context.logger.warn({ error: failure, build: context.id }, 'the log of a failed build could not be stored');
+      return undefined;
+    });
     await context.transaction(async (tx) => {
-      await this.#record(tx, context, request, [...fetched, log]);
+      await this.#record(tx, context, request, log === undefined ? fetched : [...fetched, log]);
       if (held !== undefined) await release(tx, held.reservationId, context.clock.now());
     });
   }

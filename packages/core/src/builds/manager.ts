@@ -139,10 +139,23 @@ export class BuildJobManager {
       ...timesOf(item),
       ...(row.resource_use !== null && { resourceUse: JSON.parse(row.resource_use) as BuildResourceUse }),
       artifacts,
+      pinned: row.pinned === 1,
+      tags: await this.#tags(row.id),
+      ...(row.artifacts_removed_at !== null && { artifactsRemovedAt: row.artifacts_removed_at }),
       ...(logPath !== undefined && { logPath }),
       ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
       createdAt: item.createdAt,
     };
+  }
+
+  async #tags(buildId: string): Promise<string[]> {
+    const rows = await this.#store.db
+      .selectFrom('build_tags')
+      .select('tag')
+      .where('build_id', '=', buildId)
+      .orderBy('tag')
+      .execute();
+    return rows.map((row) => row.tag);
   }
 }
 
@@ -161,6 +174,7 @@ export async function insertBuild({ db }: StoreTransaction, id: string, request:
       server_id: null,
       succeeded_at: null,
       resource_use: null,
+      artifacts_removed_at: null,
     })
     .execute();
 }

@@ -1,4 +1,5 @@
-import type { ArtifactRepository, NewArtifact } from '../artifacts/repository.ts';
+import type { NewArtifact } from '../artifacts/records.ts';
+import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { Random } from '../contracts/runtime.ts';
 import type { StoredError } from '../errors.ts';
 import type { TransferReport } from '../events.ts';

@@ -187,7 +187,7 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
 
   /** Brings the log into the storage and gives what records it as an artifact. */
   async #keep(context: WorkContext, input: BootInput): Promise<NonNullable<WorkResult<BootOutput>['commit']>> {
-    const blob = await this.#artifacts.storage.put(this.#logs.read(bootLogId(context.id)));
+    const blob = await this.#artifacts.put(context.id, () => this.#logs.read(bootLogId(context.id)));
     const { buildId, vm } = await deploymentRecord(this.#services.store, input.deploymentId);
     const origin = {
       producerId: context.id,

@@ -127,7 +127,7 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
     });
     const paths = await transferArtifacts({
       sessions,
-      storage: this.#services.artifacts.storage,
+      repository: this.#services.artifacts,
       folder: `${host.workspace}/files`,
       artifacts: [files.kernel, files.initrd, files.deviceTree, files.rootfs].filter((file) => file !== undefined),
       signal,

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { ArtifactSelection } from '../model/artifact.ts';
+import { artifactSelectionSchema } from '../artifacts/schema.ts';
 import type { BootConfig, QemuDeploymentRequest, VmConfig } from '../model/deployment.ts';
 import { architectureField, countField, idField, labelsField, millisecondsField, noNul } from '../model/fields.ts';
 import { compilePattern } from '../consoles/patterns.ts';
@@ -45,23 +45,9 @@ export const bootConfigSchema: v.GenericSchema<unknown, BootConfig> = v.strictOb
   silenceMs: v.exactOptional(millisecondsField),
 });
 
-const selectionSchema: v.GenericSchema<unknown, ArtifactSelection> = v.pipe(
-  v.strictObject({
-    buildId: v.exactOptional(idField),
-    commitHash: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
-    branch: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
-    sourceRepository: v.exactOptional(v.string()),
-    architecture: v.exactOptional(architectureField),
-  }),
-  v.check(
-    ({ buildId, commitHash, branch }) => (buildId ?? commitHash ?? branch) !== undefined,
-    'set buildId, commitHash or branch',
-  ),
-);
-
 /** Schema of a {@link QemuDeploymentRequest}. */
 export const qemuDeploymentSchema: v.GenericSchema<unknown, QemuDeploymentRequest> = v.strictObject({
-  artifacts: selectionSchema,
+  artifacts: artifactSelectionSchema,
   extraArtifactIds: v.exactOptional(v.array(idField)),
   architecture: v.exactOptional(architectureField),
   vm: v.exactOptional(vmConfigSchema),

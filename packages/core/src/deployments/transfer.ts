@@ -1,4 +1,4 @@
-import type { ArtifactStorage } from '../contracts/artifact-storage.ts';
+import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { ByteSource, ShellSession, TransferProgress } from '../contracts/shell.ts';
 import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -23,7 +23,7 @@ done
 /** What {@link transferArtifacts} needs. */
 export interface TransferRequest {
   readonly sessions: SessionHolder;
-  readonly storage: ArtifactStorage;
+  readonly repository: ArtifactRepository;
   /** Folder on the target that holds files by their hash. */
   readonly folder: string;
   readonly artifacts: readonly Artifact[];
@@ -70,11 +70,11 @@ async function presentHashes(
 }
 
 async function send(request: TransferRequest, artifact: Artifact, path: string): Promise<void> {
-  const { sessions, storage, signal, onProgress } = request;
+  const { sessions, repository, signal, onProgress } = request;
   const source: ByteSource = {
     sizeBytes: artifact.sizeBytes,
     sha256: artifact.checksumSha256,
-    read: (offset = 0) => storage.get(artifact.checksumSha256, { offset, signal }),
+    read: (offset = 0) => repository.read(artifact, { offset, signal }),
   };
   for (let attempt = 1; ; attempt += 1) {
     try {

@@ -105,7 +105,7 @@ export interface BuildJob {
   readonly buildConfig: BuildConfig;
   readonly serverId?: string;
   readonly status: BuildStatus;
-  /** What it is doing: `waiting`, `preparing`, `building`, `collecting`; `disk-full` while room is made on its server. */
+  /** What it is doing: `waiting`, `preparing`, `building`, `collecting`; `disk-full` while room is made on its server; `storage-full` while it waits for room in the artifact storage. */
   readonly phase?: string;
   readonly startedAt?: number;
   readonly completedAt?: number;
@@ -113,6 +113,12 @@ export interface BuildJob {
   /** Of a build that has succeeded, where the server could tell. */
   readonly resourceUse?: BuildResourceUse;
   readonly artifacts: readonly Artifact[];
+  /** Whether a person wants the artifacts kept. Tagged ones are kept too. */
+  readonly pinned: boolean;
+  /** Names that people gave it. */
+  readonly tags: readonly string[];
+  /** Set once the artifacts were removed: this record stays. */
+  readonly artifactsRemovedAt?: number;
   /** Where a person finds the stored log, once it is an artifact. */
   readonly logPath?: string;
   readonly errorMessage?: string;

@@ -16,7 +16,10 @@ export interface Schema {
   logs: LogRow;
   log_chunks: LogChunkRow;
   artifacts: ArtifactRow;
+  blobs: BlobRow;
+  blob_claims: BlobClaimRow;
   builds: BuildRow;
+  build_tags: BuildTagRow;
   build_times: BuildTimeRow;
   deployments: DeploymentRow;
   test_runs: TestRunRow;
@@ -24,6 +27,8 @@ export interface Schema {
   alerts: AlertRow;
   deliveries: DeliveryRow;
   power_events: PowerEventRow;
+  chores: ChoreRow;
+  conditions: ConditionRow;
 }
 
 /** A build server, host or board. */
@@ -222,6 +227,28 @@ export interface ArtifactRow {
   created_at: number;
 }
 
+/** Bytes in the artifact storage, which any number of artifacts may share. */
+export interface BlobRow {
+  sha256: string;
+  size_bytes: number;
+  /** When the stored bytes were last proven to have their hash. */
+  verified_at: number;
+  /** Since when they are known to be damaged or missing; null while they are served. */
+  corrupted_at: number | null;
+  /** Since when nothing is known to need them; null while something does. */
+  unused_since: number | null;
+  /** Set while they are being removed from the storage: nobody may count on them. */
+  doomed_at: number | null;
+}
+
+/** Somebody counts on stored bytes without having recorded an artifact yet. */
+export interface BlobClaimRow {
+  sha256: string;
+  /** A work item, whose end ends the claim; or any name, whose claim ends with its time. */
+  holder: string;
+  created_at: number;
+}
+
 /** What a build adds to its work item. */
 export interface BuildRow {
   id: string;
@@ -237,6 +264,17 @@ export interface BuildRow {
   succeeded_at: number | null;
   /** What it used of its server: a BuildResourceUse as JSON. */
   resource_use: string | null;
+  /** 1 while a person wants its artifacts kept. */
+  pinned: Generated<number>;
+  /** When its artifacts were removed. */
+  artifacts_removed_at: number | null;
+}
+
+/** A name a person gave a build. Tagged builds are kept. */
+export interface BuildTagRow {
+  build_id: string;
+  tag: string;
+  created_at: number;
 }
 
 /** How long builds of one kind take on one server, learned from those that succeeded. */
@@ -335,4 +373,17 @@ export interface PowerEventRow {
   off_at: number | null;
   on_at: number | null;
   answered_at: number | null;
+}
+
+/** Something done again and again, by one process at a time: the one that moves its time on. */
+export interface ChoreRow {
+  name: string;
+  due_at: number;
+}
+
+/** A state of the lab as a whole that lasts, such as a full artifact storage. */
+export interface ConditionRow {
+  name: string;
+  since: number;
+  details: string;
 }

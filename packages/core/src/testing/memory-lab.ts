@@ -1,5 +1,5 @@
 import type { Logger } from '../contracts/runtime.ts';
-import { openLab, type Lab } from '../lab.ts';
+import { openLab, type Lab, type LabOptions } from '../lab.ts';
 import type {
   Board,
   BoardRegistration,
@@ -33,7 +33,7 @@ import { MemoryDatabase } from './memory-store.ts';
 import { seededRandom } from './random.ts';
 
 /** Options of {@link memoryLab}. */
-export interface MemoryLabOptions {
+export interface MemoryLabOptions extends Pick<LabOptions, 'retention' | 'scrubBytesPerDay'> {
   /** Plays the recipe of every build. Default: {@link plainMemoryBuild}. */
   readonly build?: MemoryBuildFunction;
   /** What build servers can fetch, by URL or path. A repository that is not named here is missing. */
@@ -190,6 +190,7 @@ async function open(world: World): Promise<MemoryLab> {
     clock: process.clock(clock),
     random,
     logger: world.options.logger ?? silentLogger,
+    ...kept(world.options),
     connectors: {
       shell: process.shell(shell),
       hypervisor: process.hypervisor(hypervisor),
@@ -246,6 +247,11 @@ async function open(world: World): Promise<MemoryLab> {
     },
     reopen: () => open(world),
   };
+}
+
+/** What the lab is given as it is. */
+function kept({ retention, scrubBytesPerDay }: MemoryLabOptions): Pick<LabOptions, 'retention' | 'scrubBytesPerDay'> {
+  return { ...(retention !== undefined && { retention }), ...(scrubBytesPerDay !== undefined && { scrubBytesPerDay }) };
 }
 
 const serialDevice = (board: string): string => `/dev/serial/${board}`;

@@ -1,4 +1,5 @@
-import type { ArtifactRepository, NewArtifact } from '../artifacts/repository.ts';
+import type { NewArtifact } from '../artifacts/records.ts';
+import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { FailureReport } from '../consoles/failure-report.ts';
 import { ConsoleSession } from '../consoles/console-session.ts';
 import { ConsoleShell } from '../consoles/console-shell.ts';
@@ -251,16 +252,20 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   }
 
   async #files(context: WorkContext, report: TestReport): Promise<NewArtifact[]> {
-    const { storage } = this.#services.artifacts;
+    const { artifacts, logs } = this.#services;
     const put = async (filename: string, text: string): Promise<NewArtifact> => ({
       type: 'test_results',
       filename,
-      ...(await storage.put(once(Buffer.from(text)))),
+      ...(await artifacts.put(context.id, () => once(Buffer.from(text)))),
     });
     return [
       await put('results.json', `${JSON.stringify(report, undefined, 2)}\n`),
       await put('junit.xml', toJUnitXml(report)),
-      { type: 'other', filename: 'test.log', ...(await storage.put(this.#services.logs.read(testLogId(context.id)))) },
+      {
+        type: 'other',
+        filename: 'test.log',
+        ...(await artifacts.put(context.id, () => logs.read(testLogId(context.id)))),
+      },
     ];
   }
 }

@@ -174,7 +174,7 @@ describe('a build on a server whose disk is full', () => {
 });
 
 describe('a build that fails', () => {
-  it('E-upload: keeps the outputs that were fetched before one could not be, and its log', async () => {
+  it('E-upload, E-checksum: keeps the outputs that were fetched before one could not be, and its log', async () => {
     await using lab = await labOf(1, ({ output }) => {
       output('out/a', 'first');
       output('out/b', 'second');
@@ -193,7 +193,12 @@ describe('a build that fails', () => {
     });
     const failed = await ended(lab, id);
     expect(failed).toMatchObject({ status: 'failed', error: { code: 'checksum-mismatch' } });
-    expect(failed.artifacts.map(({ filename }) => filename).sort()).toEqual(['a', 'build.log']);
+    const [first, second, log] = failed.artifacts;
+    expect(failed.artifacts.map(({ filename }) => filename)).toEqual(['a', 'b', 'build.log']);
+    expect([first?.corruptedAt, log?.corruptedAt]).toEqual([undefined, undefined]);
+    // The damaged one says so, and is never served.
+    expect(second).toMatchObject({ corruptedAt: failed.completedAt });
+    await expect(lab.artifacts.readAll({ id: second?.id ?? '' })).rejects.toMatchObject({ code: 'artifact-corrupted' });
     await expectNothingHeld(lab);
   });
 

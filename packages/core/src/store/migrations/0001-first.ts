@@ -175,6 +175,36 @@ async function artifacts(db: Kysely<unknown>, { int64 }: StoreFlavor): Promise<v
     .execute();
   await db.schema.createIndex('artifacts_by_build').on('artifacts').column('build_id').execute();
   await db.schema.createIndex('artifacts_by_hash').on('artifacts').column('sha256').execute();
+
+  await db.schema
+    .createTable('blobs')
+    .addColumn('sha256', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('size_bytes', int64, (c) => c.notNull())
+    .addColumn('verified_at', int64, (c) => c.notNull())
+    .addColumn('corrupted_at', int64)
+    .addColumn('unused_since', int64)
+    .addColumn('doomed_at', int64)
+    .execute();
+  await db.schema.createIndex('blobs_by_verification').on('blobs').column('verified_at').execute();
+  await db.schema
+    .createTable('blob_claims')
+    .addColumn('sha256', 'text', (c) => c.notNull())
+    .addColumn('holder', 'text', (c) => c.notNull())
+    .addColumn('created_at', int64, (c) => c.notNull())
+    .addPrimaryKeyConstraint('blob_claims_key', ['sha256', 'holder'])
+    .execute();
+
+  await db.schema
+    .createTable('chores')
+    .addColumn('name', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('due_at', int64, (c) => c.notNull())
+    .execute();
+  await db.schema
+    .createTable('conditions')
+    .addColumn('name', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('since', int64, (c) => c.notNull())
+    .addColumn('details', 'text', (c) => c.notNull())
+    .execute();
 }
 
 async function records(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promise<void> {
@@ -190,6 +220,8 @@ async function records(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Pr
     .addColumn('server_id', 'text')
     .addColumn('succeeded_at', int64)
     .addColumn('resource_use', 'text')
+    .addColumn('pinned', 'integer', (c) => c.notNull().defaultTo(0))
+    .addColumn('artifacts_removed_at', int64)
     .execute();
   await db.schema.createIndex('builds_by_commit').on('builds').columns(['commit_hash', 'architecture']).execute();
   await db.schema
@@ -197,6 +229,14 @@ async function records(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Pr
     .on('builds')
     .columns(['branch', 'architecture', 'succeeded_at'])
     .execute();
+  await db.schema
+    .createTable('build_tags')
+    .addColumn('build_id', 'text', (c) => c.notNull().references('builds.id').onDelete('cascade'))
+    .addColumn('tag', 'text', (c) => c.notNull())
+    .addColumn('created_at', int64, (c) => c.notNull())
+    .addPrimaryKeyConstraint('build_tags_key', ['build_id', 'tag'])
+    .execute();
+  await db.schema.createIndex('build_tags_by_tag').on('build_tags').columns(['tag', 'build_id']).execute();
 
   await db.schema
     .createTable('build_times')
