@@ -1,6 +1,16 @@
-import type { CallOptions } from '../contracts/runtime.ts';
+import type { ArtifactStorage } from '../contracts/artifact-storage.ts';
+import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
-import type { CleanupServices } from './retention.ts';
+import type { Store } from '../store/store.ts';
+import type { BlobKeeper } from './blobs.ts';
+
+/** What a clean-up works with. */
+export interface CleanupServices {
+  readonly store: Store;
+  readonly storage: ArtifactStorage;
+  readonly clock: Clock;
+  readonly blobs: BlobKeeper;
+}
 
 /**
  * Removes blobs that belong to nothing: those whose artifacts were forgotten by a process that died
@@ -33,7 +43,7 @@ export async function removeOrphans(
 }
 
 /** Claims of work that has ended, or of somebody who never came back. */
-async function endClaims(store: CleanupServices['store'], now: number): Promise<void> {
+async function endClaims(store: Store, now: number): Promise<void> {
   await store.transaction(async ({ db }) => {
     await db
       .deleteFrom('blob_claims')
@@ -62,7 +72,7 @@ async function endClaims(store: CleanupServices['store'], now: number): Promise<
 }
 
 async function noteUnknown(
-  store: CleanupServices['store'],
+  store: Store,
   page: readonly { readonly sha256: string; readonly sizeBytes: number }[],
   now: number,
 ): Promise<void> {
@@ -97,7 +107,7 @@ async function noteUnknown(
 }
 
 /** Starts the clock of blobs that no artifact has; one that is claimed is kept by its claim. */
-async function noteUnused(store: CleanupServices['store'], now: number): Promise<void> {
+async function noteUnused(store: Store, now: number): Promise<void> {
   await store.transaction(async ({ db }) => {
     await db
       .updateTable('blobs')

@@ -4,7 +4,7 @@ import type { Schema } from '../store/schema.ts';
 import type { StoreTransaction } from '../store/store.ts';
 
 /** Why artifacts are kept whatever a policy says. */
-export type ReasonToKeep = 'in use' | 'pinned' | 'tagged' | 'the last one that booted on a target';
+export type ReasonToKeep = 'in use' | 'deployed' | 'pinned' | 'tagged' | 'the last one that booted on a target';
 
 const unfinished = ['queued', 'running', 'waiting'] as const;
 
@@ -14,6 +14,7 @@ export async function reasonToKeep(db: Kysely<Schema>, producerId: string): Prom
   const artifacts = await db.selectFrom('artifacts').select('id').where('producer_id', '=', producerId).execute();
   const ids = [producerId, ...artifacts.map(({ id }) => id)];
   if (await isInUse(db, producerId, ids)) return 'in use';
+  if (await isDeployed(db, ids)) return 'deployed';
   if (build?.pinned === 1) return 'pinned';
   const tag = await db.selectFrom('build_tags').select('tag').where('build_id', '=', producerId).executeTakeFirst();
   if (tag !== undefined) return 'tagged';
@@ -83,24 +84,31 @@ async function isInUse(db: Kysely<Schema>, producerId: string, ids: readonly str
     .limit(1)
     .executeTakeFirst();
   if (asked !== undefined) return true;
-  // Deployments that chose them, while they, their pipeline or their tests go on, or their environment is held.
+  // Deployments that chose them, while they or their pipeline go on.
   const deployed = await db
     .selectFrom('deployments')
     .innerJoin('work_items as work', 'work.id', 'deployments.id')
     .leftJoin('work_items as parent', 'parent.id', 'work.parent_id')
-    .leftJoin('reservations', 'reservations.id', 'deployments.reservation_id')
     .select('deployments.id')
     .where('deployments.id', 'in', deploymentsWith(db, ids))
-    .where((eb) =>
-      eb.or([
-        eb('work.state', 'in', unfinished),
-        eb('parent.state', 'in', unfinished),
-        eb.and([eb('deployments.released_at', 'is', null), eb('reservations.state', '=', 'active')]),
-      ]),
-    )
+    .where((eb) => eb.or([eb('work.state', 'in', unfinished), eb('parent.state', 'in', unfinished)]))
     .limit(1)
     .executeTakeFirst();
   return deployed !== undefined;
+}
+
+/** Whether an environment that somebody holds was made of them. */
+async function isDeployed(db: Kysely<Schema>, ids: readonly string[]): Promise<boolean> {
+  const row = await db
+    .selectFrom('deployments')
+    .innerJoin('reservations', 'reservations.id', 'deployments.reservation_id')
+    .select('deployments.id')
+    .where('deployments.id', 'in', deploymentsWith(db, ids))
+    .where('deployments.released_at', 'is', null)
+    .where('reservations.state', '=', 'active')
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
 }
 
 /** Whether a deployment of one of them is the newest of its target that was verified to boot. */

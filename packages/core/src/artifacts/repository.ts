@@ -300,8 +300,8 @@ export class ArtifactRepository {
   /**
    * Removes what a build, boot, test run or upload made; its record stays. Bytes that no other artifact
    * has are removed from the storage.
-   * @throws `conflict` while unfinished work uses it, or when the build is pinned or tagged and not
-   * `force` is given.
+   * @throws `conflict` while unfinished work uses it; unless `force` is given also while it is deployed,
+   * pinned or tagged, or was the last to boot on a target.
    */
   async deleteArtifacts(producerId: string, options: CallOptions & { readonly force?: boolean } = {}): Promise<void> {
     const { force = false, ...call } = options;

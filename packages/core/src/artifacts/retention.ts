@@ -1,21 +1,11 @@
-import type { ArtifactStorage } from '../contracts/artifact-storage.ts';
-import type { CallOptions, Clock } from '../contracts/runtime.ts';
+import type { CallOptions } from '../contracts/runtime.ts';
 import { throwIfAborted } from '../async.ts';
 import { limits } from '../limits.ts';
 import type { CleanupReport, RemovalReason, RetentionPolicy } from '../model/artifact.ts';
 import type { Store } from '../store/store.ts';
-import type { BlobKeeper } from './blobs.ts';
-import { removeOrphans } from './orphans.ts';
+import { removeOrphans, type CleanupServices } from './orphans.ts';
 import { reasonToKeep, removeRecords } from './removal.ts';
 import { BlobCounts } from './blob-counts.ts';
-
-/** What a clean-up works with. */
-export interface CleanupServices {
-  readonly store: Store;
-  readonly storage: ArtifactStorage;
-  readonly clock: Clock;
-  readonly blobs: BlobKeeper;
-}
 
 interface Candidate {
   readonly id: string;

@@ -32,6 +32,26 @@ CREATE TABLE artifacts (
   created_at integer not null,
   constraint artifacts_producer_file unique (producer_id, filename));
 
+CREATE TABLE blob_claims (
+  sha256 text not null,
+  holder text not null,
+  created_at integer not null,
+  constraint blob_claims_key primary key (sha256, holder));
+
+CREATE TABLE blobs (
+  sha256 text not null primary key,
+  size_bytes integer not null,
+  verified_at integer not null,
+  corrupted_at integer,
+  unused_since integer,
+  doomed_at integer);
+
+CREATE TABLE build_tags (
+  build_id text not null references builds (id) on delete cascade,
+  tag text not null,
+  created_at integer not null,
+  constraint build_tags_key primary key (build_id, tag));
+
 CREATE TABLE build_times (
   repository text not null,
   architecture text not null,
@@ -51,7 +71,18 @@ CREATE TABLE builds (
   config text not null,
   server_id text,
   succeeded_at integer,
-  resource_use text);
+  resource_use text,
+  pinned integer default 0 not null,
+  artifacts_removed_at integer);
+
+CREATE TABLE chores (
+  name text not null primary key,
+  due_at integer not null);
+
+CREATE TABLE conditions (
+  name text not null primary key,
+  since integer not null,
+  details text not null);
 
 CREATE TABLE deliveries (
   id text not null primary key references work_items (id) on delete cascade,
@@ -242,6 +273,12 @@ CREATE INDEX artifacts_by_build on artifacts (
 
 CREATE INDEX artifacts_by_hash on artifacts (
   sha256);
+
+CREATE INDEX blobs_by_verification on blobs (
+  verified_at);
+
+CREATE INDEX build_tags_by_tag on build_tags (
+  tag, build_id);
 
 CREATE INDEX builds_by_branch on builds (
   branch, architecture, succeeded_at);

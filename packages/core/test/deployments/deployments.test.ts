@@ -170,7 +170,8 @@ describe('a deployment', () => {
     const { lab, buildId } = await labWith(runs);
     await using _lab = lab;
     const { id } = await deploy(lab, buildId);
-    await lab.artifacts.deleteArtifacts(buildId);
+    await expect(lab.artifacts.deleteArtifacts(buildId)).rejects.toMatchObject({ code: 'conflict' });
+    await lab.artifacts.deleteArtifacts(buildId, { force: true });
     expect(await lab.deployments.getDeploymentStatus(id)).toMatchObject({ status: 'completed', artifacts: [] });
   });
 
