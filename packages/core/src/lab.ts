@@ -169,7 +169,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     buildServers: buildServers(serverPool),
     hosts: hosts(hostPool),
     boards: boards(boardPool, power),
-    builds: new BuildJobManager({ store, work, artifacts, buildServer: (id) => serverPool.get(id) }),
+    builds: new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.get(id) }),
     artifacts,
     deployments: new DeploymentManager({ store, work, artifacts, connectors, host }),
     testRuns: new TestRunManager({ store, work, artifacts }),

@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
-import type { CallOptions } from '../contracts/runtime.ts';
+import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
@@ -16,6 +16,8 @@ import type {
 import type { BuildServer } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import type { WorkItem } from '../model/work.ts';
+import { buildRequest } from '../selection/requests.ts';
+import { estimateWait } from '../selection/wait-estimate.ts';
 import type { BuildRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
@@ -38,14 +40,17 @@ export class BuildJobManager {
   readonly #store: Store;
   readonly #work: WorkEngine;
   readonly #artifacts: ArtifactRepository;
+  readonly #clock: Clock;
   readonly #buildServer: (id: string) => Promise<BuildServer>;
 
   constructor(options: {
     store: Store;
     work: WorkEngine;
     artifacts: ArtifactRepository;
+    clock: Clock;
     buildServer: (id: string) => Promise<BuildServer>;
   }) {
+    this.#clock = options.clock;
     this.#buildServer = options.buildServer;
     this.#store = options.store;
     this.#work = options.work;
@@ -73,7 +78,19 @@ export class BuildJobManager {
   async getBuildStatus(id: string): Promise<BuildJob> {
     const row = await this.#store.db.selectFrom('builds').selectAll().where('id', '=', id).executeTakeFirst();
     if (row === undefined) throw new BringupError('not-found', `there is no build ${id}`, { details: { id } });
-    return this.#view(row);
+    const job = await this.#view(row);
+    const estimatedStartAt = job.status === 'queued' ? await this.#estimatedStart(id) : undefined;
+    return { ...job, ...(estimatedStartAt !== undefined && { estimatedStartAt }) };
+  }
+
+  /** When a build that waits is expected to get a server; undefined when none that fits is in service. */
+  async #estimatedStart(id: string): Promise<number | undefined> {
+    const { input } = await this.#work.get<BuildRequest>(id);
+    const { db } = this.#store;
+    const turn = await db.selectFrom('waiting').select(['rank', 'seq']).where('waiter', '=', id).executeTakeFirst();
+    const now = this.#clock.now();
+    const waitMs = await estimateWait(db, buildRequest(input), now, turn);
+    return waitMs === undefined ? undefined : now + waitMs;
   }
 
   /** Waits for the end of a build, good or bad. @throws `not-found`, `aborted`, `deadline-exceeded`. */

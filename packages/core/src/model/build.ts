@@ -107,6 +107,8 @@ export interface BuildJob {
   readonly status: BuildStatus;
   /** What it is doing: `waiting`, `preparing`, `building`, `collecting`; `disk-full` while room is made on its server; `storage-full` while it waits for room in the artifact storage. */
   readonly phase?: string;
+  /** While it waits: when it is expected to get a server, from how long the present builds are expected to take. */
+  readonly estimatedStartAt?: number;
   readonly startedAt?: number;
   readonly completedAt?: number;
   readonly durationSeconds?: number;

@@ -55,4 +55,29 @@ describe('the figures of builds', () => {
     await lab.clock.runUntil(lab.builds.waitForBuild(first.id));
     expect((await lab.builds.getQueueStatus()).queued).toBeLessThan(2);
   });
+
+  it('R3.5: tell when a queued build is expected to begin, learned from earlier ones', async () => {
+    await using lab = await memoryLab({
+      repositories,
+      build: async ({ sleep, output }) => {
+        await sleep(600_000);
+        output('arch/x86/boot/bzImage', 'kernel');
+        output('.config', '');
+      },
+    });
+    await lab.addServer({ maxConcurrentBuilds: 1 });
+    const learned = await lab.builds.submitBuild(kernelBuild);
+    await lab.clock.runUntil(lab.builds.waitForBuild(learned.id));
+    const now = await lab.builds.submitBuild(kernelBuild);
+    await lab.clock.settle();
+    await lab.clock.advance(100_000);
+    const next = await lab.builds.submitBuild(kernelBuild);
+    const afterNext = await lab.builds.submitBuild(kernelBuild);
+    await lab.clock.settle();
+    expect((await lab.builds.getBuildStatus(now.id)).estimatedStartAt).toBeUndefined();
+    const waitMinutes = async (id: string): Promise<number> =>
+      Math.round((((await lab.builds.getBuildStatus(id)).estimatedStartAt ?? 0) - lab.clock.now()) / 60_000);
+    expect(await waitMinutes(next.id)).toBe(8);
+    expect(await waitMinutes(afterNext.id)).toBe(18);
+  });
 });
