@@ -48,6 +48,8 @@ export interface MemoryLabOptions extends Pick<LabOptions, 'retention' | 'scrubB
   readonly seed?: number;
   /** Default: silent. */
   readonly logger?: Logger;
+  /** As in a real lab. Default: none beside the SDK's own. */
+  readonly strategies?: LabOptions['strategies'];
 }
 
 /** A machine of a {@link MemoryLab} and how it is registered; all of it has defaults. */
@@ -191,6 +193,7 @@ async function open(world: World): Promise<MemoryLab> {
     random,
     logger: world.options.logger ?? silentLogger,
     ...kept(world.options),
+    strategies: world.options.strategies ?? [],
     connectors: {
       shell: process.shell(shell),
       hypervisor: process.hypervisor(hypervisor),
