@@ -5,8 +5,14 @@
 export const limits = {
   /** Connecting to a target, everything included. */
   connectTimeoutMs: 20_000,
+  /** Further tries of a connection that timed out. */
+  connectRetries: 3,
+  /** Before the first of them; doubles each time. */
+  connectBackoffMs: 1_000,
   /** Bits per second of a serial console. */
   serialBaudRate: 115_200,
+  /** How long a serial console may take to show that somebody answers on it. */
+  consoleProofMs: 15_000,
   /** A short command on a target. */
   execTimeoutMs: 60_000,
   /** Standard output and error of a short command together. */

@@ -189,6 +189,7 @@ export async function insertBuild({ db }: StoreTransaction, id: string, request:
       architecture: request.targetArchitecture,
       config: JSON.stringify(request.buildConfig),
       server_id: null,
+      wanted_server_id: request.serverId ?? null,
       succeeded_at: null,
       resource_use: null,
       artifacts_removed_at: null,

@@ -11,6 +11,12 @@ export interface OutputDeclaration {
   readonly required?: boolean;
 }
 
+/** The recipes there are. */
+export const recipes = ['kernel', 'make', 'script'] as const;
+
+/** How a build is done. */
+export type BuildRecipe = (typeof recipes)[number];
+
 /** What all recipes take. */
 export interface RecipeBase {
   /** Arguments appended to `make`, or given to the script. */

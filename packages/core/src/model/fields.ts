@@ -69,6 +69,17 @@ export const connectionFields: {
   sshKeyPath: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
 };
 
+/** The fields that say what a resource must at least have. */
+export const minimumFields: {
+  readonly minCpuCores: OptionalField<number>;
+  readonly minMemoryMb: OptionalField<number>;
+  readonly minStorageGb: OptionalField<number>;
+} = {
+  minCpuCores: v.exactOptional(countField),
+  minMemoryMb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
+  minStorageGb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
+};
+
 /** Environment variables. Names are those a POSIX shell accepts. */
 export const environmentField: v.GenericSchema<unknown, Record<string, string>> = v.record(
   v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a variable name has letters, digits and _')),

@@ -1,6 +1,8 @@
 import type { Architecture } from './architecture.ts';
+import type { BuildRecipe } from './build.ts';
 import type { BoardHealth } from './health.ts';
 import type { PowerControlConfig, PowerSequence } from './power.ts';
+import type { Secret } from './secret.ts';
 
 /** The three kinds of resource: they compile, run VMs, or are hardware. */
 export const resourceKinds = ['build_server', 'host', 'board'] as const;
@@ -35,9 +37,39 @@ export interface Toolchain {
   readonly name: string;
   readonly version: string;
   readonly targetArchitecture: Architecture;
+  /** What it says it compiles for, such as `arm-linux-gnueabihf`. */
+  readonly triplet: string;
   /** Absolute path of the compiler. */
   readonly path: string;
   readonly available: boolean;
+}
+
+/** A toolchain that a build server is said to have. */
+export interface ToolchainClaim {
+  /** `gcc` or `clang`. */
+  readonly name: string;
+  readonly targetArchitecture: Architecture;
+  /** Version, or the first parts of it: `12` is met by 12.2.0. Default: any. */
+  readonly version?: string;
+}
+
+/** What a resource must at least have to be registered. */
+export interface MinimumResources {
+  readonly minCpuCores?: number;
+  readonly minMemoryMb?: number;
+  /** Free space of the workspace's file system. */
+  readonly minStorageGb?: number;
+}
+
+/** A network interface of a machine, as it was when it was last looked at. */
+export interface NetworkInterface {
+  readonly name: string;
+  readonly state: 'up' | 'down' | 'unknown';
+  readonly macAddress?: string;
+  /** Megabits per second, where the driver tells. */
+  readonly speedMbps?: number;
+  /** With their prefix lengths, such as `10.0.0.2/24`. */
+  readonly addresses: readonly string[];
 }
 
 /** What every resource has. Times are milliseconds since the Unix epoch. */
@@ -67,8 +99,13 @@ export interface BuildServer extends ResourceBase, Connection {
   readonly totalMemoryMb: number;
   /** Free space of the workspace's file system when it was last looked at. */
   readonly totalStorageGb: number;
+  readonly kernelVersion: string;
   readonly activeBuildCount: number;
   readonly maxConcurrentBuilds: number;
+  /** Builds that wait for a server and may run on this one. */
+  readonly queueDepth: number;
+  /** Recipes it may be asked for. Default: all. */
+  readonly allowedRecipes?: readonly BuildRecipe[];
   /** Folder on the server that builds happen in. */
   readonly workspace: string;
 }
@@ -88,6 +125,8 @@ export interface Host extends ResourceBase, Connection {
   /** Whether a guest was seen to run under KVM. */
   readonly kvmEnabled: boolean;
   readonly nestedVirtEnabled: boolean;
+  readonly kernelVersion: string;
+  readonly networkInterfaces: readonly NetworkInterface[];
   readonly runningVmCount: number;
   readonly maxVms: number;
   /** Folder on the host that deployed files and VM state lie in. */
@@ -121,6 +160,8 @@ export interface Board extends ResourceBase, Partial<Connection>, BoardAttachmen
   readonly architecture: Architecture;
   readonly peripherals: readonly string[];
   readonly powerControl: PowerControlConfig;
+  /** Where a shell could be asked. */
+  readonly kernelVersion?: string;
   readonly currentFirmwareVersion?: string;
   readonly lastFlashTimestamp?: number;
   /** The test run or other work that holds it. */
@@ -134,9 +175,13 @@ export type Resource =
   | ({ readonly kind: 'board' } & Board);
 
 /** Register a build server. */
-export interface BuildServerRegistration extends Connection {
+export interface BuildServerRegistration extends Connection, MinimumResources {
+  /** Toolchains that must be there; registration fails if one is missing. */
+  readonly toolchains?: readonly ToolchainClaim[];
   /** Architectures that must have a toolchain there. Default: all that are found. */
   readonly supportedArchitectures?: readonly Architecture[];
+  /** Recipes it may be asked for. Default: all. */
+  readonly allowedRecipes?: readonly BuildRecipe[];
   /** Builds at the same time. Default 4. */
   readonly maxConcurrentBuilds?: number;
   readonly labels?: Readonly<Record<string, string>>;
@@ -145,7 +190,7 @@ export interface BuildServerRegistration extends Connection {
 }
 
 /** Register a QEMU host. */
-export interface HostRegistration extends Connection {
+export interface HostRegistration extends Connection, MinimumResources {
   /** Name of the hypervisor connector. Default: the first one the lab was given. */
   readonly hypervisor?: string;
   /** VMs at the same time. Default 10. */
@@ -160,8 +205,39 @@ export interface BoardRegistration extends Partial<Connection>, BoardAttachments
   readonly name: string;
   readonly boardType: string;
   readonly serialNumber?: string;
-  /** What it claims to be; registration fails if the board says otherwise. Default: detected. */
+  /**
+   * What it claims to be; registration fails if the board says otherwise. Default: detected, for which a
+   * shell must answer.
+   */
   readonly architecture?: Architecture;
+  /** Beside those that are detected. */
   readonly peripherals?: readonly string[];
+  /** How to log in on the serial console, for the look at the board; the password is not kept. */
+  readonly consoleLogin?: { readonly user?: string; readonly password?: Secret };
   readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** Changes of a registration: what is named is replaced, `null` takes it away, the rest stays. */
+export type Changes<Registration> = { readonly [K in keyof Registration]?: Registration[K] | null };
+
+/** What a build server has to give right now. */
+export interface BuildServerCapacity {
+  /** Cores that are idle, as last measured; all of them when nothing was measured yet. */
+  readonly availableCpuCores: number;
+  readonly availableMemoryMb: number;
+  readonly availableStorageGb: number;
+  readonly canAcceptBuild: boolean;
+  /** Until a new build could start; from how long builds took there before. */
+  readonly estimatedQueueTimeSeconds: number;
+}
+
+/** What a host has to give right now: what is not reserved. */
+export interface HostCapacity {
+  readonly availableCpuCores: number;
+  readonly availableMemoryMb: number;
+  readonly availableStorageGb: number;
+  readonly canAllocateVm: boolean;
+  /** CPUs the largest VM could have; 0 when none can be allocated. */
+  readonly maxVmCpu: number;
+  readonly maxVmMemoryMb: number;
 }

@@ -1,15 +1,29 @@
 import * as v from 'valibot';
-import { invalidInput } from '../errors.ts';
+import { invalidInput, type InputIssue } from '../errors.ts';
 
-/** Checks an input against its schema. @throws `invalid-input` with one issue per field. */
-export function validate<T>(what: string, schema: v.GenericSchema<unknown, T>, input: unknown): T {
+/**
+ * Checks an input against its schema, and against rules that concern more than one field.
+ * @param rules - told of the input as it is; they speak up even when fields are wrong by themselves.
+ * @throws `invalid-input` with one issue per field.
+ */
+export function validate<T>(
+  what: string,
+  schema: v.GenericSchema<unknown, T>,
+  input: unknown,
+  rules: (input: Readonly<Record<string, unknown>>) => readonly InputIssue[] = () => [],
+): T {
   const result = v.safeParse(schema, input);
-  if (result.success) return result.output;
   const seen = new Map<string, string>();
-  for (const issue of result.issues) {
+  for (const issue of result.issues ?? []) {
     const path = v.getDotPath(issue) ?? '';
     if (!seen.has(path)) seen.set(path, issue.message);
   }
+  if (typeof input === 'object' && input !== null) {
+    for (const { path, message } of rules(input as Record<string, unknown>)) {
+      if (!seen.has(path)) seen.set(path, message);
+    }
+  }
+  if (result.success && seen.size === 0) return result.output;
   throw invalidInput(
     what,
     [...seen].map(([path, message]) => ({ path, message })),

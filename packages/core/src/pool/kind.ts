@@ -1,8 +1,9 @@
 import type { Selectable } from 'kysely';
-import type { CallOptions } from '../contracts/runtime.ts';
+import type { Clock, Random } from '../contracts/runtime.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { Connection, ResourceKind } from '../model/resource.ts';
 import type { ResourceRow } from '../store/schema.ts';
+import type { Store } from '../store/store.ts';
 import type { Connectors } from './connectors.ts';
 
 /** How much a resource has to give. */
@@ -13,8 +14,8 @@ export interface Capacity {
   readonly storageGb: number;
 }
 
-/** What a probe found out, in the form the pool keeps. */
-export interface Probed<P> {
+/** A resource in the form the pool keeps it. */
+export interface Described<P> {
   /** Unique among resources of the kind. */
   readonly name: string;
   /** Kept as JSON, and handed back to the kind for its view. */
@@ -28,21 +29,56 @@ export interface Probed<P> {
   readonly traits: readonly string[];
 }
 
-/** All that differs between the three kinds of resource. */
-export interface ResourceKindModule<Registration, View, P extends Partial<Connection> = Partial<Connection>> {
+/** What a kind looks at a resource with. */
+export interface Look {
+  /** The id it has, or will have. */
+  readonly id: string;
+  readonly connectors: Connectors;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Ends the look. */
+  readonly signal: AbortSignal;
+  /** Opens a connection; one that times out is tried again a few times, ever more slowly. */
+  readonly patiently: <T>(open: () => Promise<T>) => Promise<T>;
+  /** Names of the resources of the kind that have this trait. */
+  readonly othersWith: (trait: string) => Promise<readonly string[]>;
+}
+
+/**
+ * All that differs between the three kinds of resource. A registration says what is wanted, `detect` what is there, and
+ * `describe` makes of the two what the pool keeps: so a change of a label needs no look at the machine.
+ */
+export interface ResourceKindModule<
+  Registration,
+  View,
+  Detected = unknown,
+  P extends Partial<Connection> = Partial<Connection>,
+> {
   readonly kind: ResourceKind;
   /** How a person calls it. */
   readonly title: string;
+  /** Fields of a registration whose change needs no new look. */
+  readonly quietFields: readonly string[];
+  /** Fields of the profile that are learned later and outlive a change of the registration. */
+  readonly learnedFields?: readonly string[];
   /** Checks a registration. @throws `invalid-input` with one issue per field. */
   validate(registration: unknown): Registration;
+  /** The registration without what must not be kept. */
+  withoutSecrets?(registration: Registration): Registration;
   /** Name it will have in the pool, for an early "is registered already". */
   nameOf(registration: Registration): string;
   labelsOf(registration: Registration): Readonly<Record<string, string>>;
-  /** Connects to the resource and finds out what it is and can do. */
-  probe(registration: Registration, connectors: Connectors, options: CallOptions): Promise<Probed<P>>;
+  /** Connects to the resource, proves what is claimed, and finds out what it is and can do. Kept as JSON. */
+  detect(registration: Registration, look: Look): Promise<Detected>;
+  describe(registration: Registration, detected: Detected, connectors: Connectors): Described<P>;
+  /** What views show beside what stands in the rows, by id. */
+  current?(db: Pick<Store['db'], 'selectFrom'>, rows: readonly Selectable<ResourceRow>[]): Promise<Current>;
   /** The row as users see it. */
-  view(row: Selectable<ResourceRow>): View;
+  view(row: Selectable<ResourceRow>, current?: object): View;
 }
+
+/** What is true of resources right now, by id. */
+export type Current = ReadonlyMap<string, object>;
 
 /** The trait that stands for a label. */
 export function labelTrait(key: string, value: string): string {

@@ -1,23 +1,16 @@
 import type { Selectable } from 'kysely';
-import type { CallOptions, Clock, Logger, Random } from '../contracts/runtime.ts';
+import type { CallOptions } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { ResourceKind } from '../model/resource.ts';
+import type { Changes, ResourceKind } from '../model/resource.ts';
 import { newId } from '../runtime.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
-import type { Connectors } from './connectors.ts';
-import { labelTrait, type ResourceKindModule } from './kind.ts';
+import type { ResourceKindModule } from './kind.ts';
+import { lookAt, registrationSucceeded, type PoolOptions } from './look.ts';
+import { insertResource, rewriteResource, type ResourceRecord } from './records.ts';
+import { changeStatus } from './status.ts';
 import { offerToWaiting, refreshOffers } from './reservations.ts';
-
-/** What the pool is made of. */
-export interface PoolOptions {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly connectors: Connectors;
-}
 
 /** Options of a listing. */
 export interface ListOptions {
@@ -45,81 +38,89 @@ export class Pool<Registration, View> {
    * registration leaves nothing in the pool.
    */
   async register(input: Registration, options: CallOptions = {}): Promise<View> {
-    const { store, clock, random, connectors } = this.#options;
+    const { store, clock, random } = this.#options;
     const registration = this.#kind.validate(input);
     await this.#refuseTaken(this.#kind.nameOf(registration));
-    const probed = await this.#kind.probe(registration, connectors, options);
     const id = newId(clock, random);
-    const now = clock.now();
-    const labels = this.#kind.labelsOf(registration);
+    const detected = await lookAt(this.#options, this.#kind, registration, { ...options, id });
+    const record = this.#record(id, registration, detected);
+    const { name } = record.described;
     const row = await store.transaction(async (tx) => {
-      const taken = await this.#find(tx.db, probed.name);
-      if (taken !== undefined) throw this.#taken(probed.name);
-      const added = await tx.db
-        .insertInto('resources')
-        .values({
-          id,
-          kind: this.#kind.kind,
-          name: probed.name,
-          status: 'online',
-          status_reason: null,
-          status_since: now,
-          blocked: null,
-          group_id: null,
-          utilization: null,
-          health: probed.health === undefined ? null : JSON.stringify(probed.health),
-          good_deployment_id: null,
-          maintenance: 0,
-          profile: JSON.stringify(probed.profile),
-          labels: JSON.stringify(labels),
-          slots_total: probed.capacity.slots,
-          slots_used: 0,
-          cpu_total: probed.capacity.cpuCores,
-          cpu_used: 0,
-          memory_mb_total: probed.capacity.memoryMb,
-          memory_mb_used: 0,
-          storage_gb_total: probed.capacity.storageGb,
-          storage_gb_used: 0,
-          load: 0,
-          held_rank: null,
-          fence: 0,
-          last_health_check: now,
-          created_at: now,
-          updated_at: now,
-        })
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      for (const architecture of new Set(probed.architectures)) {
-        await tx.db
-          .insertInto('offers')
-          .values({ resource_id: id, kind: this.#kind.kind, architecture, open: 1, load: 0 })
-          .execute();
-      }
-      const traits = [...probed.traits, ...Object.entries(labels).map(([key, value]) => labelTrait(key, value))];
-      for (const trait of new Set(traits)) {
-        await tx.db.insertInto('traits').values({ resource_id: id, trait }).execute();
-      }
-      await tx.emit('resource:registered', id, { id, kind: this.#kind.kind, name: probed.name });
+      if ((await this.#find(tx.db, name)) !== undefined) throw this.#taken(name);
+      const added = await insertResource(tx, record);
+      await registrationSucceeded(tx, this.#kind.kind, name, clock.now());
+      await tx.emit('resource:registered', id, { id, kind: this.#kind.kind, name });
       offerToWaiting(tx, id);
       return added;
     });
     return this.#kind.view(row);
   }
 
+  /**
+   * Changes a registration. Where the change concerns more than labels, limits and the like, the resource is looked at
+   * anew, and a failure leaves everything as it was.
+   * @throws as {@link Pool.register}; `not-found`; `conflict` when the new name is taken.
+   */
+  async update(id: string, changes: Changes<Registration>, options: CallOptions = {}): Promise<View> {
+    const { store, clock } = this.#options;
+    const before = await this.row(id);
+    const merged = merge(JSON.parse(before.registration) as object, changes);
+    const registration = this.#kind.validate(merged);
+    const needsLook = Object.keys(changes).some((field) => !this.#kind.quietFields.includes(field));
+    const detected = needsLook
+      ? await lookAt(this.#options, this.#kind, registration, { ...options, id })
+      : (JSON.parse(before.detected) as unknown);
+    const record = this.#record(id, registration, detected);
+    const row = await store.transaction(async (tx) => {
+      const { name } = record.described;
+      const other = await this.#find(tx.db, name);
+      if (other !== undefined && other.id !== id) throw this.#taken(name);
+      const learned = pick(JSON.parse((await rowIn(tx, id)).profile) as object, this.#kind.learnedFields ?? []);
+      const described = { ...record.described, profile: { ...record.described.profile, ...learned } };
+      await rewriteResource(tx, { ...record, described }, needsLook);
+      await tx.emit('resource:updated', id, { id, kind: this.#kind.kind, name });
+      // It answers, whatever was known before; but a board may be flashed meanwhile.
+      const known = (await rowIn(tx, id)).status;
+      if (needsLook && (known === 'offline' || known === 'unknown')) {
+        await changeStatus(tx, id, { status: 'online', reason: 'it answered', now: clock.now() });
+      }
+      offerToWaiting(tx, id);
+      return rowIn(tx, id);
+    });
+    return this.#one(row);
+  }
+
+  #record(id: string, registration: Registration, detected: unknown): ResourceRecord {
+    const { clock, connectors } = this.#options;
+    return {
+      id,
+      kind: this.#kind.kind,
+      registration: (this.#kind.withoutSecrets?.(registration) ?? registration) as object,
+      detected,
+      described: this.#kind.describe(registration, detected, connectors),
+      labels: this.#kind.labelsOf(registration),
+      now: clock.now(),
+    };
+  }
+
   /** Looks at a resource that is not in the pool, without adding it. */
   async validate(input: Registration, options: CallOptions = {}): Promise<void> {
-    await this.#kind.probe(this.#kind.validate(input), this.#options.connectors, options);
+    const { clock, random, connectors } = this.#options;
+    const registration = this.#kind.validate(input);
+    const id = newId(clock, random);
+    const detected = await lookAt(this.#options, this.#kind, registration, { ...options, id, quietly: true });
+    this.#kind.describe(registration, detected, connectors);
   }
 
   /** @throws `not-found`. */
   async get(id: string): Promise<View> {
-    return this.#kind.view(await this.row(id));
+    return this.#one(await this.row(id));
   }
 
   /** One resource by its unique name, or undefined. */
   async findByName(name: string): Promise<View | undefined> {
     const row = await this.#find(this.#options.store.db, name);
-    return row && this.#kind.view(row);
+    return row && this.#one(row);
   }
 
   /** One page, ordered by id, which is the order of registration. */
@@ -132,7 +133,17 @@ export class Pool<Registration, View> {
       .orderBy('id')
       .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
       .execute();
-    return rows.map((row) => this.#kind.view(row));
+    return this.#views(rows);
+  }
+
+  async #one(row: Selectable<ResourceRow>): Promise<View> {
+    const current = await this.#kind.current?.(this.#options.store.db, [row]);
+    return this.#kind.view(row, current?.get(row.id));
+  }
+
+  async #views(rows: readonly Selectable<ResourceRow>[]): Promise<readonly View[]> {
+    const current = rows.length === 0 ? undefined : await this.#kind.current?.(this.#options.store.db, rows);
+    return rows.map((row) => this.#kind.view(row, current?.get(row.id)));
   }
 
   /** In maintenance nothing new is allocated there; what runs goes on. @throws `not-found`. */
@@ -150,7 +161,7 @@ export class Pool<Registration, View> {
       if (!on) offerToWaiting(tx, id);
       return changed;
     });
-    return this.#kind.view(row);
+    return this.#one(row);
   }
 
   /**
@@ -230,4 +241,18 @@ export class Pool<Registration, View> {
       details: { kind: this.#kind.kind satisfies ResourceKind, name },
     });
   }
+}
+
+async function rowIn({ db }: StoreTransaction, id: string): Promise<Selectable<ResourceRow>> {
+  return db.selectFrom('resources').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
+}
+
+/** What is named replaces, null takes away, the rest stays. */
+function merge(before: object, changes: object): object {
+  const merged = { ...before, ...changes };
+  return Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== null && value !== undefined));
+}
+
+function pick(from: object, fields: readonly string[]): object {
+  return Object.fromEntries(Object.entries(from).filter(([field]) => fields.includes(field)));
 }

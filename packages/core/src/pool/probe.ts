@@ -3,54 +3,26 @@ import type { ShellSession } from '../contracts/shell.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { architectureNames, architectures, type Architecture } from '../model/architecture.ts';
-import type { Toolchain } from '../model/resource.ts';
-
-/**
- * Prints facts of a machine as `key value` lines. `$1`: the workspace, or empty for the default; it
- * is made if it is missing, since only then its free space can be known.
- */
-export const factsScript: string = `set -eu
-workspace=\${1:-$HOME/.bringup}
-mkdir -p -- "$workspace"
-cd -- "$workspace"
-printf 'workspace %s\\n' "$(pwd -P)"
-printf 'machine %s\\n' "$(uname -m)"
-printf 'cpus %s\\n' "$(getconf _NPROCESSORS_ONLN)"
-while read -r key value unit; do
-  case $key in MemTotal:) printf 'memory_kb %s\\n' "$value";; esac
-done < /proc/meminfo
-df -Pk . | { read -r header; read -r device blocks used available rest; printf 'free_kb %s\\n' "$available"; }
-`;
-
-/**
- * Prints one line a compiler: `name<TAB>path<TAB>version<TAB>target machine`. The arguments are the
- * GNU triplets whose cross compilers are looked for.
- */
-export const toolchainsScript: string = `
-tell() {
-  path=$(command -v "$2") || return 0
-  version=$("$path" -dumpfullversion 2>/dev/null) || version=
-  [ -n "$version" ] || version=$("$path" -dumpversion 2>/dev/null) || return 0
-  machine=$("$path" -dumpmachine 2>/dev/null) || return 0
-  printf '%s\\t%s\\t%s\\t%s\\n' "$1" "$path" "$version" "$machine"
-}
-tell gcc gcc
-for triplet do tell gcc "$triplet-gcc"; done
-tell clang clang
-`;
+import type { NetworkInterface, Toolchain } from '../model/resource.ts';
+import { factsScript, networkScript, toolchainsScript } from './probe-scripts.ts';
 
 /** What a machine says of itself. */
 export interface MachineFacts {
   /** Absolute, without links. */
   readonly workspace: string;
   readonly architecture: Architecture;
+  readonly kernelVersion: string;
   readonly cpuCores: number;
   readonly memoryMb: number;
   readonly freeGb: number;
 }
 
-async function runScript(
-  session: ShellSession,
+/** What runs commands: a shell session, or a shell on a console. */
+export type CommandRunner = Pick<ShellSession, 'exec'>;
+
+/** Runs one of the scripts and gives what it prints. @throws `command-failed`, and those of the session. */
+export async function runScript(
+  session: CommandRunner,
   what: string,
   script: string,
   args: readonly string[],
@@ -69,7 +41,7 @@ async function runScript(
 
 /** Looks at a machine and its workspace. @throws `command-failed`, `unsupported`, and those of the session. */
 export async function probeFacts(
-  session: ShellSession,
+  session: CommandRunner,
   workspace: string | undefined,
   options: CallOptions = {},
 ): Promise<MachineFacts> {
@@ -90,30 +62,67 @@ export async function probeFacts(
   return {
     workspace: facts.get('workspace') ?? '',
     architecture,
+    kernelVersion: facts.get('kernel') ?? '',
     cpuCores: Number(facts.get('cpus') ?? 0),
     memoryMb: Math.floor(Number(facts.get('memory_kb') ?? 0) / 1024),
     freeGb: Math.round((Number(facts.get('free_kb') ?? 0) / 1024 / 1024) * 10) / 10,
   };
 }
 
-/** Finds the compilers on a machine. @throws `command-failed`, and those of the session. */
-export async function probeToolchains(session: ShellSession, options: CallOptions = {}): Promise<Toolchain[]> {
-  const triplets = architectures.map((architecture) => architectureNames[architecture].gnuTriplet);
-  const output = await runScript(session, 'looking for toolchains', toolchainsScript, triplets, options);
+/**
+ * Finds the compilers on a machine: gcc, its cross compilers, clang, and those with a version in their name. The same
+ * compiler under two names is told once.
+ * @throws `command-failed`, and those of the session.
+ */
+export async function probeToolchains(session: CommandRunner, options: CallOptions = {}): Promise<Toolchain[]> {
+  const output = await runScript(session, 'looking for toolchains', toolchainsScript, [], options);
   const found = new Map<string, Toolchain>();
   for (const line of output.split('\n')) {
-    const [name, path, version, machine] = line.split('\t');
-    if (name === undefined || path === undefined || version === undefined || machine === undefined) continue;
-    // One clang compiles for all of them.
-    const targets = name === 'clang' ? architectures : [architectureOfMachine(machine.split('-')[0] ?? '')];
-    for (const targetArchitecture of targets) {
-      if (targetArchitecture === undefined) continue;
-      const toolchain: Toolchain = { name, version, targetArchitecture, path, available: true };
-      const key = `${name} ${targetArchitecture}`;
+    const [name, path, version, triplet, targets = ''] = line.split('\t');
+    if (name === undefined || path === undefined || version === undefined || triplet === undefined) continue;
+    for (const targetArchitecture of name === 'clang' ? llvmArchitectures(targets) : gccArchitectures(triplet)) {
+      const toolchain: Toolchain = { name, version, targetArchitecture, triplet, path, available: true };
+      const key = [name, version, targetArchitecture, triplet].join(' ');
       if (!found.has(key)) found.set(key, toolchain);
     }
   }
   return [...found.values()];
+}
+
+/** A compiler for bare metal, such as `arm-none-eabi`, is none for Linux. */
+function gccArchitectures(triplet: string): readonly Architecture[] {
+  const architecture = architectureOfMachine(triplet.split('-')[0] ?? '');
+  return architecture === undefined || !triplet.includes('-linux') ? [] : [architecture];
+}
+
+const llvmNames: Readonly<Record<Architecture, string>> = {
+  x86_64: 'x86-64',
+  arm64: 'aarch64',
+  armv7: 'arm',
+  riscv64: 'riscv64',
+};
+
+/** One clang compiles for all the targets it was built with; an old one can't tell them. */
+function llvmArchitectures(targets: string): readonly Architecture[] {
+  const known = targets.split(' ');
+  const some = architectures.filter((architecture) => known.includes(llvmNames[architecture]));
+  return some.length === 0 ? architectures : some;
+}
+
+/** The network interfaces of a machine, loopback left out. @throws as {@link probeFacts}. */
+export async function probeNetwork(session: CommandRunner, options: CallOptions = {}): Promise<NetworkInterface[]> {
+  const output = await runScript(session, 'looking at the network', networkScript, [], options);
+  const lines = output.split('\n').map((line) => line.split('\t'));
+  return lines
+    .filter(([what]) => what === 'link')
+    .map(([, name = '', state = '', mac = '', speed = '']) => ({
+      name,
+      state: state === 'up' || state === 'down' ? state : 'unknown',
+      ...(mac !== '' && { macAddress: mac }),
+      // The kernel says -1 for a link that is down.
+      ...(Number(speed) > 0 && { speedMbps: Number(speed) }),
+      addresses: lines.filter(([what, of]) => what === 'address' && of === name).map(([, , address = '']) => address),
+    }));
 }
 
 /** Our name for what `uname -m` or a compiler's triplet calls a machine. */

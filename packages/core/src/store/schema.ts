@@ -51,7 +51,11 @@ export interface ResourceRow {
   /** The newest deployment that was verified to boot there. */
   good_deployment_id: string | null;
   maintenance: number;
-  /** What the kind's module keeps: connection, detected facts. JSON. */
+  /** What was asked for, without secrets. JSON. */
+  registration: string;
+  /** What the last look found. JSON. */
+  detected: string;
+  /** What the kind's module made of the two. JSON. */
   profile: string;
   labels: string;
   slots_total: number;
@@ -260,6 +264,8 @@ export interface BuildRow {
   architecture: string;
   config: string;
   server_id: string | null;
+  /** The server it may run on, when it is bound to one. */
+  wanted_server_id: string | null;
   /** Set when it succeeded, for the look-up of the latest. */
   succeeded_at: number | null;
   /** What it used of its server: a BuildResourceUse as JSON. */

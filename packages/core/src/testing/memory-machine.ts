@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { presentScript } from '../deployments/transfer.ts';
 import { architectureNames, type Architecture } from '../model/architecture.ts';
-import { factsScript, toolchainsScript } from '../pool/probe.ts';
+import { factsScript, networkScript, peripheralsScript, toolchainsScript } from '../pool/probe-scripts.ts';
 import type { MemoryCommand } from './memory-process.ts';
 
 /** A compiler of a {@link MemoryMachine}. */
@@ -11,6 +11,8 @@ export interface MemoryToolchain {
   readonly targetArchitecture: Architecture;
   /** Default 12.2.0. */
   readonly version?: string;
+  /** Default: the usual one of the architecture. */
+  readonly triplet?: string;
 }
 
 /** What a memory host is made of. */
@@ -25,6 +27,14 @@ export interface MemoryMachine {
   readonly storageGb?: number;
   /** Default: gcc for x86_64 and arm64. */
   readonly toolchains?: readonly MemoryToolchain[];
+  /** What `uname -r` says. Default 6.1.0. */
+  readonly kernelVersion?: string;
+  /** Network interfaces, up, with their addresses. Default: `eth0` with 192.0.2.10/24. */
+  readonly network?: Readonly<Record<string, readonly string[]>>;
+  /** Peripherals by what they are called here, such as `i2c`, `can` or `usb:0403:6001`. Default: ethernet. */
+  readonly peripherals?: readonly string[];
+  /** In the device tree. Default: none. */
+  readonly serialNumber?: string;
 }
 
 const defaultToolchains: readonly MemoryToolchain[] = [
@@ -40,12 +50,14 @@ export function memoryMachineScripts(
     [
       factsScript,
       async ({ argv, env, fs, hostname, stdout }) => {
-        const { architecture = 'x86_64', cpuCores = 8, memoryMb = 16_384, storageGb = 200 } = machineOf(hostname);
+        const { architecture = 'x86_64', kernelVersion = '6.1.0' } = machineOf(hostname);
+        const { cpuCores = 8, memoryMb = 16_384, storageGb = 200 } = machineOf(hostname);
         const workspace = argv[1] === undefined || argv[1] === '' ? `${env['HOME']}/.bringup` : argv[1];
         fs.makeFolder(workspace, { recursive: true });
         const facts = [
           ['workspace', workspace],
           ['machine', architectureNames[architecture].uname],
+          ['kernel', kernelVersion],
           ['cpus', cpuCores],
           ['memory_kb', memoryMb * 1024],
           ['free_kb', Math.floor(storageGb * 1024 * 1024)],
@@ -57,12 +69,36 @@ export function memoryMachineScripts(
       toolchainsScript,
       async ({ hostname, stdout }) => {
         const { architecture = 'x86_64', toolchains = defaultToolchains } = machineOf(hostname);
-        for (const { name = 'gcc', targetArchitecture, version = '12.2.0' } of toolchains) {
-          const { gnuTriplet } = architectureNames[targetArchitecture];
+        for (const { name = 'gcc', targetArchitecture, version = '12.2.0', triplet } of toolchains) {
+          const machine = triplet ?? architectureNames[targetArchitecture].gnuTriplet;
           const isNative = name === 'clang' || targetArchitecture === architecture;
-          await stdout.write(
-            `${name}\t/usr/bin/${isNative ? name : `${gnuTriplet}-${name}`}\t${version}\t${gnuTriplet}\n`,
-          );
+          const path = `/usr/bin/${isNative ? name : `${machine}-${name}`}`;
+          const targets = name === 'clang' ? 'aarch64 arm riscv64 x86-64 ' : '';
+          await stdout.write(`${name}\t${path}\t${version}\t${machine}\t${targets}\n`);
+        }
+      },
+    ],
+    [
+      networkScript,
+      async ({ hostname, stdout }) => {
+        const { network = { eth0: ['192.0.2.10/24'] } } = machineOf(hostname);
+        for (const [index, name] of Object.keys(network).entries()) {
+          await stdout.write(`link\t${name}\tup\t02:00:00:00:00:0${index}\t1000\n`);
+        }
+        await stdout.write('address\tlo\t127.0.0.1/8\n');
+        for (const [name, addresses] of Object.entries(network)) {
+          for (const address of addresses) await stdout.write(`address\t${name}\t${address}\n`);
+        }
+      },
+    ],
+    [
+      peripheralsScript,
+      async ({ hostname, stdout }) => {
+        const { peripherals = ['ethernet'], serialNumber } = machineOf(hostname);
+        if (serialNumber !== undefined) await stdout.write(`serial ${serialNumber}\n`);
+        for (const name of peripherals) {
+          const [, bus, id] = /^(usb|pci):(.*)$/.exec(name) ?? [];
+          await stdout.write(bus === undefined ? `${kindOfPeripheral(name)} ${name}\n` : `${bus} ${id}\n`);
         }
       },
     ],
@@ -79,4 +115,9 @@ export function memoryMachineScripts(
       },
     ],
   ]);
+}
+
+/** Where a board shows a peripheral: among its network interfaces, or in its device tree. */
+function kindOfPeripheral(name: string): 'net' | 'node' {
+  return ['ethernet', 'wifi', 'can'].includes(name) ? 'net' : 'node';
 }

@@ -1,7 +1,7 @@
 import { silentLogger, type Architecture } from '@bringup/core';
 import { fakeClock, seededRandom, type FakeClock } from '@bringup/core/testing';
 import { Connectors } from '../../src/pool/connectors.ts';
-import type { Probed, ResourceKindModule } from '../../src/pool/kind.ts';
+import type { ResourceKindModule } from '../../src/pool/kind.ts';
 import { boardKind } from '../../src/pool/kinds/board.ts';
 import { buildServerKind } from '../../src/pool/kinds/build-server.ts';
 import { hostKind } from '../../src/pool/kinds/host.ts';
@@ -13,7 +13,7 @@ import { ReservationService } from '../../src/selection/reservation-service.ts';
 import { Selection } from '../../src/selection/select.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
-import type { Connection, ResourceKind } from '../../src/model/resource.ts';
+import type { ResourceKind } from '../../src/model/resource.ts';
 
 /** A resource as a test wants it, without a machine to look at. */
 export interface Given {
@@ -75,7 +75,9 @@ function asGiven(kind: ResourceKind): ResourceKindModule<Given, { id: string; cu
     validate: (input) => input as Given,
     nameOf: ({ name }) => name,
     labelsOf: ({ labels = {} }) => labels,
-    probe: async (given): Promise<Probed<Connection>> => ({
+    quietFields: [],
+    detect: async () => undefined,
+    describe: (given) => ({
       name: given.name,
       profile: { hostname: given.name },
       capacity: {

@@ -1,56 +1,27 @@
-import * as v from 'valibot';
-import { BringupError } from '../../errors.ts';
-import { limits } from '../../limits.ts';
+import type { Selectable } from 'kysely';
+import { BringupError, invalidInput } from '../../errors.ts';
+import type { ResourceRow } from '../../store/schema.ts';
+import type { Store } from '../../store/store.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import type { BoardHealth } from '../../model/health.ts';
-import { powerMethods, type PowerControlConfig, type PowerSequence } from '../../model/power.ts';
+import type { PowerControlConfig, PowerState } from '../../model/power.ts';
 import type { Board, BoardAttachments, BoardRegistration, BoardStatus, Connection } from '../../model/resource.ts';
-import { validate } from '../../model/validate.ts';
-import { baseView, type ResourceKindModule } from '../kind.ts';
-import { probeFacts } from '../probe.ts';
-import { architectureField, connectionFields, countField, labelsField, nameField } from '../../model/fields.ts';
+import type { Connectors } from '../connectors.ts';
+import { askConsole } from '../console-proof.ts';
+import { baseView, type Current, type Look, type ResourceKindModule } from '../kind.ts';
+import { probeBoard, type BoardFacts } from '../peripherals.ts';
+import { probeFacts, type CommandRunner, type MachineFacts } from '../probe.ts';
+import { validateBoard } from './board-registration.ts';
 
-const nonEmpty = v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'));
+/** What a shell on the board tells. */
+interface Told {
+  readonly facts: MachineFacts;
+  readonly board: BoardFacts;
+}
 
-const powerControlSchema: v.GenericSchema<unknown, PowerControlConfig> = v.strictObject({
-  method: v.picklist(powerMethods, `must be one of ${powerMethods.join(', ')}`),
-  power: v.exactOptional(nonEmpty),
-  usbHubPort: v.exactOptional(nonEmpty),
-  pduAddress: v.exactOptional(nonEmpty),
-  pduOutlet: v.exactOptional(nonEmpty),
-  gpioPin: v.exactOptional(nonEmpty),
-  relayAddress: v.exactOptional(nonEmpty),
-});
-
-const milliseconds = v.pipe(
-  v.number('must be a number of milliseconds'),
-  v.minValue(0, 'must not be negative'),
-  v.maxValue(limits.powerStepMaxMs, `must not be more than ${limits.powerStepMaxMs}`),
-);
-
-const powerSequenceSchema: v.GenericSchema<unknown, PowerSequence> = v.strictObject({
-  beforeOffMs: v.exactOptional(milliseconds),
-  offMs: v.exactOptional(milliseconds),
-  afterOnMs: v.exactOptional(milliseconds),
-  recoveryMs: v.exactOptional(milliseconds),
-});
-
-const registrationSchema: v.GenericSchema<unknown, BoardRegistration> = v.strictObject({
-  ...connectionFields,
-  serialDevice: v.exactOptional(nonEmpty),
-  serialBaudRate: v.exactOptional(countField),
-  console: v.exactOptional(nonEmpty),
-  powerControl: v.exactOptional(powerControlSchema),
-  powerSequence: v.exactOptional(powerSequenceSchema),
-  flashStationId: v.exactOptional(nonEmpty),
-  flash: v.exactOptional(nonEmpty),
-  name: nameField,
-  boardType: v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty')),
-  serialNumber: v.exactOptional(v.string()),
-  architecture: v.exactOptional(architectureField),
-  peripherals: v.exactOptional(v.array(v.string())),
-  labels: v.exactOptional(labelsField),
-});
+interface Detected extends Partial<Told> {
+  readonly power: PowerState;
+}
 
 /** What the pool keeps of a board beside its row. */
 export interface BoardProfile extends Partial<Connection>, BoardAttachments {
@@ -60,6 +31,7 @@ export interface BoardProfile extends Partial<Connection>, BoardAttachments {
   readonly architecture: Architecture;
   readonly peripherals: readonly string[];
   readonly powerControl: PowerControlConfig;
+  readonly kernelVersion?: string;
   readonly currentFirmwareVersion?: string;
   readonly lastFlashTimestamp?: number;
 }
@@ -83,41 +55,53 @@ export function firmwareTrait(version: string): string {
 export const flashableTrait = 'flashable';
 
 /** Boards: one slot, taken whole. */
-export const boardKind: ResourceKindModule<BoardRegistration, Board, BoardProfile> = {
+export const boardKind: ResourceKindModule<BoardRegistration, Board, Detected, BoardProfile> = {
   kind: 'board',
   title: 'board',
-  validate: (input) => validate('the board', registrationSchema, input),
+  quietFields: ['labels', 'powerSequence', 'peripherals', 'boardType', 'serialNumber', 'consoleLogin'],
+  learnedFields: ['currentFirmwareVersion', 'lastFlashTimestamp'],
+  validate: validateBoard,
   nameOf: (registration) => registration.name,
   labelsOf: (registration) => registration.labels ?? {},
 
-  async probe(registration, connectors, options) {
-    const { hostname } = registration;
-    if (hostname === undefined) throw new BringupError('unsupported', `${registration.name} has no hostname`);
-    await using session = await connectors.openShell({ ...registration, hostname }, options);
-    const facts = await probeFacts(session, undefined, options);
-    if (registration.architecture !== undefined && registration.architecture !== facts.architecture) {
-      throw new BringupError(
-        'architecture-mismatch',
-        `${registration.name} was said to be ${registration.architecture}, but it is ${facts.architecture}`,
-        { details: { claimed: registration.architecture, detected: facts.architecture } },
-      );
-    }
-    const { labels: _labels, powerControl = { method: 'manual' }, ...rest } = registration;
-    const power = connectors.powerName(powerControl);
-    const peripherals = registration.peripherals ?? [];
+  withoutSecrets({ consoleLogin, ...rest }) {
+    const user = consoleLogin?.user;
+    return { ...rest, ...(user !== undefined && { consoleLogin: { user } }) };
+  },
+
+  async detect(registration, look) {
+    const told = await tellOf(registration, look);
+    const architecture = checkArchitecture(registration, told);
+    return { ...told, power: await proveAttachments(registration, architecture, look) };
+  },
+
+  describe(registration, { facts, board, power }, connectors) {
+    const { labels: _labels, consoleLogin: _login, powerControl = byHand, ...rest } = registration;
+    const architecture = facts?.architecture ?? registration.architecture;
+    if (architecture === undefined) throw unknownArchitecture();
+    const peripherals = [...new Set([...(registration.peripherals ?? []), ...(board?.peripherals ?? [])])];
+    const serialNumber = registration.serialNumber ?? board?.serialNumber;
+    const health: BoardHealth = { connectivity: 'healthy', powerStatus: power };
     return {
       name: registration.name,
       profile: {
         ...rest,
-        shell: connectors.shellName(registration.shell),
-        architecture: facts.architecture,
+        ...connectorNames(registration, connectors),
+        ...(serialNumber !== undefined && { serialNumber }),
+        ...(facts !== undefined && { kernelVersion: facts.kernelVersion }),
+        architecture,
         peripherals,
-        powerControl: { ...powerControl, ...(power !== undefined && { power }) },
-        ...(registration.serialDevice !== undefined && { console: connectors.consoleName(registration.console) }),
-        ...(registration.flashStationId !== undefined && { flash: connectors.flashName(registration.flash) }),
+        powerControl: withConnector(powerControl, connectors),
       },
-      capacity: { slots: 1, cpuCores: facts.cpuCores, memoryMb: facts.memoryMb, storageGb: facts.freeGb },
-      architectures: [facts.architecture],
+      // Of a board that only its console is known of, nothing but the slot can be asked for.
+      capacity: {
+        slots: 1,
+        cpuCores: facts?.cpuCores ?? 0,
+        memoryMb: facts?.memoryMb ?? 0,
+        storageGb: facts?.freeGb ?? 0,
+      },
+      architectures: [architecture],
+      health,
       traits: [
         boardTypeTrait(registration.boardType),
         ...peripherals.map(peripheralTrait),
@@ -126,14 +110,106 @@ export const boardKind: ResourceKindModule<BoardRegistration, Board, BoardProfil
     };
   },
 
-  view(row) {
+  current: assignments,
+
+  view(row, current = {}) {
     const profile = JSON.parse(row.profile) as BoardProfile;
     const health = row.health === null ? unknownHealth : (JSON.parse(row.health) as BoardHealth);
-    return { ...baseView(row), ...profile, status: boardStatus(row), health };
+    return { ...baseView(row), ...profile, status: boardStatus(row), health, ...current };
   },
 };
 
+const byHand: PowerControlConfig = { method: 'manual' };
 const unknownHealth: BoardHealth = { connectivity: 'unknown', powerStatus: 'unknown' };
+
+/** Who holds each board. */
+async function assignments(
+  db: Pick<Store['db'], 'selectFrom'>,
+  rows: readonly Selectable<ResourceRow>[],
+): Promise<Current> {
+  const held = await db
+    .selectFrom('reservations')
+    .select(['resource_id', 'holder'])
+    .where('state', '=', 'active')
+    .where(
+      'resource_id',
+      'in',
+      rows.map(({ id }) => id),
+    )
+    .execute();
+  return new Map(held.map(({ resource_id, holder }) => [resource_id, { assignedTestId: holder }]));
+}
+
+/** What the board says of itself, by SSH or else on its console; undefined when no shell answers there. */
+async function tellOf(registration: BoardRegistration, look: Look): Promise<Partial<Told>> {
+  const { connectors, signal, patiently, clock, random } = look;
+  const { name, hostname, serialDevice } = registration;
+  if (hostname !== undefined) {
+    await using session = await patiently(() => connectors.openShell({ ...registration, hostname }, { signal }));
+    const told = await lookAround(session, signal);
+    // Its own proof is the shell; the console must at least be there.
+    if (serialDevice !== undefined) await (await connectors.openConsole(registration, { signal }))[Symbol.asyncDispose]();
+    return told;
+  }
+  await using console = await patiently(() => connectors.openConsole(registration, { signal }));
+  const { consoleLogin: login } = registration;
+  const asked = await askConsole({ name, console, login, clock, random, signal }, (shell) => lookAround(shell, signal));
+  return asked.found ?? {};
+}
+
+async function lookAround(shell: CommandRunner, signal: AbortSignal): Promise<Told> {
+  // A board may be able to write nowhere but there.
+  const facts = await probeFacts(shell, '/tmp', { signal });
+  return { facts, board: await probeBoard(shell, { signal }) };
+}
+
+function checkArchitecture({ name, architecture }: BoardRegistration, { facts }: Partial<Told>): Architecture {
+  const found = facts?.architecture ?? architecture;
+  if (found === undefined) throw unknownArchitecture();
+  if (architecture === undefined || architecture === found) return found;
+  throw new BringupError('architecture-mismatch', `${name} was said to be ${architecture}, but it is ${found}`, {
+    details: { claimed: architecture, detected: found },
+  });
+}
+
+function unknownArchitecture(): BringupError {
+  return invalidInput('the board', [
+    { path: 'architecture', message: 'must be stated: no shell answers on the console that could be asked' },
+  ]);
+}
+
+/** Proves that the outlet can be read and the flash station answers. Gives the state of the power. */
+async function proveAttachments(
+  registration: BoardRegistration,
+  architecture: Architecture,
+  { id, connectors, signal, patiently }: Look,
+): Promise<PowerState> {
+  const { powerControl = byHand, flashStationId } = registration;
+  if (flashStationId !== undefined) {
+    const board = { ...registration, id, architecture };
+    await (await patiently(() => connectors.openFlash(board, { signal })))[Symbol.asyncDispose]();
+  }
+  if (connectors.powerName(powerControl) === undefined) return 'unknown';
+  await using outlet = await patiently(() => connectors.openPower(powerControl, { signal }));
+  return outlet.state({ signal });
+}
+
+/** The connectors it is reached by from now on, whatever the lab's first ones will be. */
+function connectorNames(
+  { hostname, serialDevice, flashStationId, ...given }: BoardRegistration,
+  connectors: Connectors,
+): { shell?: string; console?: string; flash?: string } {
+  return {
+    ...(hostname !== undefined && { shell: connectors.shellName(given.shell) }),
+    ...(serialDevice !== undefined && { console: connectors.consoleName(given.console) }),
+    ...(flashStationId !== undefined && { flash: connectors.flashName(given.flash) }),
+  };
+}
+
+function withConnector(config: PowerControlConfig, connectors: Connectors): PowerControlConfig {
+  const power = connectors.powerName(config);
+  return power === undefined ? config : { ...config, power };
+}
 
 function boardStatus(row: { maintenance: number; status: string; slots_used: number }): BoardStatus {
   if (row.maintenance === 1) return 'maintenance';
