@@ -11,7 +11,14 @@ export type { StoreProvider, OpenedDatabase } from './store/provider.ts';
 export type { StoreFlavor } from './store/flavor.ts';
 export type { EventFeed, ReadEventsOptions } from './store/feed.ts';
 export type { EventMap, EventName, LabEvent, TransferReport, WorkEvent, WorkVerb } from './events.ts';
-export type { BuildServerService, BoardService, HostService, PowerCycleOptions } from './pool/services.ts';
+export type {
+  BuildServerDetail,
+  BuildServerService,
+  BoardService,
+  HostService,
+  PowerCycleOptions,
+} from './pool/services.ts';
+export type { Diagnosis, FailedWork, ResourceAccess } from './pool/diagnosis.ts';
 export type { GivenConnectors } from './pool/connectors.ts';
 export type { ListOptions } from './pool/pool.ts';
 export type { BuildJobManager, HistoryOptions } from './builds/manager.ts';
@@ -62,6 +69,7 @@ export type {
   BuildConfig,
   BuildJob,
   BuildQueueStatus,
+  BuildRecipe,
   BuildRequest,
   BuildResourceUse,
   BuildStatistics,
@@ -104,15 +112,21 @@ export type {
   BoardRegistration,
   BoardStatus,
   BuildServer,
+  BuildServerCapacity,
   BuildServerRegistration,
+  Changes,
   Connection,
   Host,
+  HostCapacity,
   HostRegistration,
+  MinimumResources,
+  NetworkInterface,
   Resource,
   ResourceBase,
   ResourceKind,
   ServerStatus,
   Toolchain,
+  ToolchainClaim,
 } from './model/resource.ts';
 export type {
   ConsoleTests,

@@ -6,9 +6,11 @@ import { Cleanup } from './cleanup.ts';
 import type { ArtifactStorage } from './contracts/artifact-storage.ts';
 import type { Clock, Logger, Random } from './contracts/runtime.ts';
 import { BootHandler } from './deployments/boot-handler.ts';
+import { failedOn } from './deployments/failed-on.ts';
 import { DeploymentHandler } from './deployments/deployment-handler.ts';
 import { DeploymentManager } from './deployments/manager.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
+import { isBringupError } from './errors.ts';
 import type { TransferReport } from './events.ts';
 import { limits } from './limits.ts';
 import type { RetentionPolicy } from './model/artifact.ts';
@@ -16,6 +18,7 @@ import { PipelineHandler } from './pipelines/handler.ts';
 import { PipelineManager } from './pipelines/manager.ts';
 import { Admissions } from './pool/admission.ts';
 import { Connectors, type GivenConnectors } from './pool/connectors.ts';
+import { diagnose, type Diagnosis } from './pool/diagnosis.ts';
 import { Pool } from './pool/pool.ts';
 import { boardKind } from './pool/kinds/board.ts';
 import { buildServerKind } from './pool/kinds/build-server.ts';
@@ -93,6 +96,12 @@ export interface Lab extends AsyncDisposable {
   readonly events: EventFeed;
   readonly selection: SelectionService;
   readonly reservations: ReservationService;
+  /**
+   * All that helps to find out what is wrong with a resource of any kind: its state, how to get there, who holds it,
+   * alerts, what happened to it, what failed on it and what that said last.
+   * @throws `not-found`.
+   */
+  diagnose(id: string): Promise<Diagnosis>;
 }
 
 /**
@@ -122,7 +131,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const serverPool = new Pool(pool, buildServerKind);
   const hostPool = new Pool(pool, hostKind);
   const boardPool = new Pool(pool, boardKind);
-  const host = (id: string) => hostPool.get(id);
+  const host = (id: string) => hostPool.stored(id);
   const resources = { host, buildServer: (id: string) => serverPool.get(id), board: (id: string) => boardPool.get(id) };
 
   const deploymentServices = { store, connectors, selection, artifacts, host, onTransfer };
@@ -135,7 +144,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       logs,
       random,
       onTransfer,
-      buildServer: (id) => serverPool.get(id),
+      buildServer: (id) => serverPool.stored(id),
       activeBuilds: (id) => serverPool.holders(id),
     }),
   );
@@ -164,12 +173,16 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       }),
     );
   }
+  const builds = new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.stored(id) });
   const owned = stack.move();
   return {
-    buildServers: buildServers(serverPool),
-    hosts: hosts(hostPool),
+    buildServers: buildServers(pool, serverPool, {
+      byIds: (ids) => existing(ids.map((id) => builds.getBuildStatus(id))),
+      ofServer: (serverId) => builds.getBuildHistory({ serverId }),
+    }),
+    hosts: hosts(connectors, hostPool),
     boards: boards(boardPool, power),
-    builds: new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.get(id) }),
+    builds,
     artifacts,
     deployments: new DeploymentManager({ store, work, artifacts, connectors, host }),
     testRuns: new TestRunManager({ store, work, artifacts }),
@@ -178,8 +191,23 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     events,
     selection: selectionService({ store, clock, selection }, resources),
     reservations: new ReservationService({ store, clock, random, selection }),
+    diagnose: (id) =>
+      diagnose({ store, logs, work: { failedOn: (resourceId, limit) => failedOn(store, resourceId, limit) } }, id),
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
+}
+
+/** Those that are there. */
+async function existing<T>(lookups: readonly Promise<T>[]): Promise<T[]> {
+  const found = await Promise.all(
+    lookups.map((lookup) =>
+      lookup.catch((error: unknown) => {
+        if (isBringupError(error, 'not-found')) return undefined;
+        throw error;
+      }),
+    ),
+  );
+  return found.filter((entry) => entry !== undefined);
 }
 
 /** Renews what unfinished work holds and frees what has run out, its environment included. */

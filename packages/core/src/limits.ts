@@ -82,6 +82,10 @@ export const limits = {
   buildTimeMemory: 4,
   /** Servers a build is tried on before it is given up. */
   buildServersTried: 5,
+  /** How long a build is taken to last on a server that has not finished one yet. */
+  buildTimeGuessSeconds: 600,
+  /** Events, and failures, that a diagnosis tells. */
+  diagnosisEntries: 20,
   /** Lines of a failed build's log that are named in its error. */
   errorLines: 20,
   /** Outputs of one build. */

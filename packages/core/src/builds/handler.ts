@@ -136,7 +136,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     const expected = await this.#services.selection.estimateBuildTime({ repository, architecture });
     try {
       return await obtain(context, this.#services.selection, {
-        request: { ...buildRequest(request), exclude: tried },
+        request: { ...buildRequest({ ...request, recipe: request.buildConfig.recipe }), exclude: tried },
         ...(expected !== undefined && { expectedMs: expected.seconds * 1000 }),
         record: async (tx, { id: reservationId, resourceId: serverId }) => {
           const held = { serverId, reservationId, since: context.clock.now(), logStart };

@@ -78,16 +78,19 @@ function pickToolchain(
 function kernelArguments(config: KernelBuildConfig, architecture: Architecture, toolchain: Toolchain): string[] {
   const names = architectureNames[architecture];
   const binary = posix.basename(toolchain.path);
-  const crossPrefix = toolchain.name === 'gcc' && binary !== 'gcc' ? binary.slice(0, -'gcc'.length) : '';
+  const [, crossPrefix = '', version = ''] = /^(.*-)?(?:gcc|clang)(-.*)?$/.exec(binary) ?? [];
+  // A compiler that goes by its version alone: the kernel's makefiles would look for the plain name.
+  const versioned = version === '' ? [] : [...(toolchain.name === 'clang' ? [`LLVM=${version}`] : []), `CC=${binary}`];
   return [
     names.linux,
-    crossPrefix,
+    toolchain.name === 'gcc' ? crossPrefix : '',
     toolchain.name,
     config.kernelConfig ?? 'defconfig',
     config.configFragment ?? '',
     (config.enableModules ?? true) ? '1' : '0',
     (config.buildDtbs ?? true) ? '1' : '0',
     names.kernelImage,
+    ...versioned,
   ];
 }
 

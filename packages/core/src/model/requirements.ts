@@ -1,4 +1,5 @@
 import type { Architecture } from './architecture.ts';
+import type { BuildRecipe } from './build.ts';
 
 /** What any request for a resource may ask for. */
 export interface RequirementsBase {
@@ -19,6 +20,8 @@ export interface BuildRequirements extends RequirementsBase {
   readonly sourceRepository?: string;
   /** `gcc` or `clang`. Default: any. */
   readonly requiredToolchain?: string;
+  /** How it is built; servers may allow only some recipes. Default: none is asked about. */
+  readonly recipe?: BuildRecipe;
   /** Default 1. */
   readonly minCpuCores?: number;
   /** Default 2048. */

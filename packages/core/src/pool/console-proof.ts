@@ -45,10 +45,7 @@ export async function askConsole<T>(
   return { answer, found: await look(commandRunner(shell)) };
 }
 
-async function firstAnswer(
-  { name, clock, signal }: ConsoleQuestion,
-  session: ConsoleSession,
-): Promise<ConsoleAnswer> {
+async function firstAnswer({ name, clock, signal }: ConsoleQuestion, session: ConsoleSession): Promise<ConsoleAnswer> {
   const until = clock.now() + limits.consoleProofMs;
   const patterns = prompts.map(([pattern]) => pattern);
   let tail = '';

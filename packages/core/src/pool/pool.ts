@@ -112,6 +112,11 @@ export class Pool<Registration, View> {
     this.#kind.describe(registration, detected, connectors);
   }
 
+  /** As {@link Pool.get}, without what has to be counted: for those who only want to reach it. @throws `not-found`. */
+  async stored(id: string): Promise<View> {
+    return this.#kind.view(await this.row(id));
+  }
+
   /** @throws `not-found`. */
   async get(id: string): Promise<View> {
     return this.#one(await this.row(id));

@@ -101,7 +101,13 @@ async function insertOffers({ db }: StoreTransaction, { id, kind, described }: R
 }
 
 async function rewriteTraits({ db }: StoreTransaction, { id, described, labels }: ResourceRecord): Promise<void> {
-  await db.deleteFrom('traits').where('resource_id', '=', id).execute();
+  // Those of its groups are the groups' business, that of its firmware is learned when it is flashed.
+  await db
+    .deleteFrom('traits')
+    .where('resource_id', '=', id)
+    .where('trait', 'not like', 'group:%')
+    .where('trait', 'not like', 'firmware:%')
+    .execute();
   const ofLabels = Object.entries(labels).map(([key, value]) => labelTrait(key, value));
   for (const trait of new Set([...described.traits, ...ofLabels])) {
     await db.insertInto('traits').values({ resource_id: id, trait }).execute();

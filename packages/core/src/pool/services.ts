@@ -1,15 +1,42 @@
+import type { VmInfo } from '../contracts/hypervisor.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
+import type { BuildJob } from '../model/build.ts';
 import type {
   Board,
   BoardRegistration,
   BuildServer,
+  BuildServerCapacity,
   BuildServerRegistration,
+  Changes,
   Host,
+  HostCapacity,
   HostRegistration,
   Toolchain,
 } from '../model/resource.ts';
 import type { PowerEvent } from '../model/power.ts';
+import { averageBuildSeconds, buildServerCapacity, hostCapacity } from './capacity.ts';
+import type { Connectors } from './connectors.ts';
+import type { PoolOptions } from './look.ts';
 import type { ListOptions, Pool } from './pool.ts';
+
+/** All about one build server. */
+export interface BuildServerDetail {
+  readonly server: BuildServer;
+  readonly capacity: BuildServerCapacity;
+  readonly currentBuilds: readonly BuildJob[];
+  /** The last builds there, newest first. */
+  readonly recentBuilds: readonly BuildJob[];
+  /** Recent builds count more; absent before the first one succeeded. */
+  readonly averageBuildTimeSeconds?: number;
+}
+
+/** What the pool does not know of builds itself. */
+export interface BuildLookup {
+  /** Of those ids that are builds. */
+  byIds(ids: readonly string[]): Promise<readonly BuildJob[]>;
+  /** Builds of a server, newest first. */
+  ofServer(serverId: string): Promise<readonly BuildJob[]>;
+}
 
 /** Build servers of the lab. */
 export interface BuildServerService {
@@ -29,6 +56,18 @@ export interface BuildServerService {
   findServer(hostname: string): Promise<BuildServer | undefined>;
   /** What was found at the last probe. @throws `not-found`. */
   getInstalledToolchains(id: string): Promise<readonly Toolchain[]>;
+  /**
+   * Changes what is named; `null` takes a field away. A change of more than labels, limits and recipes has the server
+   * looked at anew; when that fails, nothing changes.
+   * @throws as `registerServer`; `not-found`.
+   */
+  updateServer(id: string, changes: Changes<BuildServerRegistration>, options?: CallOptions): Promise<BuildServer>;
+  /** What it has to give right now. @throws `not-found`. */
+  getServerCapacity(id: string): Promise<BuildServerCapacity>;
+  /** Builds that have a place there. @throws `not-found`. */
+  getActiveBuilds(id: string): Promise<readonly BuildJob[]>;
+  /** All about one server. @throws `not-found`. */
+  getServerDetail(id: string): Promise<BuildServerDetail>;
   /** In maintenance no new builds go there. */
   setMaintenanceMode(id: string, on: boolean): Promise<BuildServer>;
   /** @throws `not-found`; `conflict` while builds run, unless `force`. */
@@ -51,6 +90,19 @@ export interface HostService {
   getAllHosts(options?: ListOptions): Promise<readonly Host[]>;
   /** The host of that host name, when there is one. */
   findHost(hostname: string): Promise<Host | undefined>;
+  /**
+   * Changes what is named; `null` takes a field away. A change of more than labels and limits has the host looked at
+   * anew; when that fails, nothing changes.
+   * @throws as `registerHost`; `not-found`.
+   */
+  updateHost(id: string, changes: Changes<HostRegistration>, options?: CallOptions): Promise<Host>;
+  /** What it has to give right now. @throws `not-found`. */
+  getHostCapacity(id: string): Promise<HostCapacity>;
+  /**
+   * The VMs that run there, as its hypervisor says: the lab's and others'.
+   * @throws `not-found`, and those of the connectors.
+   */
+  getRunningVms(id: string, options?: CallOptions): Promise<readonly VmInfo[]>;
   /** In maintenance no new VMs go there. */
   setMaintenanceMode(id: string, on: boolean): Promise<Host>;
   /** @throws `not-found`; `conflict` while VMs run, unless `force`. */
@@ -60,8 +112,10 @@ export interface HostService {
 /** Boards of the lab. */
 export interface BoardService {
   /**
-   * Proves that the board's shell answers, then adds it with what was detected.
-   * @throws `invalid-input`, `conflict`, `connection-failed`, `authentication-failed`, `architecture-mismatch`.
+   * Proves that the board answers, by its shell or else on its serial console, that its outlet can be read and its
+   * flash station opens; then adds it with what was detected.
+   * @throws `invalid-input`, `conflict`, `connection-failed`, `authentication-failed`, `architecture-mismatch`, and
+   * those of the console, power and flash connectors.
    */
   registerBoard(registration: BoardRegistration, options?: CallOptions): Promise<Board>;
   /** The same proof without adding anything. */
@@ -72,6 +126,12 @@ export interface BoardService {
   getAllBoards(options?: ListOptions): Promise<readonly Board[]>;
   /** The board of that name, when there is one. */
   findBoard(name: string): Promise<Board | undefined>;
+  /**
+   * Changes what is named; `null` takes a field away. A change of how it is reached, powered or flashed has it looked
+   * at anew; when that fails, nothing changes.
+   * @throws as `registerBoard`; `not-found`.
+   */
+  updateBoard(id: string, changes: Changes<BoardRegistration>, options?: CallOptions): Promise<Board>;
   /** In maintenance it can't be allocated. */
   setMaintenanceMode(id: string, on: boolean): Promise<Board>;
   /** @throws `not-found`; `conflict` while it is in use, unless `force`. */
@@ -103,7 +163,13 @@ export interface BoardControl {
 }
 
 /** The pool by the names of build servers. */
-export function buildServers(pool: Pool<BuildServerRegistration, BuildServer>): BuildServerService {
+export function buildServers(
+  { store, clock }: Pick<PoolOptions, 'store' | 'clock'>,
+  pool: Pool<BuildServerRegistration, BuildServer>,
+  builds: BuildLookup,
+): BuildServerService {
+  const capacityOf = async (server: BuildServer): Promise<BuildServerCapacity> =>
+    buildServerCapacity(store.db, await pool.row(server.id), server.queueDepth, clock.now());
   return {
     registerServer: (registration, options) => pool.register(registration, options),
     validateServerConnectivity: (registration, options) => pool.validate(registration, options),
@@ -111,19 +177,41 @@ export function buildServers(pool: Pool<BuildServerRegistration, BuildServer>): 
     getAllServers: (options) => pool.list(options),
     findServer: (hostname) => pool.findByName(hostname),
     getInstalledToolchains: async (id) => (await pool.get(id)).toolchains,
+    updateServer: (id, changes, options) => pool.update(id, changes, options),
+    getServerCapacity: async (id) => capacityOf(await pool.get(id)),
+    getActiveBuilds: async (id) => builds.byIds(await pool.holders((await pool.row(id)).id)),
+    getServerDetail: async (id) => {
+      const server = await pool.get(id);
+      const averageBuildTimeSeconds = await averageBuildSeconds(store.db, id);
+      return {
+        server,
+        capacity: await capacityOf(server),
+        currentBuilds: await builds.byIds(await pool.holders(id)),
+        recentBuilds: await builds.ofServer(id),
+        ...(averageBuildTimeSeconds !== undefined && { averageBuildTimeSeconds }),
+      };
+    },
     setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
     decommissionServer: (id, options) => pool.remove(id, options),
   };
 }
 
 /** The pool by the names of hosts. */
-export function hosts(pool: Pool<HostRegistration, Host>): HostService {
+export function hosts(connectors: Connectors, pool: Pool<HostRegistration, Host>): HostService {
   return {
     registerHost: (registration, options) => pool.register(registration, options),
     validateHostConnectivity: (registration, options) => pool.validate(registration, options),
     getHostStatus: (id) => pool.get(id),
     getAllHosts: (options) => pool.list(options),
     findHost: (hostname) => pool.findByName(hostname),
+    updateHost: (id, changes, options) => pool.update(id, changes, options),
+    getHostCapacity: async (id) => hostCapacity(await pool.row(id)),
+    getRunningVms: async (id, options) => {
+      await using session = await connectors.openHost(await pool.stored(id), options);
+      return (await session.hypervisor.listVms(options)).filter(
+        ({ state }) => state === 'running' || state === 'paused',
+      );
+    },
     setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
     decommissionHost: (id, options) => pool.remove(id, options),
   };
@@ -137,6 +225,7 @@ export function boards(pool: Pool<BoardRegistration, Board>, control: BoardContr
     getBoardStatus: (id) => pool.get(id),
     getAllBoards: (options) => pool.list(options),
     findBoard: (name) => pool.findByName(name),
+    updateBoard: (id, changes, options) => pool.update(id, changes, options),
     setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
     decommissionBoard: (id, options) => pool.remove(id, options),
     powerCycleBoard: (id, options) => control.powerCycle(id, options),

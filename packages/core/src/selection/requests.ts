@@ -1,7 +1,7 @@
 import { limits } from '../limits.ts';
 import type { BoardRequirements, BuildRequirements, RequirementsBase, VmRequirements } from '../model/requirements.ts';
 import { boardTypeTrait, firmwareTrait, flashableTrait, peripheralTrait } from '../pool/kinds/board.ts';
-import { toolchainTrait } from '../pool/kinds/build-server.ts';
+import { recipeTrait, toolchainTrait } from '../pool/kinds/build-server.ts';
 import { groupTrait, labelTrait } from '../pool/kind.ts';
 import type { CapacityRequest, RequiredTrait } from '../pool/reservations.ts';
 
@@ -16,6 +16,9 @@ export function buildRequest(requirements: BuildRequirements): CapacityRequest {
       ...(requiredToolchain === undefined
         ? []
         : [[trait(toolchainTrait(requiredToolchain, architecture), 'toolchain', requiredToolchain)]]),
+      ...(requirements.recipe === undefined
+        ? []
+        : [[trait(recipeTrait(requirements.recipe), 'recipe', requirements.recipe)]]),
     ],
     use: { slots: 1, cpu: 0, memoryMb: 0, storageGb: 0 },
     minimum: {

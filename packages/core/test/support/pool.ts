@@ -76,7 +76,7 @@ function asGiven(kind: ResourceKind): ResourceKindModule<Given, { id: string; cu
     nameOf: ({ name }) => name,
     labelsOf: ({ labels = {} }) => labels,
     quietFields: [],
-    detect: async () => undefined,
+    detect: async () => null,
     describe: (given) => ({
       name: given.name,
       profile: { hostname: given.name },

@@ -10,7 +10,8 @@ import { findOutputs } from '../../src/builds/collect.ts';
 import { cleanServer, readResourceUse } from '../../src/builds/housekeeping.ts';
 import { buildScript, readNoteScript, removeScript, scriptRecipe } from '../../src/builds/scripts.ts';
 import { presentScript } from '../../src/deployments/transfer.ts';
-import { probeFacts, probeToolchains } from '../../src/pool/probe.ts';
+import { probeBoard } from '../../src/pool/peripherals.ts';
+import { probeFacts, probeNetwork, probeToolchains } from '../../src/pool/probe.ts';
 import { memoryBuildScripts, type MemoryBuildFunction } from '../../src/testing/memory-build.ts';
 import { MemoryJobs } from '../../src/testing/memory-detached.ts';
 import { memoryMachineScripts } from '../../src/testing/memory-machine.ts';
@@ -317,5 +318,21 @@ describe.each([
       ({ name, targetArchitecture }) => name === 'gcc' && targetArchitecture === facts.architecture,
     );
     expect(native).toMatchObject({ path: '/usr/bin/gcc', available: true });
+    expect(facts.kernelVersion).toMatch(/^\d+\.\d+/);
+  });
+
+  it('tell the network interfaces of the machine, loopback left out', async () => {
+    const interfaces = await probeNetwork(side.session);
+    expect(interfaces.length).toBeGreaterThan(0);
+    expect(interfaces.map(({ name }) => name)).not.toContain('lo');
+    const [first] = interfaces.filter(({ state }) => state === 'up');
+    expect(first?.macAddress).toMatch(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+    expect(first?.addresses.every((address) => /^[0-9a-f.:]+\/\d+$/.test(address))).toBe(true);
+  });
+
+  it('tell the peripherals of the machine', async () => {
+    const { peripherals } = await probeBoard(side.session);
+    expect(peripherals).toContain('ethernet');
+    expect(peripherals).toEqual([...new Set(peripherals)].toSorted());
   });
 });

@@ -57,13 +57,14 @@ const registrationSchema: v.GenericSchema<unknown, BoardRegistration> = v.strict
 });
 
 /** Which fields a method of switching the power needs, and which others it may have. */
-const powerFields: Readonly<Record<PowerMethod, { readonly needs: readonly string[]; readonly may: readonly string[] }>> =
-  {
-    usb_hub: { needs: ['usbHubPort'], may: [] },
-    network_pdu: { needs: ['pduAddress', 'pduOutlet'], may: [] },
-    gpio_relay: { needs: ['gpioPin'], may: ['relayAddress'] },
-    manual: { needs: [], may: [] },
-  };
+const powerFields: Readonly<
+  Record<PowerMethod, { readonly needs: readonly string[]; readonly may: readonly string[] }>
+> = {
+  usb_hub: { needs: ['usbHubPort'], may: [] },
+  network_pdu: { needs: ['pduAddress', 'pduOutlet'], may: [] },
+  gpio_relay: { needs: ['gpioPin'], may: ['relayAddress'] },
+  manual: { needs: [], may: [] },
+};
 
 const allPowerFields = ['usbHubPort', 'pduAddress', 'pduOutlet', 'gpioPin', 'relayAddress'];
 

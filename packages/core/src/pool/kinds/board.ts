@@ -148,7 +148,8 @@ async function tellOf(registration: BoardRegistration, look: Look): Promise<Part
     await using session = await patiently(() => connectors.openShell({ ...registration, hostname }, { signal }));
     const told = await lookAround(session, signal);
     // Its own proof is the shell; the console must at least be there.
-    if (serialDevice !== undefined) await (await connectors.openConsole(registration, { signal }))[Symbol.asyncDispose]();
+    if (serialDevice !== undefined)
+      await (await connectors.openConsole(registration, { signal }))[Symbol.asyncDispose]();
     return told;
   }
   await using console = await patiently(() => connectors.openConsole(registration, { signal }));

@@ -143,7 +143,7 @@ interface QueueDepth {
   readonly queueDepth: number;
 }
 
-/** Builds that have no server yet count for each server they may go to. */
+/** Builds that have no place yet count for each server they may go to. */
 async function queueDepths(
   db: Pick<Store['db'], 'selectFrom'>,
   rows: readonly Selectable<ResourceRow>[],
@@ -154,7 +154,17 @@ async function queueDepths(
     .select(({ fn }) => ['builds.architecture', 'builds.wanted_server_id', fn.countAll<number>().as('builds')])
     .where('work_items.kind', '=', 'build')
     .where('work_items.state', 'in', ['queued', 'waiting'])
-    .where('builds.server_id', 'is', null)
+    // A build that stepped aside for a moment keeps its place.
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('reservations')
+            .select('reservations.id')
+            .whereRef('reservations.holder', '=', 'builds.id')
+            .where('reservations.state', '=', 'active'),
+        ),
+      ),
+    )
     .groupBy(['builds.architecture', 'builds.wanted_server_id'])
     .execute();
   const depthOf = (row: Selectable<ResourceRow>): number => {
