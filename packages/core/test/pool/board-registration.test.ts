@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BringupError, Secret, architectures, type BoardRegistration } from '@bringup/core';
+import { Secret, architectures, type BoardRegistration, type BringupError } from '@bringup/core';
 import { memoryLab, type MemoryBoot } from '@bringup/core/testing';
 
 /** A board that stands at U-Boot's prompt. */
