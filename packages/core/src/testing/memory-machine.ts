@@ -31,7 +31,7 @@ export interface MemoryMachine {
   readonly kernelVersion?: string;
   /** Network interfaces, up, with their addresses. Default: `eth0` with 192.0.2.10/24. */
   readonly network?: Readonly<Record<string, readonly string[]>>;
-  /** Peripherals by what they are called here, such as `i2c`, `can` or `usb:0403:6001`. Default: ethernet. */
+  /** Peripherals by what they are called here, such as `i2c`, `can` or `usb:0403:6001`. Default: none. */
   readonly peripherals?: readonly string[];
   /** In the device tree. Default: none. */
   readonly serialNumber?: string;
@@ -94,7 +94,7 @@ export function memoryMachineScripts(
     [
       peripheralsScript,
       async ({ hostname, stdout }) => {
-        const { peripherals = ['ethernet'], serialNumber } = machineOf(hostname);
+        const { peripherals = [], serialNumber } = machineOf(hostname);
         if (serialNumber !== undefined) await stdout.write(`serial ${serialNumber}\n`);
         for (const name of peripherals) {
           const [, bus, id] = /^(usb|pci):(.*)$/.exec(name) ?? [];

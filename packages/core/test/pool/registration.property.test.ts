@@ -31,6 +31,7 @@ describe('registering whatever is valid and answers', () => {
             version,
             targetArchitecture,
             path: expect.stringMatching(/^\/usr\/bin\/(\S+-)?gcc$/) as unknown,
+            triplet: expect.stringContaining('linux') as unknown,
             available: true,
           })),
         );

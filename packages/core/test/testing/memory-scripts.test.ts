@@ -93,7 +93,7 @@ async function memorySide(): Promise<Side> {
       ...Object.entries(played),
       ...jobs.scripts,
       ...memoryBuildScripts(repositories, play),
-      ...memoryMachineScripts(() => ({})),
+      ...memoryMachineScripts(() => ({ peripherals: ['ethernet'] })),
     ]),
   });
   connector.host('server').fs.makeFolder('/work');
