@@ -33,7 +33,17 @@ export async function explain(
       return refused === undefined ? rejection : { ...rejection, reasons: [...rejection.reasons, refused] };
     })
     .filter((rejection) => rejection.reasons.length > 0)
-    .sort((a, b) => Number(b.temporary) - Number(a.temporary) || a.reasons.length - b.reasons.length);
+    .sort(
+      (a, b) =>
+        Number(b.temporary) - Number(a.temporary) || a.reasons.length - b.reasons.length || gapOf(a) - gapOf(b),
+    );
+}
+
+/** How far a resource is from fitting: the shares that are missing, and 1 for each plain no. */
+function gapOf({ reasons }: Rejection): number {
+  return reasons.reduce((sum, { wanted, best }) => {
+    return sum + (typeof wanted === 'number' && typeof best === 'number' ? (wanted - best) / wanted : 1);
+  }, 0);
 }
 
 /** Those that serve the architecture first, for they are the nearest. */
