@@ -129,7 +129,7 @@ export const limits = {
   /** How long work that waits for capacity sleeps before it looks by itself, should nobody wake it. */
   waitingRecheckMs: 600_000,
   /** Shapes of waiting requests that are read at a time when a resource has got room. */
-  waitingShapesPage: 32,
+  waitingShapesPage: 64,
   /** Shapes of waiting requests that are looked at, at most, when a resource has got room. */
   waitingShapesPerOffer: 4_096,
   /** A holder of whom nothing is known is expected to end this long after it began. */

@@ -217,6 +217,18 @@ const shapesFor = preparedFor((db, p: Bind<ShapesValues>, { further }: { readonl
     .where('o.open', '=', 1)
     .where('s.only_id', 'in', ['', p('resourceId')])
     .where('s.first_rank', '<=', p('beforeRank'))
+    .where((eb) =>
+      eb.or([
+        eb('s.trait', '=', ''),
+        eb.exists(
+          eb
+            .selectFrom('traits')
+            .select('traits.trait')
+            .whereRef('traits.resource_id', '=', 'r.id')
+            .whereRef('traits.trait', '=', 's.trait'),
+        ),
+      ]),
+    )
     .whereRef('s.slots', '<=', 'r.slots_total')
     .whereRef('s.cpu', '<=', 'r.cpu_total')
     .whereRef('s.memory_mb', '<=', 'r.memory_mb_total')

@@ -79,6 +79,7 @@ export async function enqueueWaiting(tx: StoreTransaction, request: CapacityRequ
       kind,
       architecture,
       only_id: request.only ?? '',
+      trait: request.traits.find((group) => group.length === 1)?.[0]?.trait ?? '',
       slots: use.slots,
       cpu: Math.max(use.cpu, minimum.cpu),
       memory_mb: Math.max(use.memoryMb, minimum.memoryMb),

@@ -34,8 +34,7 @@ export async function explain(
     })
     .filter((rejection) => rejection.reasons.length > 0)
     .sort(
-      (a, b) =>
-        Number(b.temporary) - Number(a.temporary) || a.reasons.length - b.reasons.length || gapOf(a) - gapOf(b),
+      (a, b) => Number(b.temporary) - Number(a.temporary) || a.reasons.length - b.reasons.length || gapOf(a) - gapOf(b),
     );
 }
 

@@ -231,6 +231,7 @@ CREATE TABLE waiting_shapes (
   kind text not null,
   architecture text not null,
   only_id text not null,
+  trait text not null,
   slots integer not null,
   cpu integer not null,
   memory_mb integer not null,

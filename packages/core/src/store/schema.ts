@@ -147,6 +147,8 @@ export interface WaitingShapeRow {
   architecture: string;
   /** The one resource it may be; empty for any. */
   only_id: string;
+  /** A trait the resource must have; empty for none. The others are checked one by one. */
+  trait: string;
   /** What the resource must have in all. */
   slots: number;
   cpu: number;

@@ -39,6 +39,7 @@ export async function waiting(db: Kysely<unknown>, { name, int64, float64 }: Sto
     .addColumn('kind', 'text', (c) => c.notNull())
     .addColumn('architecture', 'text', (c) => c.notNull())
     .addColumn('only_id', 'text', (c) => c.notNull())
+    .addColumn('trait', 'text', (c) => c.notNull())
     .addColumn('slots', 'integer', (c) => c.notNull())
     .addColumn('cpu', 'integer', (c) => c.notNull())
     .addColumn('memory_mb', int64, (c) => c.notNull())
