@@ -218,6 +218,8 @@ export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';
 export { localShell, type LocalShellOptions } from './local/shell.ts';
 export { fileSource, type FileSource, type FileSourceOptions } from './local/file-source.ts';
 export { checkVmSpec, isVmName } from './local/vm-spec.ts';
+export { s3ArtifactStorage, type S3ArtifactStorageOptions } from './artifacts/s3-storage.ts';
+export type { S3ClientLike, S3Connection } from './artifacts/s3-client.ts';
 export { fileArtifactStorage, type FileArtifactStorageOptions } from './artifacts/file-storage.ts';
 export {
   BootWatch,

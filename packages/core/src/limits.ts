@@ -209,6 +209,14 @@ export const limits = {
   /** Name of a tag. */
   maxTagChars: 128,
 
+  /** Parts that a large artifact is sent to S3 in; S3 takes 10,000 of them, each of 5 MiB at least. */
+  s3PartBytes: 8_388_608,
+  s3PartMinBytes: 5_242_880,
+  /** Parts of one artifact on their way at the same time; as many are in memory. */
+  s3PartsAtATime: 4,
+  /** What S3 copies in one go. */
+  s3CopyBytes: 5_368_709_120,
+
   /** An unfinished artifact whose writer can't be asked is removed after this. */
   artifactLeftoverMs: 86_400_000,
 

@@ -1,0 +1,103 @@
+import { BringupError, isBringupError } from '../errors.ts';
+import type { Secret } from '../model/secret.ts';
+
+type Sdk = typeof import('@aws-sdk/client-s3');
+
+/** What is needed of an `S3Client` of `@aws-sdk/client-s3`. */
+export interface S3ClientLike {
+  send(command: never, options?: { readonly abortSignal?: AbortSignal }): Promise<unknown>;
+  destroy(): void;
+}
+
+/** How an S3 service is reached. */
+export interface S3Connection {
+  /** A client that is set up already. It is not closed with the storage. */
+  readonly client?: S3ClientLike;
+  /** URL of an S3-compatible service. Default: Amazon's for the region. */
+  readonly endpoint?: string;
+  /** Default `us-east-1`, which most S3-compatible services take. */
+  readonly region?: string;
+  /** Default: as Amazon's SDK finds them (environment, profile, machine role). */
+  readonly credentials?: {
+    readonly accessKeyId: string;
+    readonly secretAccessKey: Secret;
+    readonly sessionToken?: Secret;
+  };
+  /** Whether the bucket is in the URL's path, as most services want it. Default true with an `endpoint`. */
+  readonly forcePathStyle?: boolean;
+}
+
+/** Amazon's SDK, loaded when it is first needed, and a client of it. */
+export interface OpenedS3 {
+  readonly sdk: Sdk;
+  readonly client: InstanceType<Sdk['S3Client']>;
+}
+
+/** @throws `dependency-missing` when the SDK is not installed. */
+export async function openS3(connection: S3Connection): Promise<OpenedS3> {
+  const sdk = await import('@aws-sdk/client-s3').catch((error: unknown) => {
+    throw new BringupError(
+      'dependency-missing',
+      'artifacts in S3 need the package @aws-sdk/client-s3; add it to your dependencies',
+      { cause: error, details: { package: '@aws-sdk/client-s3' } },
+    );
+  });
+  const { client, endpoint, region = 'us-east-1', credentials, forcePathStyle = endpoint !== undefined } = connection;
+  if (client !== undefined) return { sdk, client: client as unknown as OpenedS3['client'] };
+  return {
+    sdk,
+    client: new sdk.S3Client({
+      region,
+      forcePathStyle,
+      ...(endpoint !== undefined && { endpoint }),
+      ...(credentials !== undefined && {
+        credentials: {
+          accessKeyId: credentials.accessKeyId,
+          secretAccessKey: credentials.secretAccessKey.reveal(),
+          ...(credentials.sessionToken !== undefined && { sessionToken: credentials.sessionToken.reveal() }),
+        },
+      }),
+      // Many services know no checksums but Content-MD5, which is sent; artifacts are verified by their SHA-256.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+    }),
+  };
+}
+
+/** Whether a service says that there is no such object. */
+export function isMissing(error: unknown): boolean {
+  return ['NoSuchKey', 'NotFound'].includes((error as Error).name) || statusOf(error) === 404;
+}
+
+/** Whether a range begins beyond the end of the object. */
+export function isBeyondEnd(error: unknown): boolean {
+  return (error as Error).name === 'InvalidRange' || statusOf(error) === 416;
+}
+
+/** An error of the service, or on the way to it, as ours. */
+export function s3Failure(error: unknown, place: string): unknown {
+  if (isBringupError(error) || error instanceof TypeError) return error;
+  const { name, message } = error as Error;
+  const details = { place, code: name };
+  if (isFull(error)) {
+    return new BringupError(
+      'storage-full',
+      `the artifact storage at ${place} is full; delete artifacts nobody needs, or give it more room`,
+      { cause: error, details },
+    );
+  }
+  const status = statusOf(error);
+  return new BringupError(
+    'store-failed',
+    `the artifact storage at ${place} can't be used: ${name}: ${message}; check its address, bucket and credentials`,
+    { cause: error, retryable: status === undefined || status >= 500, details },
+  );
+}
+
+function isFull(error: unknown): boolean {
+  return /QuotaExceeded|StorageFull|InsufficientStorage/i.test((error as Error).name) || statusOf(error) === 507;
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+}
