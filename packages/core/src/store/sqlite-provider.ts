@@ -9,14 +9,28 @@ export interface SqliteOptions {
 
 /**
  * Keeps the lab's records in SQLite, through Node's own `node:sqlite`. Several processes on one
- * machine may share one file. Every commit is durable (WAL, `synchronous=FULL`).
+ * machine may share one file, and hear of each other's commits through a file `-wake` beside it. Every
+ * commit is durable (WAL, `synchronous=FULL`).
  */
 export function sqlite(options: SqliteOptions = {}): StoreProvider {
   return {
     async open() {
       const { openSqlite } = await import('./sqlite.ts');
-      const { dialect, close } = await openSqlite({ path: options.path ?? ':memory:' });
-      return { dialect, flavor: sqliteFlavor, close: async () => close() };
+      const { path } = options;
+      const { database, dialect, close } = await openSqlite({ path: path ?? ':memory:' });
+      if (path === undefined || path === ':memory:')
+        return { dialect, flavor: sqliteFlavor, close: async () => close() };
+      const { SqliteSignal } = await import('./sqlite-signal.ts');
+      const signal = new SqliteSignal(path, database);
+      return {
+        dialect,
+        flavor: sqliteFlavor,
+        signal,
+        close: async () => {
+          signal[Symbol.dispose]();
+          close();
+        },
+      };
     },
   };
 }

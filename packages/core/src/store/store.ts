@@ -46,12 +46,16 @@ export class Store implements AsyncDisposable {
   readonly #waiters = new Map<Topic, Set<() => void>>();
   readonly #settlers = new Map<Matter, Settle>();
   readonly #reactions = new Map<EventName, Reaction<EventName>[]>();
+  readonly #others: Disposable | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(opened: OpenedDatabase, clock: Clock) {
     this.#opened = opened;
     this.#clock = clock;
     this.#kysely = new Kysely<Schema>({ dialect: opened.dialect });
+    this.#others = opened.signal?.listen(() => {
+      for (const topic of [...this.#waiters.keys()]) this.#wake(topic);
+    });
   }
 
   /** Opens the database and brings its schema up to date. @throws `store-failed`. */
@@ -102,6 +106,7 @@ export class Store implements AsyncDisposable {
       }),
     );
     for (const topic of topics) this.#wake(topic);
+    if (topics.size > 0) this.#opened.signal?.tell();
     return result;
   }
 
@@ -128,7 +133,10 @@ export class Store implements AsyncDisposable {
     this.#reactions.set(name, [...reactions, reaction as Reaction<EventName>]);
   }
 
-  /** Calls `listener` after each commit of this process that woke the topic. */
+  /**
+   * Calls `listener` after each commit of this process that woke the topic, and after commits of other
+   * processes that woke any: word of those may be lost, so look now and then as well.
+   */
   onCommit(topic: Topic, listener: () => void): Disposable {
     const listeners = this.#waiters.get(topic) ?? new Set();
     this.#waiters.set(topic, listeners.add(listener));
@@ -146,6 +154,7 @@ export class Store implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= (async () => {
+      this.#others?.[Symbol.dispose]();
       await this.#kysely.destroy();
       await this.#opened.close();
     })();
