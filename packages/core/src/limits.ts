@@ -140,7 +140,7 @@ export const limits = {
   waitEstimateResources: 64,
   waitEstimateRequests: 256,
   /** Candidates that selection scores for one request. */
-  selectionCandidates: 64,
+  selectionCandidates: 16,
   /** Candidates that selection looks at, at most, when policies or strategies refuse the first ones. */
   selectionMaxCandidates: 1_024,
 
@@ -173,6 +173,8 @@ export const limits = {
   storeGroupMembers: 64,
   /** Shapes of one query that stay compiled. */
   preparedShapes: 64,
+  /** Pages of the SQLite database kept in memory. */
+  sqliteCacheKb: 16_384,
   /** SQL statements that stay prepared. */
   sqliteStatements: 256,
 

@@ -77,6 +77,7 @@ export function setUpSqlite(database: SqliteHandle, path: string): void {
   database.prepare('pragma busy_timeout = 0').all();
   database.prepare('pragma synchronous = full').run();
   database.prepare('pragma foreign_keys = on').run();
+  database.prepare(`pragma cache_size = -${limits.sqliteCacheKb}`).run();
 }
 
 function openOnce(file: string, inMemory: boolean): DatabaseSync {
