@@ -6,7 +6,7 @@ import { testFramework } from './test-framework.ts';
 
 /** One serial console to run the suite against, seen from both of its ends. */
 export interface ConsoleContractFixture {
-  /** Opens the console, as {@link ConsoleConnector.open} does. */
+  /** Opens the console, as `ConsoleConnector.open` does. */
   readonly open: (options?: CallOptions) => Promise<Console>;
   /** The machine says these bytes; resolves when they have left it. */
   readonly say: (bytes: Uint8Array) => void | Promise<void>;
@@ -29,7 +29,7 @@ export interface ConsoleContractOptions {
 }
 
 /**
- * Registers the vitest suite that every console of a {@link ConsoleConnector} passes. Tests of what
+ * Registers the vitest suite that every console of a `ConsoleConnector` passes. Tests of what
  * the fixture can't do are skipped.
  * @throws `dependency-missing` outside a vitest run.
  */

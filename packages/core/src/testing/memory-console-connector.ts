@@ -65,6 +65,7 @@ export class MemoryConsoleConnector implements ConsoleConnector {
     });
   }
 
+  /** Closes every console it has opened; the lines go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
     for (const console of this.#open) await console[Symbol.asyncDispose]();

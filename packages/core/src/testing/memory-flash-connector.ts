@@ -53,6 +53,7 @@ export class MemoryFlashConnector implements FlashConnector {
     });
   }
 
+  /** Lets go of every station; what was flashed stays. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#stations.values()].map((station) => station[Symbol.asyncDispose]()));
   }
