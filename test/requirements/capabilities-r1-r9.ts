@@ -19,15 +19,18 @@ export const capabilitiesR1ToR9: RequirementList = {
   },
   'R1.4': {
     says: 'A registration that fails names the cause, connection, authentication, toolchain or resources, and leaves nothing in the pool.',
-    where: ['packages/core/src/pool/pool.ts', 'packages/core/src/pool/kinds/build-server.ts'],
+    where: ['packages/core/src/pool/look.ts', 'packages/core/src/pool/minimum.ts'],
   },
   'R1.5': {
     says: 'Target architectures and the build configurations that are allowed can be stated for a build server.',
-    where: [],
+    where: [
+      'packages/core/src/model/resource.ts#BuildServerRegistration',
+      'packages/core/src/pool/kinds/build-server.ts',
+    ],
   },
   'R2.1': {
     says: 'All build servers are listed with status, active builds, queue depth and utilization.',
-    where: ['packages/core/src/pool/services.ts#BuildServerService'],
+    where: ['packages/core/src/pool/services.ts#BuildServerService', 'packages/core/src/builds/statistics.ts'],
   },
   'R2.2': {
     says: 'Changes of a build server’s CPU, memory, disk or active builds are visible within 10 seconds.',

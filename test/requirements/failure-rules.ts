@@ -4,11 +4,11 @@ import type { RequirementList } from './requirement.ts';
 export const failureRules: RequirementList = {
   'E-ssh-timeout': {
     says: 'An SSH connect that times out is tried 3 more times with exponential back-off; then the resource is offline.',
-    where: [],
+    where: ['packages/core/src/pool/look.ts'],
   },
   'E-ssh-auth': {
     says: 'A refused SSH login is logged, fails the registration and alerts the administrator; it is not tried again.',
-    where: [],
+    where: ['packages/core/src/pool/look.ts'],
   },
   'E-libvirt': { says: 'A libvirt connection that fails is tried 2 more times; then the host is degraded.', where: [] },
   'E-serial': {
@@ -37,7 +37,7 @@ export const failureRules: RequirementList = {
   },
   'E-checksum': {
     says: 'A wrong checksum has the artifact uploaded again; still wrong, it is marked corrupted and never served.',
-    where: [],
+    where: ['packages/core/src/artifacts/verified-read.ts', 'packages/core/src/artifacts/housekeeper.ts'],
   },
   'E-store-full': { says: 'A full artifact storage alerts, pauses new builds and starts the clean-up.', where: [] },
   'E-no-artifact': { says: 'An artifact that is not found is an error that suggests other builds.', where: [] },

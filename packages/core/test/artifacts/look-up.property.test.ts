@@ -89,4 +89,4 @@ it('P5, R4.5: an artifact is the same by its build, by its commit and as the lat
     }),
     { numRuns: 100 },
   );
-});
+}, 120_000);

@@ -89,49 +89,53 @@ const happenings = [
   ),
 ];
 
-it('P7: whatever happens, build, deploy, boot and test come in this order, each after the one before has completed', () =>
-  fc.assert(
-    fc.asyncProperty(
-      fc.constantFrom('build', 'boot', 'test', undefined, undefined),
-      fc.commands(happenings, { maxCommands: 12 }),
-      async (broken, commands) => {
-        const lab = await memoryLab({
-          repositories,
-          build: async ({ output, args, sleep }) => {
-            await sleep(2_000);
-            if (broken === 'build') return 2;
-            output(args[7] ?? '', 'kernel');
-            output('.config', '');
-            return 0;
-          },
-          guest: async (guest) => {
-            await guest.sleep(1_000);
-            if (broken === 'boot') return guest.say('Kernel panic - not syncing: no init\r\n');
-            guest.say('KTAP version 1\r\n1..1\r\n');
-            await guest.sleep(1_000);
-            guest.say(broken === 'test' ? 'not ok 1 a\r\n' : 'ok 1 a\r\n');
-          },
-        });
-        await lab.addServer();
-        await lab.addHost();
-        const { id } = await lab.pipelines.createPipeline(kernelPipeline);
-        const real: Real = { lab, id };
-        const model: Model = { stages: [], cancelled: false };
-        try {
-          await fc.asyncModelRun(() => ({ model, real }), commands);
-          const ended = await real.lab.clock.runUntil(real.lab.pipelines.waitForPipeline(id));
-          check(model, ended);
-          const { status } = ended;
-          if (broken === undefined && !model.cancelled) assert.equal(status, 'completed');
-          else if (!model.cancelled) {
-            assert.equal(ended.stages.find((stage) => stage.name === broken)?.status, 'failed');
-            assert.equal(status, 'failed');
+it(
+  'P7: whatever happens, build, deploy, boot and test come in this order, each after the one before has completed',
+  () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('build', 'boot', 'test', undefined, undefined),
+        fc.commands(happenings, { maxCommands: 12 }),
+        async (broken, commands) => {
+          const lab = await memoryLab({
+            repositories,
+            build: async ({ output, args, sleep }) => {
+              await sleep(2_000);
+              if (broken === 'build') return 2;
+              output(args[7] ?? '', 'kernel');
+              output('.config', '');
+              return 0;
+            },
+            guest: async (guest) => {
+              await guest.sleep(1_000);
+              if (broken === 'boot') return guest.say('Kernel panic - not syncing: no init\r\n');
+              guest.say('KTAP version 1\r\n1..1\r\n');
+              await guest.sleep(1_000);
+              guest.say(broken === 'test' ? 'not ok 1 a\r\n' : 'ok 1 a\r\n');
+            },
+          });
+          await lab.addServer();
+          await lab.addHost();
+          const { id } = await lab.pipelines.createPipeline(kernelPipeline);
+          const real: Real = { lab, id };
+          const model: Model = { stages: [], cancelled: false };
+          try {
+            await fc.asyncModelRun(() => ({ model, real }), commands);
+            const ended = await real.lab.clock.runUntil(real.lab.pipelines.waitForPipeline(id));
+            check(model, ended);
+            const { status } = ended;
+            if (broken === undefined && !model.cancelled) assert.equal(status, 'completed');
+            else if (!model.cancelled) {
+              assert.equal(ended.stages.find((stage) => stage.name === broken)?.status, 'failed');
+              assert.equal(status, 'failed');
+            }
+            await expectNothingHeld(real.lab);
+          } finally {
+            await real.lab[Symbol.asyncDispose]();
           }
-          await expectNothingHeld(real.lab);
-        } finally {
-          await real.lab[Symbol.asyncDispose]();
-        }
-      },
+        },
+      ),
+      { numRuns: 100 },
     ),
-    { numRuns: 100 },
-  ));
+  120_000,
+);
