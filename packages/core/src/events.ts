@@ -38,6 +38,12 @@ export interface EventMap extends Record<`${WorkKind}:${WorkVerb}`, WorkEvent> {
     readonly status: string;
     readonly reason: string;
   };
+  'group:created': { readonly id: string; readonly name: string };
+  'group:updated': { readonly id: string; readonly name: string };
+  'group:removed': { readonly id: string; readonly name: string };
+  'approval:wanted': { readonly id: string; readonly groupId: string; readonly requester: string };
+  'approval:approved': { readonly id: string; readonly groupId: string; readonly requester: string };
+  'approval:denied': { readonly id: string; readonly groupId: string; readonly requester: string };
   'alert:raised': {
     readonly id: string;
     readonly type: AlertType;

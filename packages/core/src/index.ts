@@ -18,6 +18,16 @@ export type {
   HostService,
   PowerCycleOptions,
 } from './pool/services.ts';
+export type { ResourceGroupService } from './pool/groups.ts';
+export type {
+  AllocationPolicy,
+  GroupAmounts,
+  GroupApproval,
+  GroupStatistics,
+  PolicyDecision,
+  ResourceGroup,
+  ResourceGroupRequest,
+} from './model/group.ts';
 export type { Diagnosis, FailedWork, ResourceAccess } from './pool/diagnosis.ts';
 export type { GivenConnectors } from './pool/connectors.ts';
 export type { ListOptions } from './pool/pool.ts';

@@ -19,6 +19,8 @@ import { PipelineManager } from './pipelines/manager.ts';
 import { Admissions } from './pool/admission.ts';
 import { Connectors, type GivenConnectors } from './pool/connectors.ts';
 import { diagnose, type Diagnosis } from './pool/diagnosis.ts';
+import { ResourceGroupService, watchGroups } from './pool/groups.ts';
+import { Policies } from './pool/policies.ts';
 import { Pool } from './pool/pool.ts';
 import { boardKind } from './pool/kinds/board.ts';
 import { buildServerKind } from './pool/kinds/build-server.ts';
@@ -92,6 +94,8 @@ export interface Lab extends AsyncDisposable {
   readonly deployments: DeploymentManager;
   readonly testRuns: TestRunManager;
   readonly pipelines: PipelineManager;
+  /** Groups of resources, and what they decide over their members. */
+  readonly groups: ResourceGroupService;
   readonly power: PowerService;
   readonly events: EventFeed;
   readonly selection: SelectionService;
@@ -124,7 +128,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     ...(options.retention !== undefined && { retention: options.retention }),
   });
   const strategies = new Strategies(options.strategies ?? [], logger);
-  const admissions = new Admissions([strategies]);
+  const admissions = new Admissions([new Policies(clock, random), strategies]);
   const waiting = new WaitingList(store, clock, admissions);
   const selection = new Selection({ store, clock, random, admissions, waiting, strategies });
   const pool = { store, clock, random, logger, connectors };
@@ -156,6 +160,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const board = (id: string) => boardPool.get(id);
   work.register(new PowerHandler({ connectors, random, board }));
   watchInterventions(store, clock);
+  watchGroups(store);
   const power = new PowerService({ store, work, connectors, clock, random, board });
 
   stack.use(work);
@@ -187,6 +192,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     deployments: new DeploymentManager({ store, work, artifacts, connectors, host }),
     testRuns: new TestRunManager({ store, work, artifacts }),
     pipelines: new PipelineManager({ store, work }),
+    groups: new ResourceGroupService({ store, clock, random }),
     power,
     events,
     selection: selectionService({ store, clock, selection }, resources),

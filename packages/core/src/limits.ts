@@ -84,6 +84,10 @@ export const limits = {
   buildServersTried: 5,
   /** How long a build is taken to last on a server that has not finished one yet. */
   buildTimeGuessSeconds: 600,
+  /** A wish to use a group that nobody decides on is dropped after this. */
+  approvalWantedMs: 86_400_000,
+  /** How long an approval or a denial holds unless it says otherwise. */
+  approvalMs: 86_400_000,
   /** Events, and failures, that a diagnosis tells. */
   diagnosisEntries: 20,
   /** Lines of a failed build's log that are named in its error. */

@@ -70,6 +70,8 @@ export interface UnmetRequirement {
   readonly wanted: string | number | boolean;
   /** The best there is. */
   readonly best?: string | number | boolean;
+  /** Waiting does not help: the request has to change. */
+  readonly final?: boolean;
   readonly message: string;
 }
 

@@ -199,6 +199,7 @@ export class Pool<Registration, View> {
     await db.deleteFrom('reservations').where('resource_id', '=', id).execute();
     await db.deleteFrom('offers').where('resource_id', '=', id).execute();
     await db.deleteFrom('traits').where('resource_id', '=', id).execute();
+    await db.deleteFrom('group_members').where('resource_id', '=', id).execute();
     await db.deleteFrom('resources').where('id', '=', id).execute();
   }
 

@@ -113,5 +113,12 @@ export function noMatch(request: CapacityRequest, failure: SelectionFailure): Br
     reasons.length === 0
       ? `no ${kind} is registered${request.only === undefined ? '' : ` under the id ${request.only}`}; register one that serves ${request.architecture}`
       : `no ${kind} fits: ${reasons.join('; ')}`;
-  return new BringupError('no-match', message, { details });
+  // Where nothing but a policy is in the way, that is what has to be told.
+  const barred = rejections.find(({ reasons: why }) =>
+    why.every(({ requirement }) => requirement.startsWith('policy:')),
+  );
+  const [policy] = barred?.reasons ?? [];
+  if (policy === undefined) return new BringupError('no-match', message, { details });
+  const code = policy.requirement === 'policy:requireApproval' ? 'approval-required' : 'policy-violation';
+  return new BringupError(code, message, { details });
 }

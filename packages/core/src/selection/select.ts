@@ -153,7 +153,10 @@ export class Selection {
     const known = { id, holder, ...(expectedMs !== undefined && { expectedMs }) };
     const attempt = await this.attempt(tx, request, { ...known, rank: rankOf(now, points) });
     if (attempt.success) return { state: 'granted', reservation: attempt.reservation };
-    if (!(await this.couldFit(tx.db, request))) return { state: 'unfit', refusals: attempt.refusals };
+    // Those that policies refuse for good are no use to wait for.
+    const never = [...attempt.refusals].filter(([, { final }]) => final === true).map(([refused]) => refused);
+    const hopeful = { ...request, exclude: [...(request.exclude ?? []), ...never] };
+    if (!(await this.couldFit(tx.db, hopeful))) return { state: 'unfit', refusals: attempt.refusals };
     await enqueueWaiting(tx, request, {
       ...known,
       priority: points,

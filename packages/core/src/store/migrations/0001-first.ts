@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { StoreFlavor } from '../flavor.ts';
 import { alerts, power } from './first-alerts.ts';
+import { groups } from './first-groups.ts';
 import { waiting } from './first-waiting.ts';
 
 /** The first schema: pool, durable work, logs, events, artifacts and the records of the four stages. */
@@ -11,6 +12,7 @@ export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<v
   await artifacts(db, flavor);
   await records(db, flavor);
   await alerts(db, flavor);
+  await groups(db, flavor);
   await power(db, flavor);
 }
 

@@ -1,0 +1,60 @@
+import type { StoreTransaction } from '../store/store.ts';
+import { groupTrait } from './kind.ts';
+
+/** Works out anew who is in a group. */
+export async function refreshMembers(tx: StoreTransaction, groupId: string): Promise<void> {
+  const group = await tx.db.selectFrom('groups').selectAll().where('id', '=', groupId).executeTakeFirstOrThrow();
+  const before = await tx.db
+    .selectFrom('group_members')
+    .select('resource_id')
+    .where('group_id', '=', groupId)
+    .execute();
+  const now = await tx.db.selectFrom('resources').select(['id', 'labels']).where('kind', '=', group.kind).execute();
+  const members = now.filter((row) => belongs(group, row)).map(({ id }) => id);
+  for (const id of new Set([...before.map(({ resource_id }) => resource_id), ...members])) await regroup(tx, id);
+}
+
+/** Works out anew which groups a resource is in, and which of them decides. */
+export async function regroup(tx: StoreTransaction, resourceId: string): Promise<void> {
+  const { db } = tx;
+  const row = await db
+    .selectFrom('resources')
+    .select(['id', 'kind', 'labels', 'group_id'])
+    .where('id', '=', resourceId)
+    .executeTakeFirst();
+  if (row === undefined) return;
+  const candidates = await db
+    .selectFrom('groups')
+    .select(['id', 'kind', 'labels', 'listed'])
+    .where('kind', '=', row.kind)
+    .orderBy('priority', 'desc')
+    .orderBy('id')
+    .execute();
+  const groups = candidates.filter((group) => belongs(group, row)).map(({ id }) => id);
+  if (groups.length === 0 && row.group_id === null) return;
+  await db.deleteFrom('group_members').where('resource_id', '=', resourceId).execute();
+  await db.deleteFrom('traits').where('resource_id', '=', resourceId).where('trait', 'like', 'group:%').execute();
+  for (const group of groups) {
+    await db.insertInto('group_members').values({ group_id: group, resource_id: resourceId }).execute();
+    await db
+      .insertInto('traits')
+      .values({ resource_id: resourceId, trait: groupTrait(group) })
+      .execute();
+  }
+  await db
+    .updateTable('resources')
+    .set({ group_id: groups[0] ?? null })
+    .where('id', '=', resourceId)
+    .execute();
+}
+
+/** It is listed, or it has all the labels; a group without labels has nobody by them. */
+function belongs(
+  group: { readonly labels: string; readonly listed: string },
+  resource: { readonly id: string; readonly labels: string },
+): boolean {
+  if ((JSON.parse(group.listed) as string[]).includes(resource.id)) return true;
+  const wanted = Object.entries(JSON.parse(group.labels) as Record<string, string>);
+  const labels = JSON.parse(resource.labels) as Record<string, string>;
+  return wanted.length > 0 && wanted.every(([key, value]) => labels[key] === value);
+}

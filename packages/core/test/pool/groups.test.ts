@@ -1,0 +1,224 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { BringupError } from '@bringup/core';
+import { memoryLab, type MemoryLab } from '@bringup/core/testing';
+import { kernelBuild, repositories } from '../support/requests.ts';
+
+const hostRequest = { architecture: 'x86_64', minCpuCores: 1, minMemoryMb: 0, minStorageGb: 0 } as const;
+
+/** A lab with `count` hosts labelled `farm=a`. */
+async function farm(count: number): Promise<{ lab: MemoryLab; ids: string[] }> {
+  const lab = await memoryLab({ repositories });
+  const ids: string[] = [];
+  for (let i = 0; i < count; i += 1) ids.push((await lab.addHost({ labels: { farm: 'a' }, maxVms: 4 })).id);
+  return { lab, ids };
+}
+
+const select = (lab: MemoryLab, more: object = {}) =>
+  lab.selection.hosts.selectHost({ ...hostRequest, ...more }, { holder: 'somebody' });
+
+describe('groups', () => {
+  it('R14.1: have members by label and by list, of one kind, kept up to date', async () => {
+    const { lab, ids } = await farm(2);
+    await using _lab = lab;
+    const other = await lab.addHost();
+    const group = await lab.groups.createGroup({
+      name: 'farm',
+      resourceType: 'host',
+      labels: { farm: 'a' },
+      memberIds: [other.id],
+    });
+    expect(group.memberIds).toEqual([...ids, other.id].toSorted());
+    expect((await lab.hosts.getHostStatus(other.id)).groupId).toBe(group.id);
+    await lab.hosts.updateHost(ids[0] ?? '', { labels: {} });
+    expect((await lab.groups.getGroup(group.id)).memberIds).toEqual([ids[1], other.id].toSorted());
+    const late = await lab.addHost({ labels: { farm: 'a' } });
+    expect((await lab.groups.removeMember(group.id, other.id)).memberIds).toEqual([ids[1], late.id].toSorted());
+    await lab.groups.deleteGroup(group.id);
+    expect((await lab.hosts.getHostStatus(late.id)).groupId).toBeUndefined();
+    expect(await lab.groups.listGroups()).toEqual([]);
+  });
+
+  it('R14.3: are validated, one issue per field', async () => {
+    const { lab } = await farm(1);
+    await using _lab = lab;
+    const board = await lab.addBoard();
+    const wrong = lab.groups.createGroup({ name: 'g', resourceType: 'host', memberIds: [board.id, 'nobody'] });
+    await expect(wrong).rejects.toMatchObject({
+      code: 'invalid-input',
+      details: { issues: [{ path: 'memberIds.0' }, { path: 'memberIds.1' }] },
+    });
+    const policy = { maxVmsPerHost: 1, maxConcurrentAllocations: 0 };
+    const failed = await lab.groups
+      .createGroup({ name: '-', resourceType: 'board', allocationPolicy: policy })
+      .catch((error: unknown) => error as BringupError);
+    const issues = (failed as BringupError).details['issues'] as { path: string }[];
+    expect(issues.map(({ path }) => path)).toEqual([
+      'name',
+      'allocationPolicy.maxConcurrentAllocations',
+      'allocationPolicy.maxVmsPerHost',
+    ]);
+    await lab.groups.createGroup({ name: 'one', resourceType: 'host' });
+    await expect(lab.groups.createGroup({ name: 'one', resourceType: 'host' })).rejects.toMatchObject({
+      code: 'conflict',
+    });
+    await expect(lab.groups.getGroup('nobody')).rejects.toMatchObject({ code: 'not-found' });
+  });
+
+  it(
+    'R14.3, R14.5, P22: have statistics that are the sum over their members',
+    () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.record({ cpuCores: fc.integer({ min: 1, max: 64 }), vms: fc.nat(2), grouped: fc.boolean() }), {
+            minLength: 1,
+            maxLength: 4,
+          }),
+          async (hosts) => {
+            await using lab = await memoryLab();
+            const ids: string[] = [];
+            for (const { cpuCores } of hosts) ids.push((await lab.addHost({ machine: { cpuCores }, maxVms: 4 })).id);
+            const memberIds = ids.filter((_id, index) => hosts[index]?.grouped);
+            const { id } = await lab.groups.createGroup({ name: 'some', resourceType: 'host', memberIds });
+            for (const [index, { vms }] of hosts.entries()) {
+              for (let i = 0; i < vms; i += 1) await select(lab, { hostId: ids[index] });
+            }
+            const members = await Promise.all(memberIds.map((member) => lab.hosts.getHostStatus(member)));
+            const total = (of: (host: (typeof members)[number]) => number): number =>
+              members.reduce((sum, host) => sum + of(host), 0);
+            const statistics = await lab.groups.getGroupStatistics(id);
+            expect(statistics).toMatchObject({
+              members: members.length,
+              available: members.length,
+              capacity: { slots: total((h) => h.maxVms), cpuCores: total((h) => h.totalCpuCores) },
+              used: { slots: total((h) => h.runningVmCount) },
+              utilization: members.length === 0 ? 0 : total((h) => h.runningVmCount) / total((h) => h.maxVms),
+            });
+            expect(statistics.workload.map(({ resourceId }) => resourceId).toSorted()).toEqual(memberIds.toSorted());
+          },
+        ),
+        { numRuns: 100 },
+      ),
+    180_000,
+  );
+});
+
+describe('policies', () => {
+  it(
+    'R14.2, P21: are enforced in whatever order allocations come and go',
+    () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.record({ most: fc.integer({ min: 1, max: 5 }), perHost: fc.integer({ min: 1, max: 3 }) }),
+          fc.array(
+            fc.oneof(
+              fc.constantFrom<['take', string | undefined]>(['take', 'red'], ['take', 'blue'], ['take', undefined]),
+              fc.nat(9).map((which): ['give', number] => ['give', which]),
+            ),
+            { maxLength: 10 },
+          ),
+          async ({ most, perHost }, steps) => {
+            const { lab } = await farm(2);
+            await using _lab = lab;
+            await lab.groups.createGroup({
+              name: 'red',
+              resourceType: 'host',
+              labels: { farm: 'a' },
+              allocationPolicy: { maxConcurrentAllocations: most, maxVmsPerHost: perHost, reservedForTeams: ['red'] },
+            });
+            const held: string[] = [];
+            for (const [what, argument] of steps) {
+              if (what === 'give') {
+                const [id] = held.splice(argument % Math.max(1, held.length), 1);
+                if (id !== undefined) await lab.reservations.release(id);
+                continue;
+              }
+              const result = await select(lab, argument === undefined ? {} : { team: argument });
+              expect(result.success).toBe(argument === 'red' && held.length < Math.min(most, 2 * perHost));
+              if (result.success && result.reservationId !== undefined) held.push(result.reservationId);
+            }
+            for (const { runningVmCount } of await lab.hosts.getAllHosts())
+              expect(runningVmCount).toBeLessThanOrEqual(perHost);
+          },
+        ),
+        { numRuns: 100 },
+      ),
+    180_000,
+  );
+
+  it('E-policy: a build for a team that may not fails at once; the error names the policy and whom to ask', async () => {
+    await using lab = await memoryLab({ repositories });
+    await lab.addServer({ labels: { farm: 'a' } });
+    const allocationPolicy = { reservedForTeams: ['red'] };
+    await lab.groups.createGroup({
+      name: 'reds',
+      resourceType: 'build_server',
+      labels: { farm: 'a' },
+      allocationPolicy,
+    });
+    const build = await lab.builds.submitBuild(kernelBuild);
+    const { status, error } = await lab.clock.runUntil(lab.builds.waitForBuild(build.id));
+    expect([status, error?.code]).toEqual(['failed', 'policy-violation']);
+    expect(error?.message).toContain('reservedForTeams of group reds: it is reserved for red');
+  });
+
+  it('R14.2, E-policy: wants an approval, tells of it, and lets in once it is given, until it expires', async () => {
+    const { lab } = await farm(1);
+    await using _lab = lab;
+    const allocationPolicy = { requireApproval: true };
+    const group = await lab.groups.createGroup({
+      name: 'g',
+      resourceType: 'host',
+      labels: { farm: 'a' },
+      allocationPolicy,
+    });
+    expect((await select(lab)).success).toBe(false);
+    expect((await select(lab, { requester: 'ann' })).success).toBe(false);
+    expect((await select(lab, { requester: 'ann' })).success).toBe(false);
+    const [wanted, ...more] = await lab.groups.getApprovals({ groupId: group.id });
+    expect(more).toEqual([]);
+    expect(wanted).toMatchObject({ requester: 'ann', state: 'wanted' });
+    const names = [];
+    for await (const { name } of lab.events.read()) names.push(name);
+    expect(names).toEqual(expect.arrayContaining(['approval:wanted', 'alert:raised']));
+    await lab.groups.approve(wanted?.id ?? '', 'bob', { durationMs: 1_000 });
+    expect((await select(lab, { requester: 'ann' })).success).toBe(true);
+    expect((await select(lab, { requester: 'eve' })).success).toBe(false);
+    await lab.clock.advance(1_001);
+    expect((await select(lab, { requester: 'ann' })).success).toBe(false);
+    await expect(lab.groups.approve(wanted?.id ?? '', 'bob')).rejects.toMatchObject({ code: 'conflict' });
+    const [again] = await lab.groups.getApprovals();
+    await lab.groups.deny(again?.id ?? '', 'bob', { reason: 'not today' });
+    expect((await select(lab, { requester: 'ann' })).success).toBe(false);
+  });
+
+  it('R14.4: the group of the highest priority decides what it states, the next one the rest; each decision is logged', async () => {
+    const { lab, ids } = await farm(1);
+    await using _lab = lab;
+    const base = { resourceType: 'host', memberIds: ids } as const;
+    const low = await lab.groups.createGroup({
+      ...base,
+      name: 'low',
+      allocationPolicy: { maxConcurrentAllocations: 3, reservedForTeams: ['red'] },
+    });
+    const high = await lab.groups.createGroup({
+      ...base,
+      name: 'high',
+      priority: 10,
+      allocationPolicy: { maxConcurrentAllocations: 1 },
+    });
+    expect((await lab.hosts.getHostStatus(ids[0] ?? '')).groupId).toBe(high.id);
+    expect((await select(lab, { team: 'red' })).success).toBe(true);
+    expect((await select(lab, { team: 'red' })).success).toBe(false);
+    expect((await select(lab, { team: 'blue' })).success).toBe(false);
+    const decided = await lab.groups.getPolicyDecisions();
+    expect(decided.map(({ groupId, policy, team, allowed }) => [groupId, policy, team, allowed])).toEqual([
+      [low.id, 'reservedForTeams', 'red', true],
+      [high.id, 'maxConcurrentAllocations', 'red', true],
+      [low.id, 'reservedForTeams', 'red', true],
+      [high.id, 'maxConcurrentAllocations', 'red', false],
+      [low.id, 'reservedForTeams', 'blue', false],
+    ]);
+    expect(await lab.groups.getPolicyDecisions({ groupId: high.id })).toHaveLength(2);
+  });
+});
