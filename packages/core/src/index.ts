@@ -209,7 +209,17 @@ export type {
 export type { PowerHistoryOptions, PowerService } from './power/service.ts';
 export type { Notification, NotificationReason, Notifier } from './contracts/notifier.ts';
 export type { Alert, AlertSeverity, AlertState, AlertType } from './model/alert.ts';
-export type { BoardHealth, ResourceUtilization } from './model/health.ts';
+export type { HealthMonitorService } from './health/service.ts';
+export type {
+  HealthCondition,
+  HealthHistoryQuery,
+  HealthReport,
+  HealthResolution,
+  HealthSample,
+  HealthThresholds,
+  ThresholdScope,
+} from './model/health-watch.ts';
+export type { BoardHealth, Connectivity, MachineHealth, ResourceUtilization } from './model/health.ts';
 export type {
   FlashConnector,
   FlashExpectation,

@@ -12,6 +12,9 @@ import { DeploymentManager } from './deployments/manager.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
 import { isBringupError } from './errors.ts';
 import type { TransferReport } from './events.ts';
+import type { StartRecovery } from './health/apply.ts';
+import { Monitor } from './health/monitor.ts';
+import { healthService, type HealthMonitorService } from './health/service.ts';
 import { limits } from './limits.ts';
 import type { RetentionPolicy } from './model/artifact.ts';
 import { PipelineHandler } from './pipelines/handler.ts';
@@ -39,6 +42,7 @@ import {
 } from './pool/services.ts';
 import { WaitingList } from './pool/waiting-list.ts';
 import { tendWaitingList } from './pool/waiting-upkeep.ts';
+import { startRecovery } from './power/recovery.ts';
 import { silentLogger, systemClock, systemRandom } from './runtime.ts';
 import { ReservationService } from './selection/reservation-service.ts';
 import { Selection } from './selection/select.ts';
@@ -71,6 +75,8 @@ export interface LabOptions {
   readonly strategies?: readonly SelectionStrategy[];
   /** Whether this process does the lab's work or only looks and submits. Default true. */
   readonly work?: boolean;
+  /** Whether this process watches the resources' health, unless another one does. Default: as `work`. */
+  readonly monitor?: boolean;
   /** Default: silent. */
   readonly logger?: Logger;
   /** Default: the machine's clock. */
@@ -97,6 +103,7 @@ export interface Lab extends AsyncDisposable {
   /** Groups of resources, and what they decide over their members. */
   readonly groups: ResourceGroupService;
   readonly power: PowerService;
+  readonly health: HealthMonitorService;
   readonly events: EventFeed;
   readonly selection: SelectionService;
   readonly reservations: ReservationService;
@@ -163,6 +170,9 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   watchGroups(store);
   const power = new PowerService({ store, work, connectors, clock, random, board });
 
+  const recover: StartRecovery = (tx, id, reason) => startRecovery(tx, id, reason, { clock, random });
+  const monitoring = { store, connectors, clock, random, logger, recover };
+  const monitor = stack.use(new Monitor(monitoring));
   stack.use(work);
   if (options.work !== false) {
     work.start();
@@ -179,6 +189,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     );
   }
   const builds = new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.stored(id) });
+  if (options.monitor ?? options.work !== false) await monitor.start();
   const owned = stack.move();
   return {
     buildServers: buildServers(pool, serverPool, {
@@ -194,6 +205,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     pipelines: new PipelineManager({ store, work }),
     groups: new ResourceGroupService({ store, clock, random }),
     power,
+    health: healthService(monitoring, monitor),
     events,
     selection: selectionService({ store, clock, selection }, resources),
     reservations: new ReservationService({ store, clock, random, selection }),

@@ -1,8 +1,8 @@
 import type { Architecture } from './architecture.ts';
 import type { BuildRecipe } from './build.ts';
-import type { BoardHealth } from './health.ts';
 import type { PowerControlConfig, PowerSequence } from './power.ts';
 import type { Secret } from './secret.ts';
+import type { BoardHealth, MachineHealth, ResourceUtilization } from './health.ts';
 
 /** The three kinds of resource: they compile, run VMs, or are hardware. */
 export const resourceKinds = ['build_server', 'host', 'board'] as const;
@@ -85,6 +85,11 @@ export interface ResourceBase {
   readonly maintenanceMode: boolean;
   /** Share of the most used capacity that is reserved, 0…1. */
   readonly currentUtilization: number;
+  /** Since when it has the status it has, maintenance aside. */
+  readonly statusSince: number;
+  /** What it is busy with, as last measured; of a resource that is offline, as it last was. */
+  readonly utilization?: ResourceUtilization;
+  /** When it last answered: the time of `utilization` and of its health. */
   readonly lastHealthCheck?: number;
   readonly createdAt: number;
   readonly updatedAt: number;
@@ -93,6 +98,8 @@ export interface ResourceBase {
 /** A machine that compiles. */
 export interface BuildServer extends ResourceBase, Connection {
   readonly status: ServerStatus;
+  /** How it is doing, as last measured. */
+  readonly health?: MachineHealth;
   readonly supportedArchitectures: readonly Architecture[];
   readonly toolchains: readonly Toolchain[];
   readonly totalCpuCores: number;
@@ -113,6 +120,8 @@ export interface BuildServer extends ResourceBase, Connection {
 /** A machine that runs VMs. */
 export interface Host extends ResourceBase, Connection {
   readonly status: ServerStatus;
+  /** How it is doing, as last measured. */
+  readonly health?: MachineHealth;
   /** Name of the hypervisor connector, such as `libvirt` or `local`. */
   readonly hypervisor: string;
   /** Architecture of the host itself. */

@@ -122,17 +122,24 @@ export class Connectors implements AsyncDisposable {
     host: Connection & Pick<Host, 'hypervisor' | 'workspace'>,
     options: CallOptions = {},
   ): Promise<HostSession> {
-    const connector = known('hypervisor', this.#hypervisors, host.hypervisor);
     await using stack = new Cleanup();
     const shell = stack.use(await this.openShell(host, options));
-    const hypervisor = stack.use(
-      await connector.connect({ host: shellTarget(host), workspace: `${host.workspace}/vms` }, shell, {
-        timeoutMs: limits.connectTimeoutMs,
-        ...options,
-      }),
-    );
+    const hypervisor = stack.use(await this.openHypervisor(host, shell, options));
     const owned = stack.move();
     return { shell, hypervisor, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+  }
+
+  /** Connects to a host's hypervisor over a session that its caller keeps open. @throws as the connector. */
+  async openHypervisor(
+    host: Connection & Pick<Host, 'hypervisor' | 'workspace'>,
+    shell: ShellSession,
+    options: CallOptions = {},
+  ): Promise<Hypervisor> {
+    const connector = known('hypervisor', this.#hypervisors, host.hypervisor);
+    return connector.connect({ host: shellTarget(host), workspace: `${host.workspace}/vms` }, shell, {
+      timeoutMs: limits.connectTimeoutMs,
+      ...options,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Selectable } from 'kysely';
 import type { Clock, Random } from '../contracts/runtime.ts';
 import type { Architecture } from '../model/architecture.ts';
+import type { ResourceUtilization } from '../model/health.ts';
 import type { Connection, ResourceKind } from '../model/resource.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
@@ -104,6 +105,8 @@ export function baseView(row: Selectable<ResourceRow>): {
   labels: Readonly<Record<string, string>>;
   maintenanceMode: boolean;
   currentUtilization: number;
+  statusSince: number;
+  utilization?: ResourceUtilization;
   lastHealthCheck?: number;
   createdAt: number;
   updatedAt: number;
@@ -116,6 +119,8 @@ export function baseView(row: Selectable<ResourceRow>): {
     labels: JSON.parse(row.labels) as Record<string, string>,
     maintenanceMode: row.maintenance === 1,
     currentUtilization: row.load,
+    statusSince: row.status_since,
+    ...(row.utilization !== null && { utilization: JSON.parse(row.utilization) as ResourceUtilization }),
     ...(row.last_health_check !== null && { lastHealthCheck: row.last_health_check }),
     createdAt: row.created_at,
     updatedAt: row.updated_at,

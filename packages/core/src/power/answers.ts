@@ -1,4 +1,5 @@
-import { onAbort, withDeadline } from '../async.ts';
+import { withDeadline } from '../async.ts';
+import { answersOnConsole } from '../consoles/console-answers.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import type { Board } from '../model/resource.ts';
@@ -45,9 +46,6 @@ async function askShell(connectors: Connectors, board: Board, hostname: string, 
 
 async function askConsole(connectors: Connectors, board: Board, signal: AbortSignal): Promise<Answer> {
   await using console = await connectors.openConsole(board, { signal });
-  // It may say nothing for ever; and nobody else can open it meanwhile.
-  using _abort = onAbort(signal, () => void console[Symbol.asyncDispose]());
-  await console.write(Buffer.from('\n'), { signal });
-  for await (const bytes of console.output) if (bytes.byteLength > 0) return {};
-  throw new Error(`the console of ${board.name} ended`);
+  await answersOnConsole(console, signal);
+  return {};
 }

@@ -112,6 +112,20 @@ CREATE TABLE events (
   subject text not null,
   data text not null);
 
+CREATE TABLE health_history (
+  resource_id text not null references resources (id) on delete cascade,
+  resolution text not null,
+  at integer not null,
+  sample text not null,
+  looks text,
+  constraint health_history_key primary key (resource_id, resolution, at));
+
+CREATE TABLE health_thresholds (
+  scope text not null,
+  scope_id text not null,
+  thresholds text not null,
+  constraint health_thresholds_key primary key (scope, scope_id));
+
 CREATE TABLE log_chunks (
   log_id text not null references logs (id) on delete cascade,
   start_byte integer not null,
@@ -122,6 +136,11 @@ CREATE TABLE logs (
   id text not null primary key,
   size_bytes integer not null,
   ended integer not null);
+
+CREATE TABLE monitor_leases (
+  name text not null primary key,
+  owner text not null,
+  lease_until integer not null);
 
 CREATE TABLE offers (
   resource_id text not null references resources (id) on delete cascade,

@@ -33,6 +33,9 @@ export interface Schema {
   power_events: PowerEventRow;
   chores: ChoreRow;
   conditions: ConditionRow;
+  health_history: HealthHistoryRow;
+  health_thresholds: HealthThresholdRow;
+  monitor_leases: MonitorLeaseRow;
 }
 
 /** A build server, host or board. */
@@ -451,4 +454,33 @@ export interface PolicyDecisionRow {
   team: string | null;
   allowed: number;
   reason: string;
+}
+
+/** How a resource did during some time. */
+export interface HealthHistoryRow {
+  resource_id: string;
+  /** `minute` or `hour`. */
+  resolution: string;
+  /** When it began. */
+  at: number;
+  /** A HealthSample as JSON. */
+  sample: string;
+  /** Every look of a minute as JSON, until they are too old; null for hours. */
+  looks: string | null;
+}
+
+/** Thresholds somebody set. */
+export interface HealthThresholdRow {
+  /** resource, group or kind. */
+  scope: string;
+  /** Id of the resource or group, or the kind. */
+  scope_id: string;
+  thresholds: string;
+}
+
+/** Which process watches. */
+export interface MonitorLeaseRow {
+  name: string;
+  owner: string;
+  lease_until: number;
 }

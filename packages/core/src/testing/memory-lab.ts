@@ -28,6 +28,7 @@ import { MemoryJobs } from './memory-detached.ts';
 import { memoryGuests, type MemoryBoot } from './memory-guest.ts';
 import { memoryHypervisor, type MemoryHypervisorConnector } from './memory-hypervisor.ts';
 import { memoryMachineScripts, type MemoryMachine } from './memory-machine.ts';
+import { memoryVitals } from './memory-vitals.ts';
 import { memoryShell, type MemoryShell } from './memory-shell.ts';
 import { MemoryDatabase } from './memory-store.ts';
 import { seededRandom } from './random.ts';
@@ -46,6 +47,8 @@ export interface MemoryLabOptions extends Pick<LabOptions, 'retention' | 'scrubB
   readonly clock?: FakeClock;
   /** Of ids. Default 1. */
   readonly seed?: number;
+  /** Whether it watches its machines, which takes simulated time. Default false. */
+  readonly monitor?: boolean;
   /** Default: silent. */
   readonly logger?: Logger;
   /** As in a real lab. Default: none beside the SDK's own. */
@@ -96,6 +99,8 @@ export interface MemoryLab extends Lab {
   addBoard(options?: MemoryBoardOptions): Promise<Board>;
   /** A board as it stands on the desk: its power, its flash, its line. @throws `not-found`. */
   board(name: string): MemoryBoard;
+  /** Changes what a machine is made of or busy with, from now on. */
+  changeMachine(hostname: string, change: MemoryMachine): void;
   /** Cuts a machine's power and brings it back: connections, commands and VMs are gone, files are not. */
   reboot(hostname: string): void;
   /** Kills the lab as SIGKILL does a process: nothing is handed back, nothing more is written. */
@@ -169,6 +174,7 @@ async function makeWorld(options: MemoryLabOptions): Promise<World> {
         ...jobs.scripts,
         ...memoryBuildScripts(repositories, options.build ?? plainMemoryBuild),
         ...memoryMachineScripts(machineOf),
+        ...memoryVitals(machineOf),
       ]),
     }),
     hypervisor: memoryHypervisor({
@@ -191,6 +197,7 @@ async function open(world: World): Promise<MemoryLab> {
     artifacts: storage,
     clock: process.clock(clock),
     random,
+    monitor: world.options.monitor ?? false,
     logger: world.options.logger ?? silentLogger,
     ...kept(world.options),
     strategies: world.options.strategies ?? [],
@@ -238,6 +245,7 @@ async function open(world: World): Promise<MemoryLab> {
       });
     },
     board: (name) => findBoard(world.boards, name),
+    changeMachine: (hostname, change) => void machines.set(hostname, { ...machines.get(hostname), ...change }),
     reboot: (hostname) => {
       world.jobs.killAll(hostname);
       world.boards.get(hostname)?.powerGlitch();

@@ -25,6 +25,20 @@ export interface MemoryMachine {
   readonly memoryMb?: number;
   /** Free space. Default 200. */
   readonly storageGb?: number;
+  /** Used space. Default 50. */
+  readonly storageUsedGb?: number;
+  /** How busy its CPUs are, 0…100. Default 5. */
+  readonly cpuPercent?: number;
+  /** How much of its memory is used, 0…100. Default 20. */
+  readonly memoryPercent?: number;
+  /** Of its only thermal zone. Default: it has none. */
+  readonly temperatureCelsius?: number;
+  /** Compilers that are at work. Default 0. */
+  readonly compilers?: number;
+  /** Since its boot, in both directions each. Default 0. */
+  readonly networkBytes?: number;
+  /** Default 6.1.0. */
+  readonly kernelVersion?: string;
   /** Default: gcc for x86_64 and arm64. */
   readonly toolchains?: readonly MemoryToolchain[];
   /** What `uname -r` says. Default 6.1.0. */

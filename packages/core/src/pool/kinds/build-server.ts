@@ -20,6 +20,7 @@ import type {
   Toolchain,
   ToolchainClaim,
 } from '../../model/resource.ts';
+import type { MachineHealth } from '../../model/health.ts';
 import { validate } from '../../model/validate.ts';
 import type { ResourceRow } from '../../store/schema.ts';
 import type { Store } from '../../store/store.ts';
@@ -128,6 +129,7 @@ export const buildServerKind: ResourceKindModule<BuildServerRegistration, BuildS
     return {
       ...baseView(row),
       ...profile,
+      ...(row.health !== null && { health: JSON.parse(row.health) as MachineHealth }),
       status: row.maintenance === 1 ? 'maintenance' : (row.status as ServerStatus),
       totalCpuCores: row.cpu_total,
       totalMemoryMb: row.memory_mb_total,

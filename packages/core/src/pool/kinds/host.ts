@@ -3,6 +3,7 @@ import type { HypervisorCapabilities } from '../../contracts/hypervisor.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import { absolutePathField, connectionFields, countField, labelsField, minimumFields } from '../../model/fields.ts';
 import type { Connection, Host, HostRegistration, NetworkInterface, ServerStatus } from '../../model/resource.ts';
+import type { MachineHealth } from '../../model/health.ts';
 import { validate } from '../../model/validate.ts';
 import { baseView, type ResourceKindModule } from '../kind.ts';
 import { checkMinimum } from '../minimum.ts';
@@ -84,6 +85,7 @@ export const hostKind: ResourceKindModule<HostRegistration, Host, Detected, Prof
     return {
       ...baseView(row),
       ...profile,
+      ...(row.health !== null && { health: JSON.parse(row.health) as MachineHealth }),
       status: row.maintenance === 1 ? 'maintenance' : (row.status as ServerStatus),
       totalCpuCores: row.cpu_total,
       totalMemoryMb: row.memory_mb_total,

@@ -3,6 +3,7 @@ import type { StoreFlavor } from '../flavor.ts';
 import { alerts, power } from './first-alerts.ts';
 import { groups } from './first-groups.ts';
 import { waiting } from './first-waiting.ts';
+import { health } from './first-health.ts';
 
 /** The first schema: pool, durable work, logs, events, artifacts and the records of the four stages. */
 export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<void> {
@@ -14,6 +15,7 @@ export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<v
   await alerts(db, flavor);
   await groups(db, flavor);
   await power(db, flavor);
+  await health(db, flavor);
 }
 
 async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promise<void> {

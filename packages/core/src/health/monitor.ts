@@ -1,0 +1,298 @@
+import { abortedError, sleep } from '../async.ts';
+import type { Clock, Logger, Random } from '../contracts/runtime.ts';
+import { BringupError, isBringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { ResourceKind } from '../model/resource.ts';
+import type { Connectors } from '../pool/connectors.ts';
+import type { StoredStatus } from '../pool/status.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
+import { readTold, type StartRecovery } from './apply.ts';
+import type { StoredLook } from './history.ts';
+import { initialStanding } from './judge.ts';
+import { MonitorLease } from './lease.ts';
+import { Looker, lookIntervalMs, type LookResult } from './looker.ts';
+import { Recorder } from './recorder.ts';
+import { Schedule } from './schedule.ts';
+import { newTarget, targetRow, watchedResource, type Target } from './target.ts';
+import { ThresholdBook } from './thresholds.ts';
+import { Way } from './way.ts';
+
+/** What a monitor is made of. */
+export interface MonitorOptions {
+  readonly store: Store;
+  readonly connectors: Connectors;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Begins to bring back a board that can't be reached. */
+  readonly recover: StartRecovery;
+}
+
+/** What a look on request came to. */
+export interface Visit {
+  readonly target: Target;
+  readonly result: LookResult;
+  readonly at: number;
+}
+
+/** Watches all resources of a lab, as long as no other process does. */
+export class Monitor implements AsyncDisposable {
+  readonly thresholds: ThresholdBook;
+  readonly #options: MonitorOptions;
+  readonly #lease: MonitorLease;
+  readonly #recorder: Recorder;
+  readonly #looker: Looker;
+  readonly #visits: Recorder;
+  readonly #visitor: Looker;
+  readonly #schedule: Schedule;
+  readonly #targets = new Map<string, Target>();
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #guard = (tx: StoreTransaction): Promise<void> => this.#lease.check(tx);
+  #life = new AbortController();
+  #heartbeat: Disposable | undefined;
+  #beating: Promise<void> = Promise.resolve();
+  #started = false;
+  #watching = false;
+
+  constructor(options: MonitorOptions) {
+    const { store, clock, random, logger } = options;
+    this.#options = options;
+    this.#lease = new MonitorLease(store, clock, random);
+    this.thresholds = new ThresholdBook(store);
+    this.#recorder = new Recorder({ store, clock, logger, guard: this.#guard });
+    this.#looker = new Looker({ ...options, thresholds: this.thresholds, recorder: this.#recorder });
+    this.#visits = new Recorder({ store, clock, logger, guard: unguarded });
+    this.#visitor = new Looker({ ...options, thresholds: this.thresholds, recorder: this.#visits });
+    this.#schedule = new Schedule(clock, (id) => this.#turn(id));
+  }
+
+  /** Whether this process is the one that watches. */
+  get isWatching(): boolean {
+    return this.#watching;
+  }
+
+  /** Begins to watch, now or as soon as the process that does has ended. Again: nothing. */
+  async start(): Promise<void> {
+    if (this.#started) return;
+    this.#started = true;
+    this.#life = new AbortController();
+    await this.#beat();
+  }
+
+  /** Stops watching; another process may go on at once. What was seen is stored. */
+  async stop(): Promise<void> {
+    if (!this.#started) return;
+    this.#started = false;
+    this.#heartbeat?.[Symbol.dispose]();
+    this.#heartbeat = undefined;
+    this.#life.abort();
+    await this.#beating;
+    if (!this.#watching) return;
+    await this.#letGo(true);
+    await this.#lease.release().catch((error: unknown) => {
+      this.#options.logger.warn({ error }, 'the lease of the health monitor could not be given back');
+    });
+  }
+
+  /**
+   * Looks at one resource now, retries included, until its state is certain, and stores what it found.
+   * @throws `not-found`, `aborted`.
+   */
+  async check(id: string, kind: ResourceKind, signal: AbortSignal): Promise<Visit> {
+    await this.thresholds.refresh();
+    const watched = this.#targets.get(id);
+    const target = watched ?? (await this.#load(id, kind));
+    if (target.resource.kind !== kind) throw notFound(id, kind);
+    // Whoever watches, what somebody asked to see is stored.
+    const [looker, recorder, guard] =
+      watched === undefined
+        ? ([this.#visitor, this.#visits, unguarded] as const)
+        : ([this.#looker, this.#recorder, this.#guard] as const);
+    try {
+      for (;;) {
+        const result = await looker.look(target, signal, guard);
+        if (signal.aborted) throw abortedError(`looking at ${id}`, signal);
+        if (result.gone === true) throw notFound(id, kind);
+        if (result.settled) return { target, result, at: this.#options.clock.now() };
+        await sleep(this.#options.clock, result.againInMs ?? limits.healthRecheckMs, signal);
+      }
+    } finally {
+      if (watched === undefined) recorder.finishMinute(target);
+      await recorder.flush();
+      if (watched === undefined) await target.way[Symbol.asyncDispose]();
+    }
+  }
+
+  /** Looks that are not in the store yet. */
+  unwritten(resourceId: string): readonly StoredLook[] {
+    return [...this.#recorder.unwritten(resourceId), ...(this.#targets.get(resourceId)?.minute?.looks ?? [])];
+  }
+
+  /** Keeps or takes the lease, looks which resources there are, and comes again. */
+  #beat(): Promise<void> {
+    this.#beating = (async () => {
+      const { clock, logger } = this.#options;
+      try {
+        const mine = await this.#lease.take();
+        if (mine) {
+          await this.thresholds.refresh();
+          await this.#rescan();
+          this.#watching = true;
+        } else if (this.#watching) await this.#letGo(false);
+      } catch (error) {
+        if (this.#started) logger.warn({ error }, 'the health monitor could not see which resources there are');
+      }
+      if (!this.#started) return;
+      this.#heartbeat = clock.timer(limits.healthRescanMs, () => void this.#beat(), { background: true });
+    })();
+    return this.#beating;
+  }
+
+  /** Brings what is watched in line with the pool. */
+  async #rescan(): Promise<void> {
+    const rows = await this.#options.store.db
+      .selectFrom('resources')
+      .select(['id', 'status', 'updated_at', 'group_id', 'maintenance', 'slots_used', 'blocked'])
+      .execute();
+    const present = new Set<string>();
+    const unknown: string[] = [];
+    for (const row of rows) {
+      present.add(row.id);
+      const target = this.#targets.get(row.id);
+      if (target === undefined) unknown.push(row.id);
+      else if (target.looking === undefined) {
+        const changed = target.updatedAt !== row.updated_at;
+        Object.assign(target, targetRow(row));
+        if (target.standing.status !== row.status) resume(target, row.status as StoredStatus);
+        if (changed) await this.#reread(target);
+      }
+    }
+    for (const [id, target] of this.#targets) if (!present.has(id)) this.#forget(target);
+    await this.#add(unknown);
+  }
+
+  async #add(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    const { store, random } = this.#options;
+    const told = await readTold(store.db);
+    for (let at = 0; at < ids.length; at += limits.pageSize) {
+      const rows = await store.db
+        .selectFrom('resources')
+        .selectAll()
+        .where('id', 'in', ids.slice(at, at + limits.pageSize))
+        .execute();
+      for (const row of rows) {
+        const target = newTarget(row, this.#way(row.id), told.get(row.id));
+        this.#targets.set(row.id, target);
+        this.#schedule.set(row.id, random.next() * lookIntervalMs(target));
+      }
+    }
+  }
+
+  /** Somebody changed the resource: how it is reached may be another. */
+  async #reread(target: Target): Promise<void> {
+    const row = await this.#options.store.db
+      .selectFrom('resources')
+      .selectAll()
+      .where('id', '=', target.id)
+      .executeTakeFirst();
+    if (row === undefined) return;
+    const before = JSON.stringify(target.resource.view, connectionFields);
+    target.resource = watchedResource(row);
+    if (JSON.stringify(target.resource.view, connectionFields) !== before) target.way.drop();
+  }
+
+  async #load(id: string, kind: ResourceKind): Promise<Target> {
+    const { db } = this.#options.store;
+    const row = await db.selectFrom('resources').selectAll().where('id', '=', id).executeTakeFirst();
+    if (row === undefined || row.kind !== kind) throw notFound(id, kind);
+    return newTarget(row, new Way(this.#options.connectors, () => undefined), (await readTold(db, id)).get(id));
+  }
+
+  #way(id: string): Way {
+    // A connection that broke may be the first sign of an outage.
+    return new Way(this.#options.connectors, () => {
+      const target = this.#targets.get(id);
+      if (target?.looking === undefined && this.#schedule.has(id))
+        this.#schedule.set(id, this.#jitter(limits.healthBackoffMs));
+    });
+  }
+
+  #turn(id: string): void {
+    const target = this.#targets.get(id);
+    if (target === undefined) return;
+    const look = this.#lookAt(target).finally(() => this.#running.delete(look));
+    this.#running.add(look);
+  }
+
+  async #lookAt(target: Target): Promise<void> {
+    const { logger } = this.#options;
+    const { signal } = this.#life;
+    let againInMs: number | undefined;
+    try {
+      const result = await this.#looker.look(target, signal, this.#guard);
+      if (result.gone === true) this.#forget(target);
+      againInMs = result.againInMs;
+    } catch (error) {
+      if (isBringupError(error, 'lease-lost')) return;
+      if (!signal.aborted)
+        logger.warn({ error, resource: target.id }, 'what was seen of a resource could not be stored');
+    }
+    if (signal.aborted || this.#targets.get(target.id) !== target) return;
+    this.#schedule.set(target.id, againInMs ?? this.#jitter(lookIntervalMs(target)));
+  }
+
+  #jitter(ms: number): number {
+    const share = limits.healthJitterPercent / 100;
+    return ms * (1 + share * (2 * this.#options.random.next() - 1));
+  }
+
+  #forget(target: Target): void {
+    this.#targets.delete(target.id);
+    this.#schedule.delete(target.id);
+    this.#recorder.forget(target);
+    void target.way[Symbol.asyncDispose]();
+  }
+
+  async #letGo(mine: boolean): Promise<void> {
+    this.#watching = false;
+    this.#schedule[Symbol.dispose]();
+    if (!mine) {
+      this.#life.abort();
+      this.#life = new AbortController();
+    }
+    await Promise.all(this.#running);
+    const targets = [...this.#targets.values()];
+    this.#targets.clear();
+    for (const target of targets) this.#recorder.finishMinute(target);
+    if (mine) await this.#recorder.flush();
+    else for (const target of targets) this.#recorder.forget(target);
+    await Promise.all(targets.map(({ way }) => way[Symbol.asyncDispose]()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+const unguarded = async (): Promise<void> => undefined;
+
+const connectionFields = [
+  'shell',
+  'hostname',
+  'ipAddress',
+  'sshPort',
+  'sshUsername',
+  'sshKeyPath',
+  'hypervisor',
+  'workspace',
+];
+
+/** Somebody else changed its status: what was counted for the old one counts no more. */
+function resume(target: Target, status: StoredStatus): void {
+  target.standing = { ...initialStanding(status), outages: target.standing.outages };
+}
+
+function notFound(id: string, kind: ResourceKind): BringupError {
+  return new BringupError('not-found', `there is no ${kind.replace('_', ' ')} ${id}`, { details: { id, kind } });
+}

@@ -1,0 +1,174 @@
+import type { Clock, Logger } from '../contracts/runtime.ts';
+import { limits } from '../limits.ts';
+import type { MachineHealth, ResourceUtilization } from '../model/health.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
+import { insertMinutes, rollUp, type MinuteOfLooks, type StoredLook } from './history.ts';
+import type { Target } from './target.ts';
+
+const minuteMs = 60_000;
+
+interface FinishedMinute {
+  readonly resourceId: string;
+  readonly minute: MinuteOfLooks;
+}
+
+/**
+ * Stores what looks found, many at a time. Not every figure of every look: a change that a person would
+ * see is stored and told at once, the rest now and then.
+ */
+export class Recorder {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  /** Called in each transaction, to throw when this process may not write. */
+  readonly #guard: (tx: StoreTransaction) => Promise<void>;
+  readonly #changed = new Map<Target, 'visible' | 'slight'>();
+  #minutes: FinishedMinute[] = [];
+  #timer: Disposable | undefined;
+  #flushing: Promise<void> = Promise.resolve();
+
+  constructor(options: {
+    readonly store: Store;
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly guard: (tx: StoreTransaction) => Promise<void>;
+  }) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#guard = options.guard;
+  }
+
+  /** Takes down a look; what it found is in the target. */
+  add(target: Target, look: StoredLook): void {
+    const [at] = look;
+    target.minute ??= { at, looks: [] };
+    target.minute.looks.push(look);
+    if (at - target.minute.at >= minuteMs - limits.healthLookMs / 2) this.finishMinute(target);
+    const change = changeOf(target, at);
+    if (change !== undefined && this.#changed.get(target) !== 'visible') this.#changed.set(target, change);
+    if (this.#changed.size > 0 || this.#minutes.length > 0) this.#arm();
+  }
+
+  /** Closes the minute of a target, however short it was. */
+  finishMinute(target: Target): void {
+    if (target.minute !== undefined) this.#minutes.push({ resourceId: target.id, minute: target.minute });
+    delete target.minute;
+  }
+
+  /** Looks at a resource that are not stored yet. */
+  unwritten(resourceId: string): readonly StoredLook[] {
+    return this.#minutes.filter((finished) => finished.resourceId === resourceId).flatMap(({ minute }) => minute.looks);
+  }
+
+  /** A resource is gone: nothing more of it is stored. */
+  forget(target: Target): void {
+    this.#changed.delete(target);
+    this.#minutes = this.#minutes.filter(({ resourceId }) => resourceId !== target.id);
+  }
+
+  /** Stores what there is. */
+  flush(): Promise<void> {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    this.#flushing = this.#flushing.then(() =>
+      this.#write().catch((error: unknown) =>
+        this.#logger.warn({ error }, 'what was seen of resources could not be stored'),
+      ),
+    );
+    return this.#flushing;
+  }
+
+  #arm(): void {
+    this.#timer ??= this.#clock.timer(limits.healthFlushMs, () => void this.flush(), { background: true });
+  }
+
+  async #write(): Promise<void> {
+    const changed = [...this.#changed];
+    const minutes = this.#minutes;
+    this.#changed.clear();
+    this.#minutes = [];
+    if (changed.length === 0 && minutes.length === 0) return;
+    const now = this.#clock.now();
+    await this.#store.transaction(async (tx) => {
+      await this.#guard(tx);
+      for (const [target, change] of changed) await storeState(tx, target, change === 'visible');
+      const present = await stillThere(tx, minutes);
+      await insertMinutes(tx, present);
+      for (const { resourceId, minute } of present) {
+        if (isRollUpTurn(resourceId, minute.at)) await rollUp(tx, resourceId, now);
+      }
+    });
+  }
+}
+
+/** Each resource has a minute of the hour of its own, so that they don't all come at once. */
+function isRollUpTurn(resourceId: string, at: number): boolean {
+  let sum = 0;
+  for (let index = 0; index < resourceId.length; index += 1) sum = (sum * 31 + resourceId.charCodeAt(index)) % 60;
+  return Math.floor(at / minuteMs) % 60 === sum;
+}
+
+/** Minutes of resources that were not removed meanwhile. */
+async function stillThere(tx: StoreTransaction, minutes: readonly FinishedMinute[]): Promise<FinishedMinute[]> {
+  if (minutes.length === 0) return [];
+  const rows = await tx.db
+    .selectFrom('resources')
+    .select('id')
+    .where('id', 'in', [...new Set(minutes.map(({ resourceId }) => resourceId))])
+    .execute();
+  const present = new Set(rows.map(({ id }) => id));
+  return minutes.filter(({ resourceId }) => present.has(resourceId));
+}
+
+async function storeState(tx: StoreTransaction, target: Target, visible: boolean): Promise<void> {
+  const { id, utilization, health, lastLookAt } = target;
+  const updated = await tx.db
+    .updateTable('resources')
+    .set({
+      ...(utilization !== undefined && { utilization: JSON.stringify(utilization) }),
+      ...(health !== undefined && { health: JSON.stringify(health) }),
+      ...(lastLookAt !== undefined && { last_health_check: lastLookAt }),
+    })
+    .where('id', '=', id)
+    .returning('name')
+    .executeTakeFirst();
+  if (visible && updated !== undefined) {
+    await tx.emit('resource:updated', id, { id, kind: target.resource.kind, name: updated.name });
+  }
+}
+
+/** Whether what is known of a target is to be stored, and whether anybody wants to hear of it. */
+function changeOf(target: Target, now: number): 'visible' | 'slight' | undefined {
+  const { stored, utilization, health } = target;
+  if (health === undefined) return undefined;
+  const visible = stored === undefined || isVisible(stored, utilization, health);
+  if (!visible && now - stored.at < limits.healthStoreMs) return undefined;
+  target.stored = { at: now, health, ...(utilization !== undefined && { utilization }) };
+  return visible ? 'visible' : 'slight';
+}
+
+function isVisible(
+  before: { readonly utilization?: ResourceUtilization; readonly health: MachineHealth },
+  utilization: ResourceUtilization | undefined,
+  health: MachineHealth & { readonly powerStatus?: string },
+): boolean {
+  const old: MachineHealth & { readonly powerStatus?: string } = before.health;
+  const { healthVisiblePercent, healthVisibleStorageGb, healthVisibleCelsius } = limits;
+  return (
+    differs(before.utilization?.cpuPercent, utilization?.cpuPercent, healthVisiblePercent) ||
+    differs(before.utilization?.memoryPercent, utilization?.memoryPercent, healthVisiblePercent) ||
+    differs(old.freeStorageGb, health.freeStorageGb, healthVisibleStorageGb) ||
+    differs(old.temperatureCelsius, health.temperatureCelsius, healthVisibleCelsius) ||
+    old.connectivity !== health.connectivity ||
+    old.activeCompilations !== health.activeCompilations ||
+    old.runningVms !== health.runningVms ||
+    old.kernelVersion !== health.kernelVersion ||
+    old.powerStatus !== health.powerStatus
+  );
+}
+
+function differs(before: number | undefined, now: number | undefined, least: number): boolean {
+  if (before === undefined || now === undefined) return before !== now;
+  return Math.abs(now - before) >= least;
+}
