@@ -4,6 +4,7 @@ import type { Clock, Logger, Random } from '../contracts/runtime.ts';
 import { isBringupError, toBringupError, type BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BoardHealth, Connectivity, MachineHealth } from '../model/health.ts';
+import type { ResourceKind } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { applyChange, isChange, isLookedAfter, isSwitchedOff, type StartRecovery } from './apply.ts';
@@ -53,7 +54,7 @@ export function lookIntervalMs({ resource: { kind } }: Target): number {
 }
 
 /** Thresholds of a kind where nobody has set others. */
-export function defaultThresholds(kind: keyof typeof kinds): DecidedThresholds {
+export function defaultThresholds(kind: ResourceKind): DecidedThresholds {
   return kinds[kind].thresholds;
 }
 
@@ -170,9 +171,11 @@ export class Looker {
   }
 
   /** Remembers what was seen, and has it stored in its time. */
-  #takeDown(target: Target, { outcome, look, at, responseTimeMs }: Seen, { standing }: Verdict): void {
+  #takeDown(target: Target, { outcome, look, at, responseTimeMs }: Seen, { standing, change }: Verdict): void {
     const answered = outcome.type === 'answered';
     const { vitals } = look;
+    // What was missed while it was away is not missed now.
+    if (answered && change?.status === 'online') target.missed = 0;
     target.missed = ((target.missed << 1) | (answered ? 0 : 1)) & ((1 << limits.healthConnectivityLooks) - 1);
     if (vitals !== undefined) {
       target.utilization = utilizationOf(vitals, target.vitals);
@@ -223,7 +226,8 @@ export class Looker {
   }
 
   #conditions(target: Target, { standing, change }: Verdict, outcome: Outcome, look: Look): Conditions {
-    if (outcome.type === 'failed' || target.health === undefined) return target.conditions;
+    if (outcome.type === 'failed' || standing.status === 'offline' || target.health === undefined)
+      return target.conditions;
     const { thresholds } = this.#options;
     const { kind } = target.resource;
     const decided = thresholds.decide({ id: target.id, kind, groupId: target.groupId }, kinds[kind].thresholds);

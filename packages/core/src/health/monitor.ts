@@ -184,7 +184,9 @@ export class Monitor implements AsyncDisposable {
       for (const row of rows) {
         const target = newTarget(row, this.#way(row.id), told.get(row.id));
         this.#targets.set(row.id, target);
-        this.#schedule.set(row.id, random.next() * lookIntervalMs(target));
+        // All of a lab at once would be too many; one that was just registered need not wait.
+        const withinMs = this.#watching ? limits.healthRecheckMs : lookIntervalMs(target);
+        this.#schedule.set(row.id, Math.floor(random.next() * withinMs));
       }
     }
   }
@@ -244,7 +246,7 @@ export class Monitor implements AsyncDisposable {
 
   #jitter(ms: number): number {
     const share = limits.healthJitterPercent / 100;
-    return ms * (1 + share * (2 * this.#options.random.next() - 1));
+    return Math.round(ms * (1 + share * (2 * this.#options.random.next() - 1)));
   }
 
   #forget(target: Target): void {
