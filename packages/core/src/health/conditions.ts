@@ -56,6 +56,7 @@ const good: Reading = { state: 'good' };
  * when several looks in a row found the value well on the good side of it.
  */
 export function conditionsAfter(before: Conditions, measured: Measured, thresholds: DecidedThresholds): Conditions {
+  if (before.size === 0 && isWell(measured, thresholds)) return before;
   const after = new Map<HealthCondition, ActiveCondition>();
   for (const [condition, reading] of readings(measured, thresholds)) {
     const known = before.get(condition);
@@ -72,6 +73,31 @@ export function conditionsAfter(before: Conditions, measured: Measured, threshol
   const hypervisor = before.get('hypervisor');
   if (hypervisor !== undefined) after.set('hypervisor', hypervisor);
   return after;
+}
+
+/** What nearly every look finds, found out fast: nothing is beyond any threshold. */
+function isWell({ utilization, health, failedLooks, switchedOff }: Measured, thresholds: DecidedThresholds): boolean {
+  const { maxUtilizationPercent: most } = thresholds;
+  return (
+    failedLooks < limits.healthConnectivityFailures &&
+    (health.powerStatus !== 'off' || switchedOff) &&
+    !(
+      thresholds.minFreeStorageGb !== null &&
+      (health.freeStorageGb ?? Number.POSITIVE_INFINITY) < thresholds.minFreeStorageGb
+    ) &&
+    !(most !== null && utilization !== undefined && busiest(utilization) > most) &&
+    !exceeds(health.storagePercent, thresholds.maxStoragePercent) &&
+    !exceeds(health.temperatureCelsius, thresholds.maxTemperatureCelsius) &&
+    !exceeds(health.lastResponseTimeMs, thresholds.maxResponseTimeMs)
+  );
+}
+
+function busiest({ cpuPercent, memoryPercent, storagePercent }: ResourceUtilization): number {
+  return Math.max(cpuPercent, memoryPercent, storagePercent);
+}
+
+function exceeds(value: number | undefined, most: number | null): boolean {
+  return value !== undefined && most !== null && value > most;
 }
 
 /** Whether the same is wrong with the same consequences, however often it was looked at. */

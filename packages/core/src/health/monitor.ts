@@ -48,7 +48,8 @@ export class Monitor implements AsyncDisposable {
   readonly #targets = new Map<string, Target>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #guard = (tx: StoreTransaction): Promise<void> => this.#lease.check(tx);
-  #life = new AbortController();
+  /** Of the looks under way. One signal for all of them would be slow: its listeners are searched one by one. */
+  readonly #stops = new Set<AbortController>();
   #heartbeat: Disposable | undefined;
   #beating: Promise<void> = Promise.resolve();
   #started = false;
@@ -75,7 +76,6 @@ export class Monitor implements AsyncDisposable {
   async start(): Promise<void> {
     if (this.#started) return;
     this.#started = true;
-    this.#life = new AbortController();
     await this.#beat();
   }
 
@@ -85,7 +85,7 @@ export class Monitor implements AsyncDisposable {
     this.#started = false;
     this.#heartbeat?.[Symbol.dispose]();
     this.#heartbeat = undefined;
-    this.#life.abort();
+    this.#stopLooks();
     await this.#beating;
     if (!this.#watching) return;
     await this.#letGo(true);
@@ -229,7 +229,9 @@ export class Monitor implements AsyncDisposable {
 
   async #lookAt(target: Target): Promise<void> {
     const { logger } = this.#options;
-    const { signal } = this.#life;
+    const stop = new AbortController();
+    const { signal } = stop;
+    this.#stops.add(stop);
     let againInMs: number | undefined;
     try {
       const result = await this.#looker.look(target, signal, this.#guard);
@@ -239,6 +241,8 @@ export class Monitor implements AsyncDisposable {
       if (isBringupError(error, 'lease-lost')) return;
       if (!signal.aborted)
         logger.warn({ error, resource: target.id }, 'what was seen of a resource could not be stored');
+    } finally {
+      this.#stops.delete(stop);
     }
     if (signal.aborted || this.#targets.get(target.id) !== target) return;
     this.#schedule.set(target.id, againInMs ?? this.#jitter(lookIntervalMs(target)));
@@ -256,13 +260,14 @@ export class Monitor implements AsyncDisposable {
     void target.way[Symbol.asyncDispose]();
   }
 
+  #stopLooks(): void {
+    for (const stop of this.#stops) stop.abort();
+  }
+
   async #letGo(mine: boolean): Promise<void> {
     this.#watching = false;
     this.#schedule[Symbol.dispose]();
-    if (!mine) {
-      this.#life.abort();
-      this.#life = new AbortController();
-    }
+    this.#stopLooks();
     await Promise.all(this.#running);
     const targets = [...this.#targets.values()];
     this.#targets.clear();

@@ -154,10 +154,18 @@ export class Connectors implements AsyncDisposable {
   }
 }
 
+let account: string | undefined;
+
+/** Asked once: it is read from the system's files each time. */
+function ownAccount(): string {
+  account ??= userInfo().username;
+  return account;
+}
+
 function shellTarget(connection: Connection): ShellTarget {
   return {
     hostname: connection.hostname,
-    username: connection.sshUsername ?? userInfo().username,
+    username: connection.sshUsername ?? ownAccount(),
     ...(connection.ipAddress !== undefined && { address: connection.ipAddress }),
     ...(connection.sshPort !== undefined && { port: connection.sshPort }),
     ...(connection.sshKeyPath !== undefined && { keyPath: connection.sshKeyPath }),
