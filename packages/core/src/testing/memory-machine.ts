@@ -37,8 +37,6 @@ export interface MemoryMachine {
   readonly compilers?: number;
   /** Since its boot, in both directions each. Default 0. */
   readonly networkBytes?: number;
-  /** Default 6.1.0. */
-  readonly kernelVersion?: string;
   /** Default: gcc for x86_64 and arm64. */
   readonly toolchains?: readonly MemoryToolchain[];
   /** What `uname -r` says. Default 6.1.0. */

@@ -230,6 +230,29 @@ describe('watching boards', () => {
     expect(await statusesOf(lab, id)).toEqual(['offline', 'recovery', 'online']);
     expect((await alertsOf(lab, id))[0]).toMatchObject({ type: 'unreachable', resolved: true });
   });
+
+  it('E-serial: a board that is silent on its console is power-cycled; without power control it is offline', async () => {
+    await using lab = await memoryLab({ monitor: true });
+    const cycled = await lab.clock.runUntil(lab.addBoard({ without: ['shell'], architecture: 'x86_64' }));
+    const left = await lab.clock.runUntil(lab.addBoard({ without: ['shell', 'power'], architecture: 'x86_64' }));
+    await lab.clock.advance(10 * second);
+    expect(await statusesOf(lab, cycled.id)).toEqual([]);
+    lab.board('board1').hang();
+    lab.board('board2').hang();
+    await lab.clock.advance(30 * second);
+    expect((await statusesOf(lab, cycled.id)).slice(0, 2)).toEqual(['offline', 'recovery']);
+    expect(await statusesOf(lab, left.id)).toEqual(['offline']);
+  });
+
+  it('a console that somebody has open is left alone, and the board is well', async () => {
+    await using lab = await memoryLab({ monitor: true });
+    const { id, name } = await lab.clock.runUntil(lab.addBoard({ without: ['shell'], architecture: 'x86_64' }));
+    await using _console = await lab.consoles.open({ name, device: `/dev/serial/${name}`, baudRate: 115_200 });
+    const before = lab.board(name).line.said.length;
+    await lab.clock.advance(30 * second);
+    expect(lab.board(name).line.said.length).toBe(before);
+    expect((await lab.boards.getBoardStatus(id)).status).toBe('available');
+  });
 });
 
 describe('the monitor', () => {
