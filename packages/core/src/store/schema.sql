@@ -112,6 +112,36 @@ CREATE TABLE events (
   subject text not null,
   data text not null);
 
+CREATE TABLE group_approvals (
+  id text not null primary key,
+  group_id text not null references groups (id) on delete cascade,
+  requester text not null,
+  team text,
+  state text not null,
+  requested_at integer not null,
+  expires_at integer not null,
+  decided_at integer,
+  decided_by text,
+  reason text);
+
+CREATE TABLE group_members (
+  group_id text not null references groups (id) on delete cascade,
+  resource_id text not null references resources (id) on delete cascade,
+  constraint group_members_key primary key (group_id, resource_id));
+
+CREATE TABLE groups (
+  id text not null primary key,
+  name text not null unique,
+  description text,
+  kind text not null,
+  labels text not null,
+  listed text not null,
+  policy text not null,
+  priority integer not null,
+  turn integer not null,
+  created_at integer not null,
+  updated_at integer not null);
+
 CREATE TABLE health_history (
   resource_id text not null references resources (id) on delete cascade,
   resolution text not null,
@@ -157,6 +187,17 @@ CREATE TABLE pipelines (
   branch text not null,
   architecture text not null,
   environment_type text not null);
+
+CREATE TABLE policy_decisions (
+  seq integer primary key autoincrement,
+  at integer not null,
+  group_id text not null,
+  policy text not null,
+  resource_id text not null,
+  requester text,
+  team text,
+  allowed integer not null,
+  reason text not null);
 
 CREATE TABLE power_events (
   id text not null primary key references work_items (id) on delete cascade,
@@ -321,8 +362,17 @@ CREATE INDEX deployments_by_target on deployments (
 CREATE INDEX events_by_subject on events (
   subject, seq);
 
+CREATE INDEX group_approvals_by_requester on group_approvals (
+  group_id, requester, expires_at);
+
+CREATE INDEX group_members_by_resource on group_members (
+  resource_id);
+
 CREATE INDEX offers_by_load on offers (
   kind, architecture, open, load, resource_id);
+
+CREATE INDEX policy_decisions_by_group on policy_decisions (
+  group_id, seq);
 
 CREATE INDEX power_events_by_board on power_events (
   board_id, id);
