@@ -15,6 +15,7 @@ const rooms = [
   ['power', 'power/'],
   ['selection', 'selection/'],
   ['pool', 'pool/'],
+  ['notifiers', 'notifiers/'],
   ['alerts', 'alerts/'],
   ['consoles', 'consoles/'],
   ['work', 'work/'],

@@ -208,6 +208,10 @@ export type {
 } from './model/power.ts';
 export type { PowerHistoryOptions, PowerService } from './power/service.ts';
 export type { Notification, NotificationReason, Notifier } from './contracts/notifier.ts';
+export { webhookNotifier, type WebhookBody, type WebhookOptions } from './notifiers/webhook.ts';
+export { emailNotifier, type EmailOptions } from './notifiers/email.ts';
+export type { AlertDelivery, AlertListOptions, AlertService, AlertStatistics } from './alerts/service.ts';
+export type { Trouble } from './alerts/raise.ts';
 export type { Alert, AlertSeverity, AlertState, AlertType } from './model/alert.ts';
 export type { HealthMonitorService } from './health/service.ts';
 export type {

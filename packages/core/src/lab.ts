@@ -1,9 +1,15 @@
+import { NotificationHandler } from './alerts/delivery-handler.ts';
+import { forgetOldAlerts } from './alerts/retention.ts';
+import { AlertService } from './alerts/service.ts';
+import { tellOfAlerts } from './alerts/tell.ts';
+import { alertOfFailedWork } from './alerts/work-rules.ts';
 import { ArtifactHousekeeper } from './artifacts/housekeeper.ts';
 import { ArtifactRepository } from './artifacts/repository.ts';
 import { BuildHandler } from './builds/handler.ts';
 import { BuildJobManager } from './builds/manager.ts';
 import { Cleanup } from './cleanup.ts';
 import type { ArtifactStorage } from './contracts/artifact-storage.ts';
+import type { Notifier } from './contracts/notifier.ts';
 import type { Clock, Logger, Random } from './contracts/runtime.ts';
 import { BootHandler } from './deployments/boot-handler.ts';
 import { failedOn } from './deployments/failed-on.ts';
@@ -73,6 +79,11 @@ export interface LabOptions {
    * resource decides who gets it.
    */
   readonly strategies?: readonly SelectionStrategy[];
+  /**
+   * Where alerts go besides the event feed, such as `webhookNotifier()` and `emailNotifier()`. They are told by
+   * the processes that do the lab's work: give all of those the same ones. The lab disposes of them.
+   */
+  readonly notifiers?: readonly Notifier[];
   /** Whether this process does the lab's work or only looks and submits. Default true. */
   readonly work?: boolean;
   /** Whether this process watches the resources' health, unless another one does. Default: as `work`. */
@@ -104,6 +115,7 @@ export interface Lab extends AsyncDisposable {
   readonly groups: ResourceGroupService;
   readonly power: PowerService;
   readonly health: HealthMonitorService;
+  readonly alerts: AlertService;
   readonly events: EventFeed;
   readonly selection: SelectionService;
   readonly reservations: ReservationService;
@@ -168,6 +180,11 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   work.register(new PowerHandler({ connectors, random, board }));
   watchInterventions(store, clock);
   watchGroups(store);
+  const notifiers = options.notifiers ?? [];
+  for (const notifier of notifiers) stack.use(notifier);
+  work.register(new NotificationHandler({ notifiers, random }));
+  tellOfAlerts(store, { clock, random });
+  alertOfFailedWork(store, { clock, random });
   const power = new PowerService({ store, work, connectors, clock, random, board });
 
   const recover: StartRecovery = (tx, id, reason) => startRecovery(tx, id, reason, { clock, random });
@@ -176,7 +193,6 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   stack.use(work);
   if (options.work !== false) {
     work.start();
-    stack.use(keepReservations(store, work, clock, logger));
     const { scrubBytesPerDay } = options;
     stack.use(
       new ArtifactHousekeeper({
@@ -186,6 +202,11 @@ export async function openLab(options: LabOptions): Promise<Lab> {
         logger,
         ...(scrubBytesPerDay !== undefined && { scrubBytesPerDay }),
       }),
+    );
+    const regularly = { clock, logger };
+    stack.use(repeat(regularly, 'looking after reservations', limits.heartbeatMs, () => sweep(store, work, clock)));
+    stack.use(
+      repeat(regularly, 'forgetting old alerts', limits.alertSweepMs, () => forgetOldAlerts(store, clock.now())),
     );
   }
   const builds = new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.stored(id) });
@@ -206,6 +227,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     groups: new ResourceGroupService({ store, clock, random }),
     power,
     health: healthService(monitoring, monitor),
+    alerts: new AlertService({ store, clock, random }),
     events,
     selection: selectionService({ store, clock, selection }, resources),
     reservations: new ReservationService({ store, clock, random, selection }),
@@ -228,33 +250,36 @@ async function existing<T>(lookups: readonly Promise<T>[]): Promise<T[]> {
   return found.filter((entry) => entry !== undefined);
 }
 
-/** Renews what unfinished work holds and frees what has run out, its environment included. */
-function keepReservations(store: Store, work: WorkEngine, clock: Clock, logger: Logger): AsyncDisposable {
+/** Does something again and again, each time after the last one has ended. */
+function repeat(
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  what: string,
+  pauseMs: number,
+  act: () => Promise<void>,
+): AsyncDisposable {
   let timer: Disposable | undefined;
   let stopped = false;
-  let sweeping: Promise<void> = Promise.resolve();
+  let acting: Promise<void> = Promise.resolve();
   const next = (): void => {
     if (stopped) return;
-    timer = clock.timer(
-      limits.heartbeatMs,
-      () => {
-        sweeping = sweep(store, work, clock)
-          .catch((error: unknown) => logger.warn({ error }, 'reservations could not be looked after'))
-          .then(next);
-      },
-      { background: true },
-    );
+    const fire = (): void => {
+      acting = act()
+        .catch((error: unknown) => logger.warn({ error }, `${what} failed; trying again later`))
+        .then(next);
+    };
+    timer = clock.timer(pauseMs, fire, { background: true });
   };
   next();
   return {
     [Symbol.asyncDispose]: async () => {
       stopped = true;
       timer?.[Symbol.dispose]();
-      await sweeping;
+      await acting;
     },
   };
 }
 
+/** Renews what unfinished work holds and frees what has run out, its environment included. */
 async function sweep(store: Store, work: WorkEngine, clock: Clock): Promise<void> {
   await tendWaitingList(store, clock);
   for (const expired of await renewHeld(store, clock.now())) {

@@ -1,6 +1,7 @@
 import type { Selectable } from 'kysely';
 import type { Clock, Random } from '../contracts/runtime.ts';
 import type { JsonValue } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { alertSeverities, type Alert, type AlertSeverity, type AlertState, type AlertType } from '../model/alert.ts';
 import { newId } from '../runtime.ts';
 import type { AlertRow } from '../store/schema.ts';
@@ -19,7 +20,8 @@ export interface Trouble {
 
 /**
  * Raises an alert in the transaction that found the trouble. The same trouble of the same subject,
- * while it lasts, is the same alert: it is counted, and its severity can only rise.
+ * while it lasts, is the same alert: it is counted, and its severity can only rise. So is trouble that comes
+ * back within `limits.alertFlapMs`.
  */
 export async function raiseAlert(
   tx: StoreTransaction,
@@ -29,6 +31,8 @@ export async function raiseAlert(
   const now = clock.now();
   const known = await unresolved(tx, trouble.subject, trouble.type).executeTakeFirst();
   if (known !== undefined) return noticedAgain(tx, known, trouble, now);
+  const recent = await justOver(tx, trouble, now);
+  if (recent !== undefined) return cameBack(tx, recent, trouble, now);
   const row = await tx.db
     .insertInto('alerts')
     .values({
@@ -50,6 +54,8 @@ export async function raiseAlert(
       flaps: 0,
       told: null,
       told_severity: null,
+      told_count: 0,
+      spread_count: 0,
       settle_at: null,
     })
     .returningAll()
@@ -69,16 +75,29 @@ export async function resolveAlert(
   if (known !== undefined) await endAlert(tx, known.id, resolution, now);
 }
 
-/** Ends one alert by its id; undefined when it has ended before, or never was. */
+/** Notes that somebody knows of an open alert. Harmless when it is not open. */
+export async function acknowledgeAlert(tx: StoreTransaction, id: string, by: string, now: number): Promise<void> {
+  const row = await tx.db
+    .updateTable('alerts')
+    .set({ state: 'acknowledged', acknowledged_at: now, acknowledged_by: by })
+    .where('id', '=', id)
+    .where('state', '=', 'open')
+    .returning('id')
+    .executeTakeFirst();
+  if (row !== undefined) await tx.emit('alert:acknowledged', id, { id, by });
+}
+
+/** Ends one alert by its id; undefined when it has ended before, or never was. `by`: a person who says so. */
 export async function endAlert(
   tx: StoreTransaction,
   id: string,
   resolution: string,
   now: number,
+  by?: string,
 ): Promise<Alert | undefined> {
   const row = await tx.db
     .updateTable('alerts')
-    .set({ state: 'resolved', resolved_at: now, resolution })
+    .set({ state: 'resolved', resolved_at: now, resolution, resolved_by: by ?? null })
     .where('id', '=', id)
     .where('resolved_at', 'is', null)
     .returningAll()
@@ -95,6 +114,53 @@ function unresolved({ db }: StoreTransaction, subject: string, type: AlertType) 
     .where('subject', '=', subject)
     .where('type', '=', type)
     .where('resolved_at', 'is', null);
+}
+
+/** The same trouble, noticed to be over a moment ago. When a person said so, it is new trouble. */
+function justOver(
+  { db }: StoreTransaction,
+  { subject, type }: Trouble,
+  now: number,
+): Promise<Selectable<AlertRow> | undefined> {
+  return db
+    .selectFrom('alerts')
+    .selectAll()
+    .where('subject', '=', subject)
+    .where('type', '=', type)
+    .where('resolved_at', '>', now - limits.alertFlapMs)
+    .where('resolved_by', 'is', null)
+    .orderBy('resolved_at', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+}
+
+/** Trouble that comes and goes is one alert: people would drown in them. */
+async function cameBack(
+  tx: StoreTransaction,
+  recent: Selectable<AlertRow>,
+  trouble: Trouble,
+  now: number,
+): Promise<Alert> {
+  const row = await tx.db
+    .updateTable('alerts')
+    .set({
+      state: 'open',
+      severity: trouble.severity,
+      count: recent.count + 1,
+      flaps: recent.flaps + 1,
+      last_seen_at: now,
+      message: trouble.message,
+      details: JSON.stringify(trouble.details ?? {}),
+      acknowledged_at: null,
+      acknowledged_by: null,
+      resolved_at: null,
+      resolution: null,
+    })
+    .where('id', '=', recent.id)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  await tellRaised(tx, row);
+  return toAlert(row);
 }
 
 async function noticedAgain(

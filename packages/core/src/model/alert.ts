@@ -26,6 +26,7 @@ export const alertTypes = [
   'left-behind',
   'manual-intervention',
   'approval-wanted',
+  'custom',
 ] as const;
 
 /** What kind of trouble it is. */
@@ -43,7 +44,10 @@ export interface Alert {
   readonly type: AlertType;
   readonly severity: AlertSeverity;
   readonly state: AlertState;
-  /** Id of what it is about: a resource, a build, a deployment. Empty for the lab as a whole. */
+  /**
+   * What it is about: the id of a resource or a deployment; for builds and pipelines what they were a try
+   * of, such as `https://git.example/linux.git main arm64`. Empty for the lab as a whole.
+   */
   readonly subject: string;
   /** For a person: what happened and what to do. Never holds a secret. */
   readonly message: string;
@@ -55,6 +59,6 @@ export interface Alert {
   readonly acknowledgedAt?: number;
   readonly acknowledgedBy?: string;
   readonly resolvedAt?: number;
-  /** Why it is over: `recovered`, or what a person said. */
+  /** Why it is over. */
   readonly resolution?: string;
 }

@@ -17,6 +17,8 @@ CREATE TABLE alerts (
   flaps integer not null,
   told text,
   told_severity text,
+  told_count integer not null,
+  spread_count integer not null,
   settle_at integer);
 
 CREATE TABLE artifacts (
@@ -89,7 +91,8 @@ CREATE TABLE deliveries (
   id text not null primary key references work_items (id) on delete cascade,
   alert_id text not null references alerts (id) on delete cascade,
   notifier text not null,
-  reason text not null);
+  reason text not null,
+  turn integer not null);
 
 CREATE TABLE deployments (
   id text not null primary key references work_items (id) on delete cascade,
@@ -351,7 +354,7 @@ CREATE INDEX builds_by_commit on builds (
   commit_hash, architecture);
 
 CREATE INDEX deliveries_by_alert on deliveries (
-  alert_id, id);
+  alert_id, turn);
 
 CREATE INDEX deployments_by_reservation on deployments (
   reservation_id);

@@ -363,6 +363,10 @@ export interface AlertRow {
   told: string | null;
   /** With which severity. */
   told_severity: string | null;
+  /** How often there was something to tell of it. */
+  told_count: number;
+  /** How much of that has been handed to the notifiers. */
+  spread_count: number;
   /** When it is looked at again whether there is something to tell, while it flaps. */
   settle_at: number | null;
 }
@@ -373,6 +377,8 @@ export interface DeliveryRow {
   alert_id: string;
   notifier: string;
   reason: string;
+  /** Its place among what there was to tell of the alert. */
+  turn: number;
 }
 
 /** What a change of a board's power adds to its work item. */

@@ -35,7 +35,14 @@ export {
   type MemoryArtifactStorageOptions,
 } from './memory-artifact-storage.ts';
 export { cutInKernelMessages, renderTap, type KernelMessage, type RenderTapOptions } from './tap-render.ts';
+export { memoryNotifier, MemoryNotifier, type MemoryNotifierOptions } from './memory-notifier.ts';
+export { notifierContract, type NotifierContractFixture, type NotifierContractOptions } from './notifier-contract.ts';
 export { memoryPower, MemoryPowerOutlet, type MemoryPowerOptions } from './memory-power.ts';
+export {
+  memoryPowerConnector,
+  MemoryPowerConnector,
+  type MemoryPowerConnectorOptions,
+} from './memory-power-connector.ts';
 export { powerContract, type PowerContractFixture, type PowerContractOptions } from './power-contract.ts';
 export { memoryFlash, MemoryFlashStation, type MemoryFlashOptions } from './memory-flash.ts';
 export {

@@ -1,3 +1,4 @@
+import type { Notifier } from '../contracts/notifier.ts';
 import type { Logger } from '../contracts/runtime.ts';
 import { openLab, type Lab, type LabOptions } from '../lab.ts';
 import type {
@@ -10,7 +11,6 @@ import type {
 } from '../model/resource.ts';
 import type { HypervisorCapabilities } from '../contracts/hypervisor.ts';
 import { silentLogger } from '../runtime.ts';
-import type { PowerConnector } from '../contracts/power.ts';
 import { BringupError } from '../errors.ts';
 import { fakeClock, type FakeClock } from './clock.ts';
 import { memoryArtifactStorage, type MemoryArtifactStorage } from './memory-artifact-storage.ts';
@@ -29,6 +29,7 @@ import { memoryGuests, type MemoryBoot } from './memory-guest.ts';
 import { memoryHypervisor, type MemoryHypervisorConnector } from './memory-hypervisor.ts';
 import { memoryMachineScripts, type MemoryMachine } from './memory-machine.ts';
 import { memoryVitals } from './memory-vitals.ts';
+import { memoryPowerConnector, type MemoryPowerConnector } from './memory-power-connector.ts';
 import { memoryShell, type MemoryShell } from './memory-shell.ts';
 import { MemoryDatabase } from './memory-store.ts';
 import { seededRandom } from './random.ts';
@@ -43,6 +44,8 @@ export interface MemoryLabOptions extends Pick<LabOptions, 'retention' | 'scrubB
   readonly guest?: MemoryBoot;
   /** The guest that boards boot when their power is cycled. Default {@link memoryGuests}`.shell`. */
   readonly boardGuest?: MemoryBoot;
+  /** Where alerts go; they live as long as the lab. Default: nowhere. */
+  readonly notifiers?: readonly Notifier[];
   /** Default: a new one. */
   readonly clock?: FakeClock;
   /** Of ids. Default 1. */
@@ -144,6 +147,7 @@ interface World {
   readonly shell: MemoryShell;
   readonly hypervisor: MemoryHypervisorConnector;
   readonly boards: Map<string, MemoryBoard>;
+  readonly outlets: MemoryPowerConnector;
   readonly consoles: MemoryConsoleConnector;
   readonly flashStations: MemoryFlashConnector;
 }
@@ -166,6 +170,7 @@ async function makeWorld(options: MemoryLabOptions): Promise<World> {
     capabilities,
     jobs,
     boards: new Map(),
+    outlets: memoryPowerConnector(),
     consoles: memoryConsole({ clock }),
     flashStations: memoryFlashConnector({ clock }),
     shell: memoryShell({
@@ -201,11 +206,12 @@ async function open(world: World): Promise<MemoryLab> {
     logger: world.options.logger ?? silentLogger,
     ...kept(world.options),
     strategies: world.options.strategies ?? [],
+    ...(world.options.notifiers !== undefined && { notifiers: world.options.notifiers }),
     connectors: {
       shell: process.shell(shell),
       hypervisor: process.hypervisor(hypervisor),
       console: process.console(consoles),
-      power: process.power(boardPower(world.boards)),
+      power: process.power(world.outlets),
       flash: process.flash(flashStations),
     },
   });
@@ -276,6 +282,8 @@ function makeBoard(world: World, name: string, guest: MemoryBoot | undefined): M
     clock: world.clock,
     guest: guest ?? world.options.boardGuest ?? memoryGuests.shell,
   });
+  // Outlets are named as their boards are.
+  world.outlets.attach(name, board.outlet);
   world.consoles.attach(serialDevice(name), board.line);
   world.flashStations.attach(stationId(name), board.flash);
   return board;
@@ -285,22 +293,4 @@ function findBoard(boards: ReadonlyMap<string, MemoryBoard>, name: string): Memo
   const board = boards.get(name);
   if (board === undefined) throw new BringupError('not-found', `There is no board ${name} in this lab.`);
   return board;
-}
-
-/** Switches the outlets of the boards, which are named as the boards are. */
-function boardPower(boards: ReadonlyMap<string, MemoryBoard>): PowerConnector {
-  return {
-    name: 'memory',
-    methods: ['usb_hub', 'network_pdu', 'gpio_relay'],
-    open: async ({ pduOutlet, usbHubPort, gpioPin }) => {
-      const { outlet } = findBoard(boards, pduOutlet ?? usbHubPort ?? gpioPin ?? '');
-      return {
-        on: (options) => outlet.on(options),
-        off: (options) => outlet.off(options),
-        state: (options) => outlet.state(options),
-        [Symbol.asyncDispose]: async () => undefined,
-      };
-    },
-    [Symbol.asyncDispose]: async () => undefined,
-  };
 }

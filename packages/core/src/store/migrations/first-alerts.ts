@@ -23,6 +23,8 @@ export async function alerts(db: Kysely<unknown>, { int64 }: StoreFlavor): Promi
     .addColumn('flaps', 'integer', (c) => c.notNull())
     .addColumn('told', 'text')
     .addColumn('told_severity', 'text')
+    .addColumn('told_count', 'integer', (c) => c.notNull())
+    .addColumn('spread_count', 'integer', (c) => c.notNull())
     .addColumn('settle_at', int64)
     .execute();
   await db.schema.createIndex('alerts_by_subject').on('alerts').columns(['subject', 'type', 'resolved_at']).execute();
@@ -34,8 +36,9 @@ export async function alerts(db: Kysely<unknown>, { int64 }: StoreFlavor): Promi
     .addColumn('alert_id', 'text', (c) => c.notNull().references('alerts.id').onDelete('cascade'))
     .addColumn('notifier', 'text', (c) => c.notNull())
     .addColumn('reason', 'text', (c) => c.notNull())
+    .addColumn('turn', 'integer', (c) => c.notNull())
     .execute();
-  await db.schema.createIndex('deliveries_by_alert').on('deliveries').columns(['alert_id', 'id']).execute();
+  await db.schema.createIndex('deliveries_by_alert').on('deliveries').columns(['alert_id', 'turn']).execute();
 }
 
 /** What was done to the power of boards. */
