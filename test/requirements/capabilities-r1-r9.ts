@@ -34,15 +34,15 @@ export const capabilitiesR1ToR9: RequirementList = {
   },
   'R2.2': {
     says: 'Changes of a build server’s CPU, memory, disk or active builds are visible within 10 seconds.',
-    where: [],
+    where: ['packages/core/src/health/monitor.ts', 'packages/core/src/health/kinds/build-server.ts'],
   },
   'R2.3': {
     says: 'A build server that can’t be reached is offline, its queued builds go elsewhere, its last known status stays readable.',
-    where: [],
+    where: ['packages/core/src/health/apply.ts', 'packages/core/src/health/monitor.ts'],
   },
   'R2.4': {
     says: 'Less than 10 GB of free disk on a build server is a warning; if so configured, it takes no new builds.',
-    where: [],
+    where: ['packages/core/src/health/conditions.ts', 'packages/core/src/health/thresholds.ts'],
   },
   'R2.5': {
     says: 'One build server shows its toolchains, build history, average build time and current jobs.',
@@ -82,7 +82,11 @@ export const capabilitiesR1ToR9: RequirementList = {
   },
   'R4.4': {
     says: 'Old artifacts are cleaned up by retention rules; those of tagged and pinned builds are kept.',
-    where: [],
+    where: [
+      'packages/core/src/artifacts/retention.ts',
+      'packages/core/src/artifacts/marks.ts',
+      'packages/core/src/artifacts/housekeeper.ts',
+    ],
   },
   'R4.5': {
     says: 'Artifacts are found by build id, by commit, or as the latest successful of a branch.',
@@ -140,22 +144,40 @@ export const capabilitiesR1ToR9: RequirementList = {
     says: 'A board is registered with its type, serial number, way of connection and hardware facts.',
     where: ['packages/core/src/pool/kinds/board.ts', 'packages/core/src/model/resource.ts#BoardRegistration'],
   },
-  'R8.2': { says: 'A board’s SSH or serial console is proven to answer.', where: [] },
+  'R8.2': {
+    says: 'A board’s SSH or serial console is proven to answer.',
+    where: ['packages/core/src/pool/console-proof.ts', 'packages/core/src/pool/probe.ts'],
+  },
   'R8.3': {
     says: 'A registered board is in the pool with the architecture and peripherals it was found to have.',
     where: ['packages/core/src/pool/pool.ts', 'packages/core/src/pool/kinds/board.ts'],
   },
-  'R8.4': { says: 'A board’s power is controlled by USB hub, relay, PDU or by hand.', where: [] },
-  'R8.5': { says: 'A flash station can be attached to a board.', where: [] },
+  'R8.4': {
+    says: 'A board’s power is controlled by USB hub, relay, PDU or by hand.',
+    where: ['packages/core/src/model/power.ts', 'packages/core/src/power/service.ts'],
+  },
+  'R8.5': {
+    says: 'A flash station can be attached to a board.',
+    where: ['packages/core/src/pool/kinds/board-registration.ts', 'packages/core/src/contracts/flash.ts'],
+  },
   'R9.1': {
     says: 'Hosts are listed with status, utilization and running VMs.',
     where: ['packages/core/src/pool/services.ts#HostService'],
   },
-  'R9.2': { says: 'Changes of a host are visible within 10 seconds.', where: [] },
+  'R9.2': {
+    says: 'Changes of a host are visible within 10 seconds.',
+    where: ['packages/core/src/health/monitor.ts', 'packages/core/src/health/kinds/host.ts'],
+  },
   'R9.3': {
     says: 'A host that can’t be reached is offline, with its last known status and the time of it.',
-    where: [],
+    where: ['packages/core/src/health/apply.ts', 'packages/core/src/health/monitor.ts'],
   },
-  'R9.4': { says: 'A host above 85 % on any resource is a warning and gets no new VMs.', where: [] },
-  'R9.5': { says: 'One host shows its running VMs, network configuration and performance history.', where: [] },
+  'R9.4': {
+    says: 'A host above 85 % on any resource is a warning and gets no new VMs.',
+    where: ['packages/core/src/health/conditions.ts', 'packages/core/src/health/thresholds.ts'],
+  },
+  'R9.5': {
+    says: 'One host shows its running VMs, network configuration and performance history.',
+    where: ['packages/core/src/pool/services.ts#HostService'],
+  },
 };

@@ -6,19 +6,37 @@ export const capabilitiesR10ToR18: RequirementList = {
     says: 'Boards are listed with status, assigned test and health.',
     where: ['packages/core/src/pool/services.ts#BoardService'],
   },
-  'R10.2': { says: 'Changes of a board are visible within 5 seconds.', where: [] },
-  'R10.3': { says: 'A board that can’t be reached is offline, and recovery by a power cycle is tried.', where: [] },
-  'R10.4': { says: 'Health that gets worse warns: temperature, storage, connectivity.', where: [] },
-  'R10.5': { says: 'One board shows its hardware, peripherals, kernel version and test history.', where: [] },
-  'R11.1': { says: 'Hosts are offered for an environment with the capacity they have now.', where: [] },
-  'R11.2': { says: 'Boards are offered for an environment by architecture and type.', where: [] },
+  'R10.2': {
+    says: 'Changes of a board are visible within 5 seconds.',
+    where: ['packages/core/src/health/monitor.ts', 'packages/core/src/health/kinds/board.ts'],
+  },
+  'R10.3': {
+    says: 'A board that can’t be reached is offline, and recovery by a power cycle is tried.',
+    where: ['packages/core/src/health/apply.ts', 'packages/core/src/power/recovery.ts'],
+  },
+  'R10.4': {
+    says: 'Health that gets worse warns: temperature, storage, connectivity.',
+    where: ['packages/core/src/health/conditions.ts', 'packages/core/src/health/kinds/board.ts'],
+  },
+  'R10.5': {
+    says: 'One board shows its hardware, peripherals, kernel version and test history.',
+    where: ['packages/core/src/pool/diagnosis.ts', 'packages/core/src/health/history.ts'],
+  },
+  'R11.1': {
+    says: 'Hosts are offered for an environment with the capacity they have now.',
+    where: ['packages/core/src/selection/offers.ts'],
+  },
+  'R11.2': {
+    says: 'Boards are offered for an environment by architecture and type.',
+    where: ['packages/core/src/selection/offers.ts'],
+  },
   'R11.3': {
     says: 'Without a choice, an environment’s place is picked by requirements and load.',
-    where: ['packages/core/src/selection/select.ts'],
+    where: ['packages/core/src/selection/select.ts', 'packages/core/src/selection/strategy.ts'],
   },
   'R11.4': {
     says: 'A chosen resource that is full or unavailable is a warning with alternatives.',
-    where: ['packages/core/src/selection/explain.ts'],
+    where: ['packages/core/src/selection/resource-selection.ts', 'packages/core/src/selection/explain.ts'],
   },
   'R11.5': {
     says: 'Creating an environment reserves the resource and provisions it with the chosen artifacts.',
@@ -51,40 +69,68 @@ export const capabilitiesR10ToR18: RequirementList = {
     where: ['packages/core/src/selection/select.ts', 'packages/core/src/selection/requests.ts#boardRequest'],
   },
   'R13.4': { says: 'Among equals the less utilized comes first.', where: ['packages/core/src/selection/select.ts'] },
-  'R13.5': { says: 'When nothing fits now, the request waits in line with an estimated wait.', where: [] },
+  'R13.5': {
+    says: 'When nothing fits now, the request waits in line with an estimated wait.',
+    where: ['packages/core/src/pool/waiting-list.ts', 'packages/core/src/selection/wait-estimate.ts'],
+  },
   'R14.1': {
     says: 'Resources of any kind are grouped by labels such as architecture, place, team and purpose.',
-    where: [],
+    where: ['packages/core/src/pool/groups.ts', 'packages/core/src/pool/membership.ts'],
   },
   'R14.2': {
     says: 'A policy limits concurrent allocations and VMs per host, reserves boards for teams, sets priority and wants approval.',
-    where: [],
+    where: ['packages/core/src/pool/policies.ts'],
   },
-  'R14.3': { says: 'Membership of a group is validated, and its statistics are shown.', where: [] },
+  'R14.3': {
+    says: 'Membership of a group is validated, and its statistics are shown.',
+    where: ['packages/core/src/pool/groups.ts', 'packages/core/src/pool/membership.ts'],
+  },
   'R14.4': {
     says: 'Conflicting policies apply in the order of their priority, and each decision is logged.',
-    where: [],
+    where: ['packages/core/src/pool/policies.ts'],
   },
-  'R14.5': { says: 'A group’s statistics tell total capacity, utilization and how the workload is spread.', where: [] },
+  'R14.5': {
+    says: 'A group’s statistics tell total capacity, utilization and how the workload is spread.',
+    where: ['packages/core/src/pool/groups.ts'],
+  },
   'R15.1': {
     says: 'A build tells its server, duration, resource use and the places of its artifacts.',
     where: ['packages/core/src/builds/manager.ts#BuildJobManager'],
   },
   'R15.2': { says: 'An environment tells its host or board, its build and its connection status.', where: [] },
-  'R15.3': { says: 'Each resource can be diagnosed: logs, state, error context.', where: [] },
-  'R15.4': { says: 'Direct access is told: SSH coordinates and serial console coordinates.', where: [] },
+  'R15.3': {
+    says: 'Each resource can be diagnosed: logs, state, error context.',
+    where: ['packages/core/src/pool/diagnosis.ts'],
+  },
+  'R15.4': {
+    says: 'Direct access is told: SSH coordinates and serial console coordinates.',
+    where: ['packages/core/src/pool/diagnosis.ts'],
+  },
   'R15.5': { says: 'All of this updates live.', where: ['packages/core/src/store/feed.ts#EventFeed'] },
   'R16.1': {
     says: 'A resource that can’t be reached raises an alert within 30 seconds, and recovery is tried where it can be.',
-    where: [],
+    where: ['packages/core/src/health/apply.ts', 'packages/core/src/alerts/raise.ts'],
   },
-  'R16.2': { says: 'Critically low disk or resources warn and, if so configured, stop new allocations.', where: [] },
-  'R16.3': { says: 'A board’s temperature, power or connectivity out of bounds raises an alert.', where: [] },
+  'R16.2': {
+    says: 'Critically low disk or resources warn and, if so configured, stop new allocations.',
+    where: ['packages/core/src/health/conditions.ts', 'packages/core/src/health/thresholds.ts'],
+  },
+  'R16.3': {
+    says: 'A board’s temperature, power or connectivity out of bounds raises an alert.',
+    where: ['packages/core/src/health/conditions.ts', 'packages/core/src/alerts/raise.ts'],
+  },
   'R16.4': {
     says: 'A build, provisioning or deployment that failed is logged, alerted and tried elsewhere.',
-    where: ['packages/core/src/builds/attempt.ts', 'packages/core/src/builds/trouble.ts'],
+    where: ['packages/core/src/builds/attempt.ts', 'packages/core/src/alerts/work-rules.ts'],
   },
-  'R16.5': { says: 'Alerts are delivered as events in the process, by e-mail and by webhook.', where: [] },
+  'R16.5': {
+    says: 'Alerts are delivered as events in the process, by e-mail and by webhook.',
+    where: [
+      'packages/core/src/alerts/delivery-handler.ts',
+      'packages/core/src/notifiers/email.ts',
+      'packages/core/src/notifiers/webhook.ts',
+    ],
+  },
   'R17.1': {
     says: 'A pipeline takes repository, branch, architecture and the environment wanted.',
     where: [
@@ -102,15 +148,30 @@ export const capabilitiesR10ToR18: RequirementList = {
   },
   'R17.4': {
     says: 'A stage that fails halts the pipeline, keeps artifacts and logs, and notifies.',
-    where: ['packages/core/src/pipelines/handler.ts'],
+    where: ['packages/core/src/pipelines/handler.ts', 'packages/core/src/alerts/work-rules.ts'],
   },
   'R17.5': {
     says: 'The history tells stage durations, success rates and the way to build and test results.',
     where: ['packages/core/src/pipelines/manager.ts#PipelineManager'],
   },
-  'R18.1': { says: 'Each board has its method of power control: USB hub port, PDU outlet or GPIO relay.', where: [] },
-  'R18.2': { says: 'A power cycle runs the configured sequence and watches the board come back.', where: [] },
-  'R18.3': { says: 'A board that hangs during a test is power-cycled by policy.', where: [] },
-  'R18.4': { says: 'When power control fails, the board needs manual intervention and an alert says so.', where: [] },
-  'R18.5': { says: 'The configuration and the history of power events are readable.', where: [] },
+  'R18.1': {
+    says: 'Each board has its method of power control: USB hub port, PDU outlet or GPIO relay.',
+    where: ['packages/core/src/model/power.ts', 'packages/core/src/pool/kinds/board-registration.ts'],
+  },
+  'R18.2': {
+    says: 'A power cycle runs the configured sequence and watches the board come back.',
+    where: ['packages/core/src/power/sequence.ts', 'packages/core/src/power/handler.ts'],
+  },
+  'R18.3': {
+    says: 'A board that hangs during a test is power-cycled by policy.',
+    where: ['packages/core/src/power/recovery.ts'],
+  },
+  'R18.4': {
+    says: 'When power control fails, the board needs manual intervention and an alert says so.',
+    where: ['packages/core/src/power/intervention.ts'],
+  },
+  'R18.5': {
+    says: 'The configuration and the history of power events are readable.',
+    where: ['packages/core/src/power/records.ts', 'packages/core/src/power/service.ts'],
+  },
 };

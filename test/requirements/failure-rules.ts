@@ -10,10 +10,17 @@ export const failureRules: RequirementList = {
     says: 'A refused SSH login is logged, fails the registration and alerts the administrator; it is not tried again.',
     where: ['packages/core/src/pool/look.ts'],
   },
-  'E-libvirt': { says: 'A libvirt connection that fails is tried 2 more times; then the host is degraded.', where: [] },
+  'E-libvirt': {
+    says: 'A libvirt connection that fails is tried 2 more times; then the host is degraded.',
+    where: ['packages/core/src/health/judge.ts', 'packages/core/src/health/kinds/host.ts'],
+  },
   'E-serial': {
     says: 'A serial connection that fails leads to a power cycle if there is one configured; then the board is offline.',
-    where: [],
+    where: [
+      'packages/core/src/health/judge.ts',
+      'packages/core/src/health/kinds/board.ts',
+      'packages/core/src/power/recovery.ts',
+    ],
   },
   'E-toolchain': {
     says: 'A toolchain that is not found is an error with what is installed and which servers have it.',
@@ -39,8 +46,14 @@ export const failureRules: RequirementList = {
     says: 'A wrong checksum has the artifact uploaded again; still wrong, it is marked corrupted and never served.',
     where: ['packages/core/src/artifacts/verified-read.ts', 'packages/core/src/artifacts/housekeeper.ts'],
   },
-  'E-store-full': { says: 'A full artifact storage alerts, pauses new builds and starts the clean-up.', where: [] },
-  'E-no-artifact': { says: 'An artifact that is not found is an error that suggests other builds.', where: [] },
+  'E-store-full': {
+    says: 'A full artifact storage alerts, pauses new builds and starts the clean-up.',
+    where: ['packages/core/src/artifacts/room.ts', 'packages/core/src/artifacts/housekeeper.ts'],
+  },
+  'E-no-artifact': {
+    says: 'An artifact that is not found is an error that suggests other builds.',
+    where: ['packages/core/src/artifacts/suggestions.ts', 'packages/core/src/artifacts/find-build.ts'],
+  },
   'E-transfer': {
     says: 'A transfer to the target that fails is tried 3 more times; then the deployment has failed, with details.',
     where: [],
@@ -53,13 +66,16 @@ export const failureRules: RequirementList = {
   'E-verify': { says: 'A verification that times out is tried again; then the deployment is unverified.', where: [] },
   'E-host-full': {
     says: 'A host without room leads to alternatives with room, or to a place in the queue.',
-    where: [],
+    where: ['packages/core/src/selection/resource-selection.ts', 'packages/core/src/pool/waiting-list.ts'],
   },
   'E-board-busy': {
     says: 'A board in use tells when it is expected to be free and offers a place in the queue.',
-    where: [],
+    where: ['packages/core/src/selection/wait-estimate.ts', 'packages/core/src/selection/resource-selection.ts'],
   },
-  'E-power': { says: 'Power control that fails leaves the board to manual intervention, with an alert.', where: [] },
+  'E-power': {
+    says: 'Power control that fails leaves the board to manual intervention, with an alert.',
+    where: ['packages/core/src/power/intervention.ts'],
+  },
   'E-no-match': {
     says: 'When nothing is compatible, the answer names the unmet requirements and suggests what to change.',
     where: ['packages/core/src/selection/explain.ts'],
@@ -72,5 +88,8 @@ export const failureRules: RequirementList = {
     says: 'Requirements that can’t be met are told one by one, with suggestions.',
     where: ['packages/core/src/selection/explain.ts'],
   },
-  'E-policy': { says: 'A policy that is violated is named, with whose approval it wants.', where: [] },
+  'E-policy': {
+    says: 'A policy that is violated is named, with whose approval it wants.',
+    where: ['packages/core/src/pool/policies.ts'],
+  },
 };

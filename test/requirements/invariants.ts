@@ -12,7 +12,7 @@ export const invariants: RequirementList = {
   },
   P3: {
     says: 'A build server with less than 10 GB of disk shows a warning, and takes no new builds if so configured.',
-    where: [],
+    where: ['packages/core/src/health/conditions.ts'],
   },
   P4: {
     says: 'The checksums stored for a completed build are those of the files it made.',
@@ -31,8 +31,14 @@ export const invariants: RequirementList = {
     says: 'A host whose SSH and libvirt were proven is in the pool with its true capabilities.',
     where: ['packages/core/src/pool/kinds/host.ts', 'packages/core/src/pool/pool.ts'],
   },
-  P9: { says: 'A host above 85 % on any resource is allocated no new VM.', where: [] },
-  P10: { says: 'A host that becomes unreachable is offline within one monitoring interval.', where: [] },
+  P9: {
+    says: 'A host above 85 % on any resource is allocated no new VM.',
+    where: ['packages/core/src/health/conditions.ts'],
+  },
+  P10: {
+    says: 'A host that becomes unreachable is offline within one monitoring interval.',
+    where: ['packages/core/src/health/monitor.ts', 'packages/core/src/health/apply.ts'],
+  },
   P11: {
     says: 'The host that a VM gets meets all of its requirements.',
     where: ['packages/core/src/selection/select.ts', 'packages/core/src/selection/requests.ts#vmRequest'],
@@ -41,13 +47,22 @@ export const invariants: RequirementList = {
     says: 'A board whose connectivity was proven is in the pool with its true hardware facts.',
     where: ['packages/core/src/pool/kinds/board.ts', 'packages/core/src/pool/pool.ts'],
   },
-  P13: { says: 'For an unreachable board with power control, a power cycle is tried by itself.', where: [] },
+  P13: {
+    says: 'For an unreachable board with power control, a power cycle is tried by itself.',
+    where: ['packages/core/src/power/recovery.ts'],
+  },
   P14: {
     says: 'The board that a job gets has the architecture, type and peripherals asked for.',
     where: ['packages/core/src/selection/select.ts', 'packages/core/src/selection/requests.ts#boardRequest'],
   },
-  P15: { says: 'A board that is being flashed has the status flashing and can’t be allocated.', where: [] },
-  P16: { says: 'A power cycle is off, delay, on, and then recovery is watched.', where: [] },
+  P15: {
+    says: 'A board that is being flashed has the status flashing and can’t be allocated.',
+    where: ['packages/core/src/power/permission.ts', 'packages/core/src/pool/status.ts'],
+  },
+  P16: {
+    says: 'A power cycle is off, delay, on, and then recovery is watched.',
+    where: ['packages/core/src/power/sequence.ts'],
+  },
   P17: {
     says: 'Of resources that meet the requirements equally, the less utilized is preferred.',
     where: ['packages/core/src/selection/select.ts'],
@@ -64,9 +79,12 @@ export const invariants: RequirementList = {
     says: 'The capacity that is available shows a reservation until its release.',
     where: ['packages/core/src/pool/reservations.ts#reserve', 'packages/core/src/pool/reservations.ts#release'],
   },
-  P21: { says: 'Allocations in a group with policies obey them.', where: [] },
-  P22: { says: 'A group’s statistics are the sums over its members.', where: [] },
-  P23: { says: 'For a resource that becomes unreachable there is an alert within 30 seconds.', where: [] },
+  P21: { says: 'Allocations in a group with policies obey them.', where: ['packages/core/src/pool/policies.ts'] },
+  P22: { says: 'A group’s statistics are the sums over its members.', where: ['packages/core/src/pool/groups.ts'] },
+  P23: {
+    says: 'For a resource that becomes unreachable there is an alert within 30 seconds.',
+    where: ['packages/core/src/health/apply.ts', 'packages/core/src/alerts/raise.ts'],
+  },
   P24: {
     says: 'After a failed build, VM or test provisioning another resource is tried when there is one.',
     where: ['packages/core/src/builds/attempt.ts'],
