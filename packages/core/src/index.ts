@@ -36,6 +36,8 @@ export type { BuildStatisticsFilter } from './builds/statistics.ts';
 export type { ArtifactFile, ArtifactRepository, SelectedBuild } from './artifacts/repository.ts';
 export type { FullStorage } from './artifacts/room.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
+export type { FirmwareVerification, FlashManager } from './deployments/flash-manager.ts';
+export type { EnvironmentService, ListEnvironmentsOptions } from './environments/service.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';
 export type { PipelineManager } from './pipelines/manager.ts';
 export type {
@@ -91,21 +93,40 @@ export type {
   ScriptBuildConfig,
 } from './model/build.ts';
 export type {
+  BoardDeploymentRequest,
   BootConfig,
   BootPattern,
   BootReport,
   Deployment,
+  DeploymentRequestBase,
   DeploymentStatus,
+  DeploymentTargetType,
+  FlashSlot,
   QemuDeploymentRequest,
+  VerificationCheck,
+  VerificationReport,
   VmConfig,
 } from './model/deployment.ts';
 export type {
+  Environment,
+  EnvironmentAccess,
+  EnvironmentOwner,
+  EnvironmentRequest,
+  EnvironmentStatus,
+  InspectedEnvironment,
+} from './model/environment.ts';
+export type { FirmwareRecord, Flash, FlashPart, FlashRequest, FlashStatus } from './model/flash.ts';
+export type {
   EnvironmentConfig,
+  EnvironmentType,
   Pipeline,
   PipelineRequest,
   PipelineStage,
+  PipelineStatistics,
+  PipelineStatisticsOptions,
   PipelineStatus,
   StageName,
+  StageStatistics,
 } from './model/pipeline.ts';
 export type {
   BoardRequirements,

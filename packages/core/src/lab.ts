@@ -11,11 +11,17 @@ import { Cleanup } from './cleanup.ts';
 import type { ArtifactStorage } from './contracts/artifact-storage.ts';
 import type { Notifier } from './contracts/notifier.ts';
 import type { Clock, Logger, Random } from './contracts/runtime.ts';
+import { BoardTarget } from './deployments/board-target.ts';
 import { BootHandler } from './deployments/boot-handler.ts';
 import { failedOn } from './deployments/failed-on.ts';
 import { DeploymentHandler } from './deployments/deployment-handler.ts';
+import { FlashHandler } from './deployments/flash-handler.ts';
+import { FlashManager } from './deployments/flash-manager.ts';
 import { DeploymentManager } from './deployments/manager.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
+import { VmTarget } from './deployments/vm-target.ts';
+import { keepReservations } from './environments/keeper.ts';
+import { EnvironmentService } from './environments/service.ts';
 import { isBringupError } from './errors.ts';
 import type { TransferReport } from './events.ts';
 import type { StartRecovery } from './health/apply.ts';
@@ -34,7 +40,6 @@ import { Pool } from './pool/pool.ts';
 import { boardKind } from './pool/kinds/board.ts';
 import { buildServerKind } from './pool/kinds/build-server.ts';
 import { hostKind } from './pool/kinds/host.ts';
-import { release, renewHeld } from './pool/reservations.ts';
 import { PowerHandler } from './power/handler.ts';
 import { watchInterventions } from './power/intervention.ts';
 import { PowerService } from './power/service.ts';
@@ -47,7 +52,6 @@ import {
   type HostService,
 } from './pool/services.ts';
 import { WaitingList } from './pool/waiting-list.ts';
-import { tendWaitingList } from './pool/waiting-upkeep.ts';
 import { startRecovery } from './power/recovery.ts';
 import { silentLogger, systemClock, systemRandom } from './runtime.ts';
 import { ReservationService } from './selection/reservation-service.ts';
@@ -109,6 +113,8 @@ export interface Lab extends AsyncDisposable {
   readonly builds: BuildJobManager;
   readonly artifacts: ArtifactRepository;
   readonly deployments: DeploymentManager;
+  readonly environments: EnvironmentService;
+  readonly flash: FlashManager;
   readonly testRuns: TestRunManager;
   readonly pipelines: PipelineManager;
   /** Groups of resources, and what they decide over their members. */
@@ -157,7 +163,10 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const host = (id: string) => hostPool.stored(id);
   const resources = { host, buildServer: (id: string) => serverPool.get(id), board: (id: string) => boardPool.get(id) };
 
-  const deploymentServices = { store, connectors, selection, artifacts, host, onTransfer };
+  const board = (id: string) => boardPool.get(id);
+
+  const parts = { store, clock, random, connectors, selection, artifacts, host, board, onTransfer };
+  const targets = { qemu_host: new VmTarget(parts), physical_board: stack.use(new BoardTarget(parts)) };
   const { logs } = work;
   work.register(
     new BuildHandler({
@@ -171,12 +180,12 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       activeBuilds: (id) => serverPool.holders(id),
     }),
   );
-  work.register(new DeploymentHandler(deploymentServices));
-  work.register(new BootHandler(deploymentServices, logs));
-  work.register(new ReleaseHandler(deploymentServices));
-  work.register(new TestRunHandler({ store, connectors, artifacts, logs, host }));
+  work.register(new DeploymentHandler(parts, targets));
+  work.register(new FlashHandler(parts));
+  work.register(new BootHandler(parts, logs, targets));
+  work.register(new ReleaseHandler(store, targets));
+  work.register(new TestRunHandler({ store, connectors, artifacts, logs, targets, board }));
   work.register(new PipelineHandler(store));
-  const board = (id: string) => boardPool.get(id);
   work.register(new PowerHandler({ connectors, random, board }));
   watchInterventions(store, clock);
   watchGroups(store);
@@ -204,7 +213,9 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       }),
     );
     const regularly = { clock, logger };
-    stack.use(repeat(regularly, 'looking after reservations', limits.heartbeatMs, () => sweep(store, work, clock)));
+    stack.use(
+      repeat(regularly, 'looking after reservations', limits.heartbeatMs, () => keepReservations(store, work, clock)),
+    );
     stack.use(
       repeat(regularly, 'forgetting old alerts', limits.alertSweepMs, () => forgetOldAlerts(store, clock.now())),
     );
@@ -212,16 +223,23 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const builds = new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.stored(id) });
   if (options.monitor ?? options.work !== false) await monitor.start();
   const owned = stack.move();
+  const deployments = new DeploymentManager({ store, work, clock, artifacts, targets });
+  const flash = new FlashManager({ store, work, connectors, artifacts, board });
   return {
     buildServers: buildServers(pool, serverPool, {
       byIds: (ids) => existing(ids.map((id) => builds.getBuildStatus(id))),
       ofServer: (serverId) => builds.getBuildHistory({ serverId }),
     }),
     hosts: hosts(connectors, hostPool),
-    boards: boards(boardPool, power),
+    boards: boards(boardPool, {
+      powerCycle: (id, options) => power.powerCycle(id, options),
+      flashFirmware: (id, request) => flash.flashFirmware(id, request),
+    }),
     builds,
     artifacts,
-    deployments: new DeploymentManager({ store, work, artifacts, connectors, host }),
+    deployments,
+    environments: new EnvironmentService({ store, work, clock, deployments, connectors, host, board }),
+    flash,
     testRuns: new TestRunManager({ store, work, artifacts }),
     pipelines: new PipelineManager({ store, work }),
     groups: new ResourceGroupService({ store, clock, random }),
@@ -277,21 +295,4 @@ function repeat(
       await acting;
     },
   };
-}
-
-/** Renews what unfinished work holds and frees what has run out, its environment included. */
-async function sweep(store: Store, work: WorkEngine, clock: Clock): Promise<void> {
-  await tendWaitingList(store, clock);
-  for (const expired of await renewHeld(store, clock.now())) {
-    const deployment = await store.db
-      .selectFrom('deployments')
-      .select('id')
-      .where('reservation_id', '=', expired.id)
-      .executeTakeFirst();
-    if (deployment === undefined) {
-      await store.transaction((tx) => release(tx, expired.id, clock.now(), 'expired'));
-    } else {
-      await work.submitOnce('release', { deploymentId: deployment.id }, { parentId: deployment.id, key: 'expired' });
-    }
-  }
 }

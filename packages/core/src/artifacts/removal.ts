@@ -101,10 +101,11 @@ async function isInUse(db: Kysely<Schema>, producerId: string, ids: readonly str
 async function isDeployed(db: Kysely<Schema>, ids: readonly string[]): Promise<boolean> {
   const row = await db
     .selectFrom('deployments')
-    .innerJoin('reservations', 'reservations.id', 'deployments.reservation_id')
+    .innerJoin('environments', 'environments.id', 'deployments.environment_id')
+    .innerJoin('reservations', 'reservations.id', 'environments.reservation_id')
     .select('deployments.id')
     .where('deployments.id', 'in', deploymentsWith(db, ids))
-    .where('deployments.released_at', 'is', null)
+    .where('environments.released_at', 'is', null)
     .where('reservations.state', '=', 'active')
     .limit(1)
     .executeTakeFirst();

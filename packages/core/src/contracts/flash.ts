@@ -1,12 +1,9 @@
 import type { Architecture } from '../model/architecture.ts';
+import type { FlashProof, FlashReceipt } from '../model/flash.ts';
 import type { CallOptions } from './runtime.ts';
 import type { ByteSource, TransferProgress } from './shell.ts';
 
-/**
- * How the flashed bytes were verified: read back from the medium, by the source's signature, by
- * the transport's own check, or not at all.
- */
-export type FlashProof = 'readback' | 'source' | 'transport' | 'none';
+export type { FlashProof, FlashReceipt };
 
 /** Bytes to flash and where to. */
 export interface FlashImage {
@@ -19,14 +16,6 @@ export interface FlashImage {
 export interface FlashOptions extends CallOptions {
   /** Hears how much was written so far, and of the last byte. */
   readonly onProgress?: (progress: TransferProgress) => void;
-}
-
-/** What a flash did and what is proven of it. */
-export interface FlashReceipt {
-  readonly slot: string;
-  readonly sizeBytes: number;
-  readonly sha256: string;
-  readonly verified: FlashProof;
 }
 
 /** What a slot should hold. */

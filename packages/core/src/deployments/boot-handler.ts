@@ -1,29 +1,27 @@
-import { onAbort } from '../async.ts';
-import type { ArtifactRepository } from '../artifacts/repository.ts';
+import { onAbort, sleep } from '../async.ts';
 import { BootWatch, bootError, type BootOutcome } from '../consoles/boot-watch.ts';
 import { selectSignatures } from '../consoles/signatures.ts';
-import type { Hypervisor, VmSpec } from '../contracts/hypervisor.ts';
-import { BringupError } from '../errors.ts';
-import type { BootPattern, BootReport } from '../model/deployment.ts';
-import type { Host } from '../model/resource.ts';
+import { isBringupError, type BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { BootPattern, BootReport, DeploymentTargetType, VerificationReport } from '../model/deployment.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import type { LogStore, LogWriter } from '../work/logs.ts';
 import { Reconnects } from '../work/session.ts';
-import { bootLogId, deploymentRecord } from './records.ts';
+import { lastKnownGood, offerRollback } from './known-good.ts';
+import { bootLogId, deploymentRecord, placedDeployment, type PlacedDeployment } from './records.ts';
 import type { BootInput, BootOutput, DeploymentServices } from './services.ts';
+import type { BootCheckpoint, DeploymentTarget, StartedBoot } from './target.ts';
 
-interface Checkpoint {
-  /** When the VM was let run, milliseconds since the Unix epoch. */
-  readonly startedAt: number;
-}
+type Context = WorkContext<BootCheckpoint>;
 
 /** A boot that is being watched. */
 interface Watched {
-  readonly host: Host;
-  readonly vm: VmSpec;
+  readonly target: DeploymentTarget;
+  readonly deployment: PlacedDeployment;
   readonly log: LogWriter;
+  readonly started: StartedBoot;
   /** When its time began, milliseconds since the Unix epoch. */
-  readonly startedAt: number;
+  readonly since: number;
 }
 
 /**
@@ -36,109 +34,107 @@ export const defaultSuccessPatterns: readonly BootPattern[] = [
   { regex: '^(?:\\S+ )?[#$] $' },
 ];
 
-/** Lets a deployed VM run and judges from its console whether it booted. */
-export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoint> {
+/**
+ * Lets a deployed machine run and judges from its console whether it booted; a board that has none is
+ * judged by its shell, which answers with a new boot id.
+ */
+export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheckpoint> {
   readonly kind = 'boot';
   readonly #services: DeploymentServices;
-  readonly #artifacts: ArtifactRepository;
   readonly #logs: LogStore;
+  readonly #targets: Readonly<Record<DeploymentTargetType, DeploymentTarget>>;
 
-  constructor(services: DeploymentServices, logs: LogStore) {
+  constructor(
+    services: DeploymentServices,
+    logs: LogStore,
+    targets: Readonly<Record<DeploymentTargetType, DeploymentTarget>>,
+  ) {
     this.#services = services;
-    this.#artifacts = services.artifacts;
     this.#logs = logs;
+    this.#targets = targets;
   }
 
-  async run(context: WorkContext<Checkpoint>, input: BootInput): Promise<WorkResult<BootOutput>> {
-    const { hostId, vm, releasedAt } = await deploymentRecord(this.#services.store, input.deploymentId);
-    if (hostId === undefined || vm === undefined || releasedAt !== undefined) {
-      throw new BringupError('conflict', `deployment ${input.deploymentId} has no VM to boot`);
-    }
-    const host = await this.#services.host(hostId);
+  async run(context: Context, input: BootInput): Promise<WorkResult<BootOutput>> {
+    const deployment = await placedDeployment(this.#services.store, input.deploymentId);
+    const target = this.#targets[deployment.targetType];
     await using log = await context.openLog(bootLogId(context.id));
     const takenOver = context.checkpoint !== undefined;
     await context.phase('booting');
-    const startedAt = await this.#start(context, input, host, vm);
-    // Nobody listened in between: a boot that is taken over gets its time again.
-    const outcome = await this.#watch(context, input, {
-      host,
-      vm,
-      log,
-      startedAt: takenOver ? context.clock.now() : startedAt,
-    });
+    const outcome =
+      (await target.judgedBy(deployment)) === 'console'
+        ? await this.#byConsole(context, input, { target, deployment, log }, takenOver)
+        : await this.#byShell(context, input, target, deployment, log);
     await log.end();
+    const startedAt = context.checkpoint?.startedAt ?? context.clock.now();
     const report = toReport(outcome, context.clock.now() - startedAt);
-    await this.#remember(context, input, report);
+    await this.#remember(context, deployment, report);
     const error = bootError(outcome);
-    if (error !== undefined) throw error;
-    return { output: { report }, commit: await this.#keep(context, input) };
+    if (error !== undefined) throw offerRollback(error, await lastKnownGood(this.#services.store, deployment));
+    await this.#noteBootId(context, target, deployment);
+    const keep = await this.#keep(context, input);
+    return {
+      output: { report },
+      commit: async (tx) => {
+        await keep(tx);
+        if (deployment.targetType !== 'physical_board') return;
+        await tx.db
+          .updateTable('resources')
+          .set({ good_deployment_id: deployment.id })
+          .where('id', '=', deployment.targetId)
+          .execute();
+      },
+    };
   }
 
-  /** Lets the VM run, unless it does already. Gives the time it was started. */
-  async #start(context: WorkContext<Checkpoint>, input: BootInput, host: Host, vm: VmSpec): Promise<number> {
-    const { signal } = context;
-    const reconnects = new Reconnects(context.clock, signal);
+  async #start(
+    context: Context,
+    target: DeploymentTarget,
+    deployment: PlacedDeployment,
+    log: LogWriter,
+  ): Promise<StartedBoot> {
+    const reconnects = new Reconnects(context.clock, context.signal, ['console-busy']);
     for (;;) {
       try {
-        await using session = await this.#services.connectors.openHost(host, { signal });
-        const startedAt = await this.#ready(context, input, session.hypervisor, vm);
-        const state = (await session.hypervisor.getVm(vm.name, { signal }))?.state;
-        await context.guard();
-        if (state === 'paused') await session.hypervisor.startVm(vm.name, { signal });
-        return startedAt;
+        return await target.startBoot(context, deployment, log, (started) =>
+          context.transaction(async (tx) => {
+            await context.saveIn(tx, started);
+            await tx.db
+              .updateTable('deployments')
+              .set({ boot_id: context.id, boot: null, boot_verified: 0, verification: null })
+              .where('id', '=', deployment.id)
+              .execute();
+          }),
+        );
       } catch (error) {
         await reconnects.pauseAfter(error);
       }
     }
   }
 
-  /**
-   * Sees to it that there is a VM to watch: a fresh one for a fresh boot, the one that runs when a
-   * boot is taken over.
-   */
-  async #ready(
-    context: WorkContext<Checkpoint>,
-    input: BootInput,
-    hypervisor: Hypervisor,
-    vm: VmSpec,
-  ): Promise<number> {
-    const { signal } = context;
-    const state = (await hypervisor.getVm(vm.name, { signal }))?.state;
-    if (context.checkpoint !== undefined) {
-      if (state !== undefined) return context.checkpoint.startedAt;
-      throw vanished(vm);
-    }
-    if (state !== 'paused') {
-      await context.guard();
-      await hypervisor.destroyVm(vm.name, { signal });
-      await hypervisor.createVm(vm, { signal });
-    }
-    const startedAt = context.clock.now();
-    await context.transaction(async (tx) => {
-      await context.saveIn(tx, { startedAt });
-      await tx.db
-        .updateTable('deployments')
-        .set({ boot_id: context.id, boot: null, boot_verified: 0 })
-        .where('id', '=', input.deploymentId)
-        .execute();
-    });
-    return startedAt;
-  }
-
-  async #watch(context: WorkContext<Checkpoint>, { boot = {} }: BootInput, target: Watched): Promise<BootOutcome> {
+  async #byConsole(
+    context: Context,
+    { boot = {} }: BootInput,
+    watched: Omit<Watched, 'started' | 'since'>,
+    takenOver: boolean,
+  ): Promise<BootOutcome> {
+    const started = await this.#start(context, watched.target, watched.deployment, watched.log);
+    // Nobody listened in between: a boot that is taken over gets its time again.
+    const since = takenOver ? context.clock.now() : started.startedAt;
     using watch = new BootWatch({
       success: boot.successPatterns ?? defaultSuccessPatterns,
       signatures: selectSignatures({ drop: boot.ignoreSignatures ?? [] }),
       clock: context.clock,
       signal: context.signal,
-      startedAt: target.startedAt,
+      startedAt: since,
       ...(boot.timeoutMs !== undefined && { timeoutMs: boot.timeoutMs }),
       ...(boot.silenceMs !== undefined && { silenceMs: boot.silenceMs }),
     });
-    // A boot that is taken over: judge what was logged before, too.
-    for await (const chunk of this.#logs.read(target.log.logId)) watch.feed(chunk);
+    // A boot that is taken over: judge what was logged of it before, too.
+    const { logId } = watched.log;
+    for await (const chunk of this.#logs.read(logId, { offset: started.logStart })) watch.feed(chunk);
     const over = new AbortController();
-    const listening = this.#listen(context, watch, target, AbortSignal.any([context.signal, over.signal]));
+    const signal = AbortSignal.any([context.signal, over.signal]);
+    const listening = this.#listen(context, watch, { ...watched, started, since }, signal);
     try {
       return await Promise.race([watch.outcome, listening.then(() => watch.outcome)]);
     } finally {
@@ -147,20 +143,16 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
     }
   }
 
-  /** Feeds the watch; a console that breaks off is opened anew at the byte it had reached. */
-  async #listen(
-    context: WorkContext,
-    watch: BootWatch,
-    { host, vm, log }: Watched,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /** Feeds the watch; a console that breaks off is opened anew, where it can at the byte it had reached. */
+  async #listen(context: Context, watch: BootWatch, watched: Watched, signal: AbortSignal): Promise<void> {
+    const { target, deployment, log, started } = watched;
     const reconnects = new Reconnects(context.clock, signal, ['console-busy']);
+    let opened = started.console;
     while (!watch.settled) {
       try {
-        await using session = await this.#services.connectors.openHost(host, { signal });
-        const { hypervisor } = session;
-        if ((await hypervisor.getVm(vm.name, { signal })) === undefined) throw vanished(vm);
-        await using console = await hypervisor.openConsole(vm.name, { offset: log.sizeBytes, signal });
+        await using console =
+          opened ?? (await target.openConsole(deployment, log.sizeBytes - started.logStart, { signal }));
+        opened = undefined;
         using _over = onAbort(signal, () => void console[Symbol.asyncDispose]());
         for await (const chunk of console.output) {
           reconnects.succeeded();
@@ -175,45 +167,93 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, Checkpoin
     }
   }
 
-  async #remember(context: WorkContext, input: BootInput, report: BootReport): Promise<void> {
+  /** Waits until the shell answers from a new boot; a board that does not is given another chance. */
+  async #byShell(
+    context: Context,
+    { boot = {} }: BootInput,
+    target: DeploymentTarget,
+    deployment: PlacedDeployment,
+    log: LogWriter,
+  ): Promise<BootOutcome> {
+    const { clock, signal } = context;
+    for (;;) {
+      const started = await this.#start(context, target, deployment, log);
+      await context.phase('verifying');
+      const until = started.startedAt + (boot.timeoutMs ?? limits.bootTimeoutMs);
+      while (clock.now() < until) {
+        const id = await target
+          .bootId(deployment, { signal, timeoutMs: Math.max(1, until - clock.now()) })
+          .catch(() => undefined);
+        signal.throwIfAborted();
+        if (id !== undefined && id !== started.bootIdBefore) {
+          const facts = { bytes: 0, elapsedMs: clock.now() - started.startedAt, warnings: [] };
+          return { ...facts, type: 'booted', pattern: 'boot id', line: id, offset: 0 };
+        }
+        await sleep(clock, limits.shellPollMs, signal);
+      }
+      const failures = (started.failures ?? 0) + 1;
+      const { console: _none, ...reached } = started;
+      await context.save({ ...reached, failures });
+      if (failures > limits.shellBootRetries) {
+        const lastLine = `its shell did not answer from a new boot after ${failures} power cycles`;
+        return { type: 'timeout', lastLine, bytes: 0, elapsedMs: clock.now() - started.startedAt, warnings: [] };
+      }
+    }
+  }
+
+  /** Which boot it was that booted, where a shell can tell: a later one is not what was verified. */
+  async #noteBootId(context: Context, target: DeploymentTarget, deployment: PlacedDeployment): Promise<void> {
+    const { signal } = context;
+    const bootId = await target.bootId(deployment, { signal }).catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (!isBringupError(error)) throw error;
+      return undefined;
+    });
+    if (bootId === undefined) return;
+    const at = context.clock.now();
+    const seen: VerificationReport = { verified: true, checks: [], attempts: 1, at, bootId };
+    await context.transaction(async ({ db }) => {
+      await db
+        .updateTable('deployments')
+        .set({ verification: JSON.stringify(seen) })
+        .where('id', '=', deployment.id)
+        .execute();
+    });
+  }
+
+  async #remember(context: Context, deployment: PlacedDeployment, report: BootReport): Promise<void> {
     await context.transaction(async ({ db }) => {
       await db
         .updateTable('deployments')
         .set({ boot: JSON.stringify(report), boot_verified: report.outcome === 'booted' ? 1 : 0 })
-        .where('id', '=', input.deploymentId)
+        .where('id', '=', deployment.id)
         .execute();
     });
   }
 
   /** Brings the log into the storage and gives what records it as an artifact. */
-  async #keep(context: WorkContext, input: BootInput): Promise<NonNullable<WorkResult<BootOutput>['commit']>> {
-    const blob = await this.#artifacts.put(context.id, () => this.#logs.read(bootLogId(context.id)));
-    const { buildId, vm } = await deploymentRecord(this.#services.store, input.deploymentId);
+  async #keep(context: Context, input: BootInput): Promise<NonNullable<WorkResult<BootOutput>['commit']>> {
+    const { artifacts, store } = this.#services;
+    const blob = await artifacts.put(context.id, () => this.#logs.read(bootLogId(context.id)));
+    const { buildId, architecture } = await deploymentRecord(store, input.deploymentId);
     const origin = {
       producerId: context.id,
-      architecture: vm?.architecture ?? 'x86_64',
+      architecture: architecture ?? 'x86_64',
       metadata: { deployment: input.deploymentId },
       ...(buildId !== undefined && { buildId }),
     };
     return async (tx) => {
-      await this.#artifacts.record(tx, origin, [{ type: 'boot_log', filename: 'boot.log', ...blob }]);
+      await artifacts.record(tx, origin, [{ type: 'boot_log', filename: 'boot.log', ...blob }]);
     };
   }
 
   /** However a boot went, its log is kept. */
-  async cleanUp(context: WorkContext<Checkpoint>, input: BootInput): Promise<void> {
+  async cleanUp(context: Context, input: BootInput, _error: BringupError): Promise<void> {
     if (context.checkpoint === undefined) return;
     await using log = await context.openLog(bootLogId(context.id));
     await log.end();
     await context.transaction(await this.#keep(context, input));
   }
-}
-
-function vanished(vm: VmSpec): BringupError {
-  return new BringupError('process-lost', `the VM ${vm.name} vanished from its host while it booted`, {
-    retryable: true,
-    details: { vm: vm.name },
-  });
 }
 
 function toReport(outcome: BootOutcome, durationMs: number): BootReport {

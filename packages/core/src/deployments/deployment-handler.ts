@@ -1,57 +1,66 @@
-import type { Hypervisor, VmSpec } from '../contracts/hypervisor.ts';
-import { fromStoredError } from '../errors.ts';
+import { BringupError, fromStoredError, isBringupError, toBringupError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { BootReport, QemuDeploymentRequest } from '../model/deployment.ts';
+import type { BootReport } from '../model/deployment.ts';
 import { extend } from '../pool/reservations.ts';
 import { giveUpWaiting, obtain } from '../selection/obtain.ts';
-import { vmRequest } from '../selection/requests.ts';
-import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
-import { Reconnects, SessionHolder } from '../work/session.ts';
-import { vmName } from './records.ts';
+import { newId } from '../runtime.ts';
+import type { StoreTransaction } from '../store/store.ts';
+import { SteppedAside, type WorkContext, type WorkHandler, type WorkResult } from '../work/handler.ts';
+import { enqueue } from '../work/queue.ts';
+import { vmName, type DeploymentInput } from './records.ts';
+import type { ReleaseInput } from './release-handler.ts';
 import type { BootInput, BootOutput, DeploymentServices } from './services.ts';
-import { transferArtifacts } from './transfer.ts';
-import { pickBootFiles, vmDefaults, vmSpec } from './vm.ts';
-
-/** A deployment as it is queued. */
-export interface DeploymentInput extends QemuDeploymentRequest {
-  /** Whether the boot belongs to it; in a pipeline it is a stage of its own. */
-  readonly withBoot: boolean;
-  /** The work that holds the environment, if not the deployment itself. */
-  readonly holder?: string;
-}
-
-interface Checkpoint {
-  readonly hostId: string;
-  readonly reservationId: string;
-  readonly created?: boolean;
-}
-
-/** What is deployed: files of a build, and what was added to them. */
-interface Chosen {
-  readonly build: { readonly buildId: string; readonly commitHash: string | undefined };
-  readonly files: ReturnType<typeof pickBootFiles>;
-}
+import type { DeploymentCheckpoint, DeploymentPlan, DeploymentTarget, HeldTarget } from './target.ts';
 
 /** What a finished deployment gives. */
 export interface DeploymentOutput {
-  readonly vmName: string;
+  readonly vmName?: string;
   readonly boot?: BootReport;
 }
 
-/** Artifacts onto a host and into a VM, which is created paused; then, if asked for, its boot. */
-export class DeploymentHandler implements WorkHandler<DeploymentInput, DeploymentOutput, Checkpoint> {
+type Context = WorkContext<DeploymentCheckpoint>;
+
+/** What says something about the host or board, and nothing about what is deployed. */
+const targetTrouble: readonly ErrorCode[] = [
+  'connection-failed',
+  'connection-lost',
+  'authentication-failed',
+  'host-key-unknown',
+  'host-key-changed',
+  'deadline-exceeded',
+  'process-lost',
+  'dependency-missing',
+  'disk-full',
+  'transfer-failed',
+  'checksum-mismatch',
+  'hypervisor-failed',
+  'unsupported',
+  'flash-failed',
+  'power-failed',
+  // It was decommissioned by force.
+  'not-found',
+];
+
+/**
+ * Artifacts onto a target, which is then ready to be booted; if asked for, its boot. A target that
+ * can't be provisioned is left for another one, unless it was named.
+ */
+export class DeploymentHandler implements WorkHandler<DeploymentInput, DeploymentOutput, DeploymentCheckpoint> {
   readonly kind = 'deployment';
   readonly #services: DeploymentServices;
+  readonly #targets: Readonly<Record<DeploymentInput['targetType'], DeploymentTarget>>;
 
-  constructor(services: DeploymentServices) {
+  constructor(
+    services: DeploymentServices,
+    targets: Readonly<Record<DeploymentInput['targetType'], DeploymentTarget>>,
+  ) {
     this.#services = services;
+    this.#targets = targets;
   }
 
-  async run(context: WorkContext<Checkpoint>, input: DeploymentInput): Promise<WorkResult<DeploymentOutput>> {
-    const chosen = await this.#choose(input);
-    const held = context.checkpoint ?? (await this.#reserve(context, input, chosen));
-    if (held.created !== true) await this.#create(context, input, chosen, held);
-    const output: DeploymentOutput = { vmName: vmName(context.id) };
+  async run(context: Context, input: DeploymentInput): Promise<WorkResult<DeploymentOutput>> {
+    const held = await this.#provision(context, input);
+    const output: DeploymentOutput = input.targetType === 'qemu_host' ? { vmName: vmName(context.id) } : {};
     if (!input.withBoot) return { output };
 
     await context.phase('booting');
@@ -60,120 +69,195 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
       ...(input.boot !== undefined && { boot: input.boot }),
     });
     if (boot.error !== undefined) throw fromStoredError(boot.error);
-    const keepMs = input.keepMs ?? limits.deploymentKeepMs;
     return {
       output: { ...output, ...(boot.output !== undefined && { boot: boot.output.report }) },
-      commit: (tx) => extend(tx, held.reservationId, context.clock.now() + keepMs, context.clock.now() + keepMs),
+      commit: async (tx) => {
+        await this.#keep(tx, context, held, input.keepMs ?? limits.deploymentKeepMs);
+        if (input.rollbackOf === undefined) return;
+        await tx.db
+          .updateTable('deployments')
+          .set({ rolled_back_by: context.id, boot_verified: 0 })
+          .where('id', '=', input.rollbackOf)
+          .execute();
+      },
     };
   }
 
-  async #choose(input: DeploymentInput): Promise<Chosen> {
-    const { artifacts } = this.#services;
-    const build = await artifacts.select(input.artifacts);
-    const extra = await Promise.all((input.extraArtifactIds ?? []).map((id) => artifacts.getArtifact(id)));
-    const files = pickBootFiles(build.artifacts, extra, input.vm ?? {}, input.architecture);
-    return { build, files };
-  }
-
-  async #reserve(
-    context: WorkContext<Checkpoint>,
-    input: DeploymentInput,
-    { build, files }: Chosen,
-  ): Promise<Checkpoint> {
-    const wanted = vmRequest({
-      architecture: files.architecture,
-      minCpuCores: input.vm?.cpus ?? vmDefaults.cpus,
-      minMemoryMb: input.vm?.memoryMb ?? vmDefaults.memoryMb,
-      requireKvm: input.vm?.accelerator === 'kvm',
-      ...(input.hostId !== undefined && { hostId: input.hostId }),
-      ...(input.requiredLabels !== undefined && { requiredLabels: input.requiredLabels }),
-    });
-    const used = [files.kernel, files.initrd, files.deviceTree, files.rootfs].flatMap((file) => file?.id ?? []);
-    return obtain(context, this.#services.selection, {
-      request: wanted,
-      holder: input.holder ?? context.id,
-      expectedMs: input.keepMs ?? limits.deploymentKeepMs,
-      record: async (tx, { id: reservationId, resourceId: hostId }) => {
-        const held = { hostId, reservationId };
-        await context.saveIn(tx, held);
-        await tx.db
-          .updateTable('deployments')
-          .set({
-            target_id: hostId,
-            reservation_id: reservationId,
-            build_id: build.buildId,
-            commit_hash: build.commitHash ?? null,
-            artifact_ids: JSON.stringify(used),
-          })
-          .where('id', '=', context.id)
-          .execute();
-        return held;
-      },
-    });
-  }
-
-  async #create(
-    context: WorkContext<Checkpoint>,
-    input: DeploymentInput,
-    { files }: Chosen,
-    held: Checkpoint,
-  ): Promise<void> {
-    const { signal } = context;
-    const host = await this.#services.host(held.hostId);
-    await context.phase('transferring');
-    await using sessions = new SessionHolder(() => this.#services.connectors.openShell(host, { signal }), {
-      clock: context.clock,
-      signal,
-    });
-    const paths = await transferArtifacts({
-      sessions,
-      repository: this.#services.artifacts,
-      folder: `${host.workspace}/files`,
-      artifacts: [files.kernel, files.initrd, files.deviceTree, files.rootfs].filter((file) => file !== undefined),
-      signal,
-      onProgress: ({ filename }, progress) =>
-        this.#services.onTransfer({ workId: context.id, filename, direction: 'upload', ...progress }),
-    });
-    const spec = vmSpec(vmName(context.id), input, files, paths, {
-      deployment: context.id,
-      reservation: held.reservationId,
-    });
-    const reconnects = new Reconnects(context.clock, signal);
+  async #provision(context: Context, input: DeploymentInput): Promise<HeldTarget> {
+    const target = this.#targets[input.targetType];
     for (;;) {
+      const known = context.checkpoint;
+      if (known?.held !== undefined && known.provisioned === true) return known.held;
+      const plan = await this.#choose(context, input, target);
+      const held = known?.held ?? (await this.#place(context, input, plan));
       try {
-        await using session = await this.#services.connectors.openHost(host, { signal });
-        await this.#createVm(context, held, session.hypervisor, spec);
-        return;
+        await target.provision(context, input, plan, held);
+        await context.save({ tried: [], ...context.checkpoint, held, provisioned: true });
+        return held;
       } catch (error) {
-        await reconnects.pauseAfter(error);
+        if (error instanceof SteppedAside || context.signal.aborted) throw error;
+        await this.#leave(context, input, held, toBringupError(error));
       }
     }
   }
 
-  async #createVm(
-    context: WorkContext<Checkpoint>,
-    held: Checkpoint,
-    hypervisor: Hypervisor,
-    spec: VmSpec,
-  ): Promise<void> {
-    const { signal } = context;
-    // Stored before there is a VM: whoever has to give it back must know of it.
-    await context.transaction(async ({ db }) => {
-      const vm = JSON.stringify(spec);
-      await db.updateTable('deployments').set({ vm }).where('id', '=', context.id).execute();
-    });
-    // A VM of that name is our own from a run that died: whatever state it is in, it is not wanted.
-    await hypervisor.destroyVm(spec.name, { signal });
-    await hypervisor.createVm(spec, { signal });
-    await context.save({ ...held, created: true });
+  async #choose(context: Context, input: DeploymentInput, target: DeploymentTarget): Promise<DeploymentPlan> {
+    const { artifacts, store } = this.#services;
+    const { build_id: buildId } = await store.db
+      .selectFrom('deployments')
+      .select('build_id')
+      .where('id', '=', context.id)
+      .executeTakeFirstOrThrow();
+    // What "the latest" meant is decided once.
+    const build = await artifacts.select(buildId === null ? input.artifacts : { buildId });
+    const extra = await Promise.all((input.extraArtifactIds ?? []).map((id) => artifacts.getArtifact(id)));
+    return target.plan(input, build, build.artifacts, extra);
   }
 
-  /** Gives back what was taken, patiently: a host that is out of reach just now must not keep the VM. */
-  async cleanUp(context: WorkContext<Checkpoint>): Promise<void> {
-    if (context.checkpoint === undefined) {
-      await context.transaction((tx) => giveUpWaiting(tx, context.id, context.clock.now()));
-      return;
-    }
-    await context.child('release', 'release', { deploymentId: context.id }, { evenIfCancelled: true });
+  #place(context: Context, input: DeploymentInput, plan: DeploymentPlan): Promise<HeldTarget> {
+    return input.inEnvironment === undefined
+      ? this.#reserve(context, input, plan)
+      : this.#moveIn(context, input.inEnvironment, plan);
   }
+
+  async #reserve(context: Context, input: DeploymentInput, plan: DeploymentPlan): Promise<HeldTarget> {
+    const { tried = [], trouble } = context.checkpoint ?? {};
+    try {
+      return await obtain(context, this.#services.selection, {
+        request: { ...plan.request, exclude: tried },
+        holder: input.holder ?? context.id,
+        expectedMs: input.keepMs ?? limits.deploymentKeepMs,
+        record: async (tx, { id: reservationId, resourceId: targetId }) => {
+          const held = { targetId, reservationId };
+          await this.#record(tx, context, plan, held);
+          await tx.db
+            .updateTable('environments')
+            .set({ target_id: targetId, reservation_id: reservationId })
+            .where('deployment_id', '=', context.id)
+            .execute();
+          return held;
+        },
+      });
+    } catch (error) {
+      // Nowhere else to go: what made it leave the last target says more.
+      throw trouble !== undefined && isBringupError(error, 'no-match') ? fromStoredError(trouble) : error;
+    }
+  }
+
+  /** Takes over the environment that is there: from now on it lasts as long as this deployment. */
+  #moveIn(context: Context, environmentId: string, plan: DeploymentPlan): Promise<HeldTarget> {
+    return context.transaction(async (tx) => {
+      const row = await tx.db
+        .selectFrom('environments')
+        .innerJoin('reservations', 'reservations.id', 'environments.reservation_id')
+        .select(['environments.target_id', 'reservations.id'])
+        .where('environments.id', '=', environmentId)
+        .where('environments.released_at', 'is', null)
+        .where('reservations.state', '=', 'active')
+        .executeTakeFirst();
+      if (row === undefined || row.target_id === null) {
+        throw new BringupError('conflict', `environment ${environmentId} was given back`, {
+          details: { environmentId },
+        });
+      }
+      await tx.db.updateTable('reservations').set({ holder: context.id }).where('id', '=', row.id).execute();
+      await tx.db.updateTable('environments').set({ expires_at: null }).where('id', '=', environmentId).execute();
+      const held = { targetId: row.target_id, reservationId: row.id };
+      await this.#record(tx, context, plan, held);
+      return held;
+    });
+  }
+
+  async #record(tx: StoreTransaction, context: Context, plan: DeploymentPlan, held: HeldTarget): Promise<void> {
+    const { tried = [], trouble } = context.checkpoint ?? {};
+    await context.saveIn(tx, { held, tried, ...(trouble !== undefined && { trouble }) });
+    const build = await tx.db
+      .selectFrom('builds')
+      .select(['repository', 'branch'])
+      .where('id', '=', plan.buildId)
+      .executeTakeFirst();
+    await tx.db
+      .updateTable('deployments')
+      .set({
+        target_id: held.targetId,
+        architecture: plan.architecture,
+        build_id: plan.buildId,
+        commit_hash: plan.commitHash ?? null,
+        line: build === undefined ? null : `${build.repository} ${build.branch}`,
+        artifact_ids: JSON.stringify(plan.artifacts.map(({ id }) => id)),
+      })
+      .where('id', '=', context.id)
+      .execute();
+  }
+
+  /**
+   * Goes away from a target that could not be provisioned, to try another one.
+   * @throws `error` when it is not the target's fault, or the deployment may go nowhere else.
+   */
+  async #leave(context: Context, input: DeploymentInput, held: HeldTarget, error: BringupError): Promise<void> {
+    const { tried = [] } = context.checkpoint ?? {};
+    const named = input.targetType === 'qemu_host' ? input.hostId : input.boardId;
+    const stays = named !== undefined || input.inEnvironment !== undefined;
+    const last = tried.length + 1 >= limits.deploymentTargetsTried;
+    if (!targetTrouble.includes(error.code) || stays || last) throw error;
+    context.logger.warn({ error, deployment: context.id, target: held.targetId }, 'trying another target');
+    await context.transaction(async (tx) => {
+      await context.saveIn(tx, { tried: [...tried, held.targetId], trouble: error.toJSON() });
+      const { targetType } = input;
+      const { vm } = await tx.db
+        .selectFrom('deployments')
+        .select('vm')
+        .where('id', '=', context.id)
+        .executeTakeFirstOrThrow();
+      await tx.db.updateTable('deployments').set({ vm: null, target_id: null }).where('id', '=', context.id).execute();
+      // Patiently and on its own: what is out of reach now must not keep what was begun there.
+      const release: ReleaseInput = { place: { deploymentId: context.id, targetType, begun: vm !== null, ...held } };
+      const { clock, random } = this.#services;
+      const work = { kind: 'release', input: release, parentId: context.id, childKey: leaveKey(tried.length) } as const;
+      await enqueue(tx, { id: newId(clock, random), ...work }, clock.now());
+      await tx.db
+        .updateTable('environments')
+        .set({ target_id: null, reservation_id: null })
+        .where('deployment_id', '=', context.id)
+        .execute();
+    });
+  }
+
+  /** From here on the environment is held by nobody's work, until its time is over. */
+  async #keep(tx: StoreTransaction, context: Context, held: HeldTarget, keepMs: number): Promise<void> {
+    const expiresAt = context.clock.now() + Math.min(keepMs, limits.environmentMaxKeepMs);
+    await extend(tx, held.reservationId, expiresAt, expiresAt);
+    await tx.db
+      .updateTable('environments')
+      .set({ expires_at: expiresAt })
+      .where('deployment_id', '=', context.id)
+      .execute();
+  }
+
+  /**
+   * Gives back what was taken, patiently: a host that is out of reach just now must not keep the VM. What
+   * was provisioned and did not boot is kept for a while, to be looked at and rolled back.
+   */
+  async cleanUp(context: Context, input: DeploymentInput, error: BringupError): Promise<void> {
+    const { held, provisioned, tried } = context.checkpoint ?? {};
+    if (held !== undefined && error.code !== 'aborted' && input.holder === undefined) {
+      const didNotBoot = provisioned === true && isBringupError(error, 'boot-failed', 'boot-timeout');
+      if (didNotBoot || input.inEnvironment !== undefined) {
+        await context.transaction((tx) => this.#keep(tx, context, held, limits.failedDeploymentKeepMs));
+        return;
+      }
+    }
+    if (held === undefined) await context.transaction((tx) => giveUpWaiting(tx, context.id, context.clock.now()));
+    const environmentId = input.inEnvironment ?? context.id;
+    for (const key of (tried ?? []).keys()) {
+      // They are under way since it left; nothing of it is left once it has ended.
+      await context.child<ReleaseInput, null>(leaveKey(key), 'release', { environmentId }, { evenIfCancelled: true });
+    }
+    await context.child<ReleaseInput, null>('release', 'release', { environmentId }, { evenIfCancelled: true });
+  }
+}
+
+/** Names what takes back what was begun on the n-th target that was left. */
+function leaveKey(index: number): string {
+  return `leave-${index}`;
 }

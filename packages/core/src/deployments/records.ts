@@ -1,37 +1,150 @@
 import type { Selectable } from 'kysely';
 import type { VmSpec } from '../contracts/hypervisor.ts';
 import { BringupError } from '../errors.ts';
-import type { DeploymentRow } from '../store/schema.ts';
-import type { Store } from '../store/store.ts';
+import { limits } from '../limits.ts';
+import type { Architecture } from '../model/architecture.ts';
+import type { BoardDeploymentRequest, DeploymentTargetType, QemuDeploymentRequest } from '../model/deployment.ts';
+import type { DeploymentRow, EnvironmentRow } from '../store/schema.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
 
-/** A deployment's record as the handlers use it. */
+/** A deployment as it is queued. */
+export type DeploymentInput = DeploymentWork &
+  (
+    | ({ readonly targetType: 'qemu_host' } & QemuDeploymentRequest)
+    | ({ readonly targetType: 'physical_board' } & BoardDeploymentRequest)
+  );
+
+/** What a deployment's work item knows beside the request. */
+export interface DeploymentWork {
+  /** Whether the boot belongs to it; in a pipeline it is a stage of its own. */
+  readonly withBoot: boolean;
+  /** The work that holds the environment, if not the deployment itself. */
+  readonly holder?: string;
+  /** The environment that is held already; absent when the deployment gets one of its own. */
+  readonly inEnvironment?: string;
+  /** The deployment that this one takes the place of because it is known to be good. */
+  readonly rollbackOf?: string;
+}
+
+/** A deployment's record, with its environment, as the handlers use it. */
 export interface DeploymentRecord {
   readonly id: string;
-  readonly hostId: string | undefined;
+  readonly environmentId: string;
+  readonly targetType: DeploymentTargetType;
+  /** The host or board. */
+  readonly targetId: string | undefined;
   readonly reservationId: string | undefined;
+  readonly architecture: Architecture | undefined;
   readonly buildId: string | undefined;
+  readonly line: string | undefined;
   readonly vm: VmSpec | undefined;
   readonly bootId: string | undefined;
   readonly releasedAt: number | undefined;
+  /** Whether it is what runs in its environment, or is being put there. */
+  readonly current: boolean;
 }
+
+/** A deployment that has a target and runs there, or is about to. */
+export type PlacedDeployment = DeploymentRecord & { readonly targetId: string; readonly architecture: Architecture };
 
 /** @throws `not-found`. */
-export async function deploymentRecord(store: Store, id: string): Promise<DeploymentRecord> {
-  const row = await store.db.selectFrom('deployments').selectAll().where('id', '=', id).executeTakeFirst();
+export async function deploymentRecord(store: Pick<Store, 'db'>, id: string): Promise<DeploymentRecord> {
+  const row = await store.db
+    .selectFrom('deployments as d')
+    .innerJoin('environments as e', 'e.id', 'd.environment_id')
+    .selectAll('d')
+    .select(['e.reservation_id', 'e.released_at', 'e.deployment_id'])
+    .where('d.id', '=', id)
+    .executeTakeFirst();
   if (row === undefined) throw new BringupError('not-found', `there is no deployment ${id}`, { details: { id } });
-  return toRecord(row);
-}
-
-function toRecord(row: Selectable<DeploymentRow>): DeploymentRecord {
   return {
     id: row.id,
-    hostId: row.target_id ?? undefined,
+    environmentId: row.environment_id,
+    targetType: row.target_type as DeploymentTargetType,
+    targetId: row.target_id ?? undefined,
     reservationId: row.reservation_id ?? undefined,
+    architecture: (row.architecture as Architecture | null) ?? undefined,
     buildId: row.build_id ?? undefined,
+    line: row.line ?? undefined,
     vm: row.vm === null ? undefined : (JSON.parse(row.vm) as VmSpec),
     bootId: row.boot_id ?? undefined,
     releasedAt: row.released_at ?? undefined,
+    current: row.deployment_id === row.id,
   };
+}
+
+/** The record of a deployment that is there to be booted, tested or spoken to. @throws `not-found`, `conflict`. */
+export async function placedDeployment(store: Pick<Store, 'db'>, id: string): Promise<PlacedDeployment> {
+  const record = await deploymentRecord(store, id);
+  const { targetId, architecture, releasedAt, current } = record;
+  if (targetId !== undefined && architecture !== undefined && releasedAt === undefined && current) {
+    return { ...record, targetId, architecture };
+  }
+  const why =
+    releasedAt !== undefined
+      ? 'its environment was given back'
+      : current
+        ? 'it has no target yet'
+        : `another one has taken its place in environment ${record.environmentId}`;
+  throw new BringupError('conflict', `deployment ${id} does not run: ${why}`, { details: { id } });
+}
+
+/** Writes a deployment's own record beside its work item, and that of its environment unless it has one. */
+export async function insertDeployment(
+  { db }: StoreTransaction,
+  id: string,
+  input: DeploymentInput,
+  now: number,
+): Promise<void> {
+  // The environment of a deployment that gets its own is named after it.
+  const environmentId = input.inEnvironment ?? id;
+  await db
+    .insertInto('deployments')
+    .values({
+      id,
+      environment_id: environmentId,
+      target_type: input.targetType,
+      target_id: null,
+      architecture: null,
+      build_id: null,
+      commit_hash: null,
+      line: null,
+      artifact_ids: '[]',
+      vm: null,
+      boot_id: null,
+      boot_verified: 0,
+      boot: null,
+      verification: null,
+      rolled_back_by: null,
+    } satisfies Selectable<DeploymentRow>)
+    .execute();
+  if (input.inEnvironment !== undefined) {
+    await db.updateTable('environments').set({ deployment_id: id }).where('id', '=', environmentId).execute();
+    return;
+  }
+  await db
+    .insertInto('environments')
+    .values({
+      id: environmentId,
+      owner: input.requester ?? null,
+      team: input.team ?? null,
+      target_type: input.targetType,
+      target_id: null,
+      reservation_id: null,
+      deployment_id: id,
+      keep_ms: Math.min(input.keepMs ?? limits.deploymentKeepMs, limits.environmentMaxKeepMs),
+      expires_at: null,
+      released_at: null,
+      created_at: now,
+    } satisfies Selectable<EnvironmentRow>)
+    .execute();
+}
+
+/** Where in its log what a boot said begins that was judged in the end. */
+export async function bootLogStart({ db }: Pick<Store, 'db'>, bootId: string): Promise<number> {
+  const row = await db.selectFrom('work_items').select('checkpoint').where('id', '=', bootId).executeTakeFirst();
+  if (row === undefined || row.checkpoint === null) return 0;
+  return (JSON.parse(row.checkpoint) as { readonly logStart?: number }).logStart ?? 0;
 }
 
 /** Name of a deployment's VM on its host. */

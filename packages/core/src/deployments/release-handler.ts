@@ -1,85 +1,95 @@
-import { BringupError, isBringupError } from '../errors.ts';
+import { isBringupError, type BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { DeploymentTargetType } from '../model/deployment.ts';
 import { release } from '../pool/reservations.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
-import type { DeploymentServices } from './services.ts';
-import { deploymentRecord, vmName } from './records.ts';
+import type { DeploymentTarget, ProvisionedPlace } from './target.ts';
+import { vmLeftBehind } from './vm-target.ts';
 
-/** A release as it is queued. */
-export interface ReleaseInput {
-  readonly deploymentId: string;
-}
+/** A release as it is queued: of an environment, or of a place that a deployment has left. */
+export type ReleaseInput = { readonly environmentId: string } | { readonly place: ProvisionedPlace };
 
 interface Checkpoint {
   readonly failures: number;
 }
 
 /**
- * Gives an environment back: first the VM goes, then the capacity it took is free. A host that is
- * out of reach is tried again for a while; then the capacity is freed all the same, since nothing
- * may stay reserved for ever, and the error names the VM that a person must remove.
+ * Gives an environment back: first what runs there ends, then the capacity it took is free. A host
+ * that is out of reach is tried again for a while; then the capacity is freed all the same, since
+ * nothing may stay reserved for ever, and the error names the VM that a person must remove.
  */
 export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoint> {
   readonly kind = 'release';
   readonly uncancellable = true;
-  readonly #services: DeploymentServices;
+  readonly #store: Store;
+  readonly #targets: Readonly<Record<DeploymentTargetType, DeploymentTarget>>;
 
-  constructor(services: DeploymentServices) {
-    this.#services = services;
+  constructor(store: Store, targets: Readonly<Record<DeploymentTargetType, DeploymentTarget>>) {
+    this.#store = store;
+    this.#targets = targets;
   }
 
-  async run(context: WorkContext<Checkpoint>, { deploymentId }: ReleaseInput): Promise<WorkResult<null>> {
-    const { hostId, vm, releasedAt } = await deploymentRecord(this.#services.store, deploymentId);
-    if (releasedAt === undefined && hostId !== undefined && vm !== undefined) {
+  async run(context: WorkContext<Checkpoint>, input: ReleaseInput): Promise<WorkResult<null>> {
+    const places = 'place' in input ? [input.place] : await this.#placesOf(input.environmentId);
+    for (const place of places) {
       try {
-        const host = await this.#services.host(hostId);
-        await using session = await this.#services.connectors.openHost(host, { signal: context.signal });
-        await session.hypervisor.destroyVm(vmName(deploymentId), { signal: context.signal });
+        await this.#targets[place.targetType].dismantle(place, context.signal);
       } catch (error) {
         context.signal.throwIfAborted();
         const failures = (context.checkpoint?.failures ?? 0) + 1;
         const gone = isBringupError(error, 'not-found');
-        if (gone || failures >= limits.releaseAttempts) throw leftBehind(deploymentId, hostId, error);
-        context.logger.warn({ error, deployment: deploymentId }, 'the VM could not be removed yet');
+        if (gone || failures >= limits.releaseAttempts) throw vmLeftBehind(place, error);
+        context.logger.warn({ error, deployment: place.deploymentId }, 'what runs there could not be ended yet');
         await context.save({ failures });
         return context.stepAside({ atLatestMs: 1000 * 2 ** failures });
       }
     }
-    return { output: null, commit: (tx) => this.#free(context, deploymentId, tx) };
+    return { output: null, commit: (tx) => this.#free(context, input, tx) };
   }
 
-  async #free(
-    context: WorkContext,
-    deploymentId: string,
-    tx: Parameters<NonNullable<WorkResult<null>['commit']>>[0],
-  ): Promise<void> {
+  /** Where deployments of an environment that was not given back yet have put something. */
+  async #placesOf(environmentId: string): Promise<ProvisionedPlace[]> {
+    const rows = await this.#store.db
+      .selectFrom('environments as e')
+      .innerJoin('deployments as d', 'd.environment_id', 'e.id')
+      .select(['d.id', 'd.target_type', 'd.target_id', 'd.vm', 'e.reservation_id'])
+      .where('e.id', '=', environmentId)
+      .where('e.released_at', 'is', null)
+      .whereRef('d.target_id', '=', 'e.target_id')
+      .execute();
+    return rows.flatMap(({ id, target_type, target_id, vm, reservation_id }) =>
+      target_id === null || reservation_id === null
+        ? []
+        : [
+            {
+              deploymentId: id,
+              targetType: target_type as DeploymentTargetType,
+              targetId: target_id,
+              reservationId: reservation_id,
+              begun: vm !== null,
+            },
+          ],
+    );
+  }
+
+  async #free(context: WorkContext, input: ReleaseInput, tx: StoreTransaction): Promise<void> {
     const now = context.clock.now();
+    if ('place' in input) {
+      await release(tx, input.place.reservationId, now);
+      return;
+    }
     const row = await tx.db
-      .selectFrom('deployments')
-      .select('reservation_id')
-      .where('id', '=', deploymentId)
+      .updateTable('environments')
+      .set({ released_at: now, expires_at: null })
+      .where('id', '=', input.environmentId)
+      .where('released_at', 'is', null)
+      .returning('reservation_id')
       .executeTakeFirst();
     if (typeof row?.reservation_id === 'string') await release(tx, row.reservation_id, now);
-    await tx.db
-      .updateTable('deployments')
-      .set({ released_at: now })
-      .where('id', '=', deploymentId)
-      .where('released_at', 'is', null)
-      .execute();
   }
 
-  async cleanUp(context: WorkContext<Checkpoint>, { deploymentId }: ReleaseInput): Promise<void> {
-    await context.transaction((tx) => this.#free(context, deploymentId, tx));
+  async cleanUp(context: WorkContext<Checkpoint>, input: ReleaseInput, _error: BringupError): Promise<void> {
+    await context.transaction((tx) => this.#free(context, input, tx));
   }
-}
-
-function leftBehind(deploymentId: string, hostId: string, cause: unknown): BringupError {
-  const vm = vmName(deploymentId);
-  return new BringupError(
-    'hypervisor-failed',
-    isBringupError(cause, 'not-found')
-      ? `host ${hostId} of the VM ${vm} is not in the pool any more; remove the VM by hand`
-      : `the VM ${vm} could not be removed from host ${hostId} in ${limits.releaseAttempts} tries; remove it by hand`,
-    { cause, details: { vm, hostId, deploymentId } },
-  );
 }

@@ -1,7 +1,22 @@
 import * as v from 'valibot';
 import { artifactSelectionSchema } from '../artifacts/schema.ts';
-import type { BootConfig, QemuDeploymentRequest, VmConfig } from '../model/deployment.ts';
-import { architectureField, countField, idField, labelsField, millisecondsField, noNul } from '../model/fields.ts';
+import { artifactTypes } from '../model/artifact.ts';
+import type {
+  BoardDeploymentRequest,
+  BootConfig,
+  FlashSlot,
+  QemuDeploymentRequest,
+  VmConfig,
+} from '../model/deployment.ts';
+import {
+  architectureField,
+  countField,
+  idField,
+  labelsField,
+  millisecondsField,
+  noNul,
+  type OptionalField,
+} from '../model/fields.ts';
 import { compilePattern } from '../consoles/patterns.ts';
 
 const word = v.pipe(v.string('must be a string'), v.regex(/^[A-Za-z0-9][A-Za-z0-9._,+=-]*$/, 'must be a single word'));
@@ -45,18 +60,80 @@ export const bootConfigSchema: v.GenericSchema<unknown, BootConfig> = v.strictOb
   silenceMs: v.exactOptional(millisecondsField),
 });
 
-/** Schema of a {@link QemuDeploymentRequest}. */
-export const qemuDeploymentSchema: v.GenericSchema<unknown, QemuDeploymentRequest> = v.strictObject({
-  artifacts: artifactSelectionSchema,
-  extraArtifactIds: v.exactOptional(v.array(idField)),
-  architecture: v.exactOptional(architectureField),
+const words = v.array(v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty')));
+
+/** Schema of what goes where in a board's flash. */
+export const flashSlotsSchema: v.GenericSchema<unknown, FlashSlot[]> = v.pipe(
+  v.array(
+    v.pipe(
+      v.strictObject({
+        slot: word,
+        artifactType: v.exactOptional(v.picklist(artifactTypes, `must be one of ${artifactTypes.join(', ')}`)),
+        filename: v.exactOptional(v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'))),
+      }),
+      v.check(({ artifactType, filename }) => (artifactType ?? filename) !== undefined, 'set artifactType or filename'),
+    ),
+  ),
+  v.minLength(1, 'name at least one slot'),
+);
+
+/** Where a VM goes, and how it is. */
+export const vmPlaceFields: { readonly vm: OptionalField<VmConfig>; readonly hostId: OptionalField<string> } = {
   vm: v.exactOptional(vmConfigSchema),
-  boot: v.exactOptional(bootConfigSchema),
   hostId: v.exactOptional(idField),
+};
+
+/** Which board is taken, and what is flashed where. */
+export const boardPlaceFields: {
+  readonly boardId: OptionalField<string>;
+  readonly boardTypes: OptionalField<string[]>;
+  readonly requiredPeripherals: OptionalField<string[]>;
+  readonly slots: OptionalField<FlashSlot[]>;
+  readonly firmwareVersion: OptionalField<string>;
+} = {
+  boardId: v.exactOptional(idField),
+  boardTypes: v.exactOptional(words),
+  requiredPeripherals: v.exactOptional(words),
+  slots: v.exactOptional(flashSlotsSchema),
+  firmwareVersion: v.exactOptional(v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'))),
+};
+
+/** Fields of any deployment that a pipeline's environment has, too. */
+export const placeFields: {
+  readonly boot: OptionalField<BootConfig>;
+  readonly requiredLabels: OptionalField<Record<string, string>>;
+  readonly groupId: OptionalField<string>;
+  readonly extraArtifactIds: OptionalField<string[]>;
+} = {
+  boot: v.exactOptional(bootConfigSchema),
   requiredLabels: v.exactOptional(labelsField),
+  groupId: v.exactOptional(idField),
+  extraArtifactIds: v.exactOptional(v.array(idField)),
+};
+
+const deploymentFields = {
+  ...placeFields,
+  artifacts: artifactSelectionSchema,
+  architecture: v.exactOptional(architectureField),
   keepMs: v.exactOptional(millisecondsField),
   timeoutMs: v.exactOptional(millisecondsField),
   priority: v.exactOptional(v.pipe(v.number('must be a number'), v.integer('must be a whole number'))),
+};
+
+const asker = { team: v.exactOptional(idField), requester: v.exactOptional(idField) };
+
+/** Schema of a {@link QemuDeploymentRequest}. */
+export const qemuDeploymentSchema: v.GenericSchema<unknown, QemuDeploymentRequest> = v.strictObject({
+  ...deploymentFields,
+  ...vmPlaceFields,
+  ...asker,
+});
+
+/** Schema of a {@link BoardDeploymentRequest}. */
+export const boardDeploymentSchema: v.GenericSchema<unknown, BoardDeploymentRequest> = v.strictObject({
+  ...deploymentFields,
+  ...boardPlaceFields,
+  ...asker,
 });
 
 function compiles(value: string | { readonly regex: string; readonly flags?: string | undefined }): boolean {

@@ -1,5 +1,6 @@
 import type { Architecture } from './architecture.ts';
 import type { BuildRecipe } from './build.ts';
+import type { FirmwareRecord } from './flash.ts';
 import type { PowerControlConfig, PowerSequence } from './power.ts';
 import type { Secret } from './secret.ts';
 import type { BoardHealth, MachineHealth, ResourceUtilization } from './health.ts';
@@ -173,6 +174,8 @@ export interface Board extends ResourceBase, Partial<Connection>, BoardAttachmen
   readonly kernelVersion?: string;
   readonly currentFirmwareVersion?: string;
   readonly lastFlashTimestamp?: number;
+  /** What it was flashed with last: build, commit, deployment. */
+  readonly firmware?: FirmwareRecord;
   /** The test run or other work that holds it. */
   readonly assignedTestId?: string;
 }

@@ -22,8 +22,8 @@ export interface ShellTests {
 /** Commands run over the shell connector (SSH) on the booted target. */
 export interface RemoteTests {
   readonly from: 'shell';
-  /** Where the target listens. */
-  readonly target: {
+  /** Where the target listens. Default: the board itself; of a VM it must be said. */
+  readonly target?: {
     /** Name of the shell connector. Default: the first one the lab was given. */
     readonly shell?: string;
     readonly hostname: string;

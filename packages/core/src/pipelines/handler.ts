@@ -1,4 +1,3 @@
-import type { ArtifactSelection } from '../model/artifact.ts';
 import type { BuildRequest } from '../model/build.ts';
 import type { PipelineRequest, StageName } from '../model/pipeline.ts';
 import { stageNames } from '../model/pipeline.ts';
@@ -6,8 +5,8 @@ import type { WorkItem, WorkKind } from '../model/work.ts';
 import { BringupError, fromStoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { insertBuild } from '../builds/manager.ts';
-import type { DeploymentInput } from '../deployments/deployment-handler.ts';
-import { insertDeployment } from '../deployments/manager.ts';
+import { insertDeployment, type DeploymentInput } from '../deployments/records.ts';
+import type { ReleaseInput } from '../deployments/release-handler.ts';
 import type { BootInput } from '../deployments/services.ts';
 import type { TestRunInput } from '../testruns/handler.ts';
 import { insertTestRun } from '../testruns/manager.ts';
@@ -86,7 +85,9 @@ export class PipelineHandler implements WorkHandler<PipelineInput, PipelineOutpu
       .where('child_key', '=', 'deploy')
       .executeTakeFirst();
     if (deployment === undefined) return;
-    await context.child('release', 'release', { deploymentId: deployment.id }, { evenIfCancelled: true });
+    // The environment of a deployment that got its own is named after it.
+    const release: ReleaseInput = { environmentId: deployment.id };
+    await context.child('release', 'release', release, { evenIfCancelled: true });
   }
 
   async cleanUp(context: WorkContext): Promise<void> {
@@ -110,6 +111,7 @@ function stageWork(
         ...(input.branch !== undefined && { branch: input.branch }),
         ...(input.commitHash !== undefined && { commitHash: input.commitHash }),
         ...(input.serverId !== undefined && { serverId: input.serverId }),
+        ...asker(input),
         ...(input.buildRequirements !== undefined && input.buildRequirements),
       };
       return {
@@ -120,23 +122,11 @@ function stageWork(
       };
     }
     case 'deploy': {
-      const artifacts: ArtifactSelection = { buildId: done['build'] ?? '' };
-      const deployment: DeploymentInput = {
-        artifacts,
-        architecture: input.targetArchitecture,
-        withBoot: false,
-        holder: context.id,
-        ...(environmentConfig.vm !== undefined && { vm: environmentConfig.vm }),
-        ...(environmentConfig.hostId !== undefined && { hostId: environmentConfig.hostId }),
-        ...(environmentConfig.requiredLabels !== undefined && { requiredLabels: environmentConfig.requiredLabels }),
-        ...(environmentConfig.extraArtifactIds !== undefined && {
-          extraArtifactIds: environmentConfig.extraArtifactIds,
-        }),
-      };
+      const deployment = deploymentOf(context, input, done['build'] ?? '');
       return {
         kind: 'deployment',
         input: deployment,
-        prepare: insertDeployment,
+        prepare: (tx, id) => insertDeployment(tx, id, deployment, context.clock.now()),
         timeoutMs: limits.deploymentTimeoutMs,
       };
     }
@@ -150,4 +140,23 @@ function stageWork(
       return { kind: 'testrun', input: testInput, prepare: (tx, id) => insertTestRun(tx, id, testInput.deploymentId) };
     }
   }
+}
+
+function deploymentOf(context: WorkContext, input: PipelineInput, buildId: string): DeploymentInput {
+  // Its boot is a stage of its own.
+  const { boot: _boot, ...place } = input.environmentConfig ?? {};
+  const targetType = input.environmentType === 'qemu' ? 'qemu_host' : 'physical_board';
+  return {
+    ...place,
+    ...asker(input),
+    targetType,
+    artifacts: { buildId },
+    architecture: input.targetArchitecture,
+    withBoot: false,
+    holder: context.id,
+  };
+}
+
+function asker({ team, requester }: PipelineInput): Pick<PipelineInput, 'team' | 'requester'> {
+  return { ...(team !== undefined && { team }), ...(requester !== undefined && { requester }) };
 }

@@ -8,9 +8,12 @@ import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
 import {
   stageNames,
+  type EnvironmentType,
   type Pipeline,
   type PipelineRequest,
   type PipelineStage,
+  type PipelineStatistics,
+  type PipelineStatisticsOptions,
   type PipelineStatus,
   type StageName,
 } from '../model/pipeline.ts';
@@ -23,6 +26,7 @@ import type { WorkEngine } from '../work/engine.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
 import type { PipelineInput } from './handler.ts';
 import { pipelineRequestSchema } from './schema.ts';
+import { pipelineStatistics } from './statistics.ts';
 
 /** Pipelines: build, deploy, boot and test, in order, surviving crashes. */
 export class PipelineManager {
@@ -145,7 +149,10 @@ export class PipelineManager {
       )
       .executeTakeFirst();
     const commitHash = build?.commit_hash ?? input.commitHash;
-    const stages = await this.#stages(item);
+    const children = await this.#children(item);
+    const stages = stageNames.map((name) => stageView(name, children.get(name), isFinal(item.state)));
+    // The environment of a deployment that got its own is named after it.
+    const deployment = children.get('deploy');
     return {
       id: row.id,
       ...(row.name !== null && { name: row.name }),
@@ -153,7 +160,8 @@ export class PipelineManager {
       branch: row.branch,
       ...(commitHash !== undefined && { commitHash }),
       targetArchitecture: row.architecture as Architecture,
-      environmentType: 'qemu',
+      environmentType: row.environment_type as EnvironmentType,
+      ...(deployment !== undefined && { environmentId: deployment.id }),
       environmentConfig: input.environmentConfig ?? {},
       stages,
       status: pipelineStatus(item),
@@ -165,14 +173,22 @@ export class PipelineManager {
     };
   }
 
-  async #stages(pipeline: WorkItem<PipelineInput>): Promise<PipelineStage[]> {
+  async #children(pipeline: WorkItem<PipelineInput>): Promise<ReadonlyMap<string, WorkItem>> {
     const children = new Map(
       (await this.#work.children(pipeline.id)).map(({ childKey, item }) => [childKey, item] as const),
     );
     if (pipeline.input.reuseBuild !== undefined) {
       children.set('build', await this.#work.get(pipeline.input.reuseBuild));
     }
-    return stageNames.map((name) => stageView(name, children.get(name), isFinal(pipeline.state)));
+    return children;
+  }
+
+  /**
+   * How pipelines and their stages went: how many succeeded, and how long they took. A build that a
+   * retried pipeline reuses counts where it was made.
+   */
+  getPipelineStatistics(options: PipelineStatisticsOptions = {}): Promise<PipelineStatistics> {
+    return pipelineStatistics(this.#store, options);
   }
 }
 

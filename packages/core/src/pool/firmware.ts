@@ -1,27 +1,23 @@
+import type { FirmwareRecord } from '../model/flash.ts';
 import type { StoreTransaction } from '../store/store.ts';
-import { firmwareTrait, type BoardProfile } from './kinds/board.ts';
+import { firmwareTrait } from './kinds/board.ts';
 import { offerToWaiting } from './reservations.ts';
 
-/** Stores which firmware a board runs from now on, and when it was flashed with it. */
-export async function recordFirmware(
-  tx: StoreTransaction,
-  boardId: string,
-  flashed: { readonly version: string; readonly at: number },
-): Promise<void> {
-  const row = await tx.db.selectFrom('resources').select('profile').where('id', '=', boardId).executeTakeFirst();
+/** Stores what a board was flashed with, which it runs from now on. */
+export async function recordFirmware(tx: StoreTransaction, boardId: string, flashed: FirmwareRecord): Promise<void> {
+  const row = await tx.db.selectFrom('resources').select('firmware').where('id', '=', boardId).executeTakeFirst();
   if (row === undefined) return;
-  const before = JSON.parse(row.profile) as BoardProfile;
-  const profile = { ...before, currentFirmwareVersion: flashed.version, lastFlashTimestamp: flashed.at };
   await tx.db
     .updateTable('resources')
-    .set({ profile: JSON.stringify(profile), updated_at: flashed.at })
+    .set({ firmware: JSON.stringify(flashed), updated_at: flashed.flashedAt })
     .where('id', '=', boardId)
     .execute();
-  if (before.currentFirmwareVersion !== undefined) {
+  if (row.firmware !== null) {
+    const before = JSON.parse(row.firmware) as FirmwareRecord;
     await tx.db
       .deleteFrom('traits')
       .where('resource_id', '=', boardId)
-      .where('trait', '=', firmwareTrait(before.currentFirmwareVersion))
+      .where('trait', '=', firmwareTrait(before.version))
       .execute();
   }
   await tx.db

@@ -1,6 +1,7 @@
 import type { VmInfo } from '../contracts/hypervisor.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
 import type { BuildJob } from '../model/build.ts';
+import type { Flash, FlashRequest } from '../model/flash.ts';
 import type {
   Board,
   BoardRegistration,
@@ -132,6 +133,13 @@ export interface BoardService {
    * @throws as `registerBoard`; `not-found`.
    */
   updateBoard(id: string, changes: Changes<BoardRegistration>, options?: CallOptions): Promise<Board>;
+  /**
+   * Queues a flash of a board, without booting it. The board is taken for it, and waits its turn while it
+   * is in use; one that is offline can be flashed, which is how it comes back.
+   * @throws `invalid-input` with one issue per field, `not-found`, `artifact-not-found`,
+   * `architecture-mismatch`; `unsupported` for a board without a flash station.
+   */
+  flashFirmware(id: string, request: FlashRequest): Promise<Flash>;
   /** In maintenance it can't be allocated. */
   setMaintenanceMode(id: string, on: boolean): Promise<Board>;
   /** @throws `not-found`; `conflict` while it is in use, unless `force`. */
@@ -160,6 +168,7 @@ export interface PowerCycleOptions extends CallOptions {
 /** What is done to boards above the pool. */
 export interface BoardControl {
   powerCycle(id: string, options?: PowerCycleOptions): Promise<PowerEvent>;
+  flashFirmware(id: string, request: FlashRequest): Promise<Flash>;
 }
 
 /** The pool by the names of build servers. */
@@ -217,9 +226,10 @@ export function hosts(connectors: Connectors, pool: Pool<HostRegistration, Host>
   };
 }
 
-/** The pool by the names of boards. */
+/** The pool by the names of boards, and what is done with a board by others. */
 export function boards(pool: Pool<BoardRegistration, Board>, control: BoardControl): BoardService {
   return {
+    flashFirmware: (id, request) => control.flashFirmware(id, request),
     registerBoard: (registration, options) => pool.register(registration, options),
     validateBoardConnectivity: (registration, options) => pool.validate(registration, options),
     getBoardStatus: (id) => pool.get(id),

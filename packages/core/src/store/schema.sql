@@ -96,17 +96,33 @@ CREATE TABLE deliveries (
 
 CREATE TABLE deployments (
   id text not null primary key references work_items (id) on delete cascade,
+  environment_id text not null,
   target_type text not null,
   target_id text,
+  architecture text,
   build_id text,
   commit_hash text,
+  line text,
   artifact_ids text not null,
   vm text,
   boot_id text,
-  reservation_id text,
   boot_verified integer not null,
   boot text,
-  released_at integer);
+  verification text,
+  rolled_back_by text);
+
+CREATE TABLE environments (
+  id text not null primary key,
+  owner text,
+  team text,
+  target_type text not null,
+  target_id text,
+  reservation_id text,
+  deployment_id text not null,
+  keep_ms integer not null,
+  expires_at integer,
+  released_at integer,
+  created_at integer not null);
 
 CREATE TABLE events (
   seq integer primary key autoincrement,
@@ -114,6 +130,18 @@ CREATE TABLE events (
   name text not null,
   subject text not null,
   data text not null);
+
+CREATE TABLE flashes (
+  id text not null primary key references work_items (id) on delete cascade,
+  board_id text not null,
+  deployment_id text,
+  build_id text,
+  commit_hash text,
+  firmware_version text not null,
+  parts text not null,
+  receipts text not null,
+  attempts integer not null,
+  transferred_bytes integer not null);
 
 CREATE TABLE group_approvals (
   id text not null primary key,
@@ -241,6 +269,7 @@ CREATE TABLE resources (
   utilization text,
   health text,
   good_deployment_id text,
+  firmware text,
   maintenance integer not null,
   registration text not null,
   detected text not null,
@@ -356,14 +385,26 @@ CREATE INDEX builds_by_commit on builds (
 CREATE INDEX deliveries_by_alert on deliveries (
   alert_id, turn);
 
-CREATE INDEX deployments_by_reservation on deployments (
-  reservation_id);
+CREATE INDEX deployments_by_environment on deployments (
+  environment_id, id);
+
+CREATE INDEX deployments_by_line on deployments (
+  line, architecture, boot_verified, id);
 
 CREATE INDEX deployments_by_target on deployments (
+  target_id, id);
+
+CREATE INDEX environments_by_reservation on environments (
+  reservation_id);
+
+CREATE INDEX environments_by_target on environments (
   target_id, released_at);
 
 CREATE INDEX events_by_subject on events (
   subject, seq);
+
+CREATE INDEX flashes_by_board on flashes (
+  board_id, id);
 
 CREATE INDEX group_approvals_by_requester on group_approvals (
   group_id, requester, expires_at);

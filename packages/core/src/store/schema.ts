@@ -21,7 +21,9 @@ export interface Schema {
   builds: BuildRow;
   build_tags: BuildTagRow;
   build_times: BuildTimeRow;
+  environments: EnvironmentRow;
   deployments: DeploymentRow;
+  flashes: FlashRow;
   test_runs: TestRunRow;
   pipelines: PipelineRow;
   alerts: AlertRow;
@@ -57,6 +59,8 @@ export interface ResourceRow {
   health: string | null;
   /** The newest deployment that was verified to boot there. */
   good_deployment_id: string | null;
+  /** What a board was flashed with last: a FirmwareRecord as JSON. */
+  firmware: string | null;
   maintenance: number;
   /** What was asked for, without secrets. JSON. */
   registration: string;
@@ -303,23 +307,64 @@ export interface BuildTimeRow {
   updated_at: number;
 }
 
+/** A host's share or a board, held for somebody, and what runs there. */
+export interface EnvironmentRow {
+  id: string;
+  owner: string | null;
+  team: string | null;
+  target_type: string;
+  target_id: string | null;
+  reservation_id: string | null;
+  /** The deployment that runs there, or is being put there. */
+  deployment_id: string;
+  /** How long it is kept once it is ready. */
+  keep_ms: number;
+  /** When it ends unless it is extended; null while work goes on in it. */
+  expires_at: number | null;
+  released_at: number | null;
+  created_at: number;
+}
+
 /** What a deployment adds to its work item. */
 export interface DeploymentRow {
   id: string;
+  environment_id: string;
   target_type: string;
   target_id: string | null;
+  architecture: string | null;
   build_id: string | null;
   commit_hash: string | null;
+  /** Where its build came from: `repository branch`, by which known-good deployments are found. */
+  line: string | null;
   artifact_ids: string;
   /** The VM as it was asked for: a VmSpec as JSON. */
   vm: string | null;
   /** The newest boot of it. */
   boot_id: string | null;
-  reservation_id: string | null;
   boot_verified: number;
   /** How that boot went: a BootReport as JSON. */
   boot: string | null;
-  released_at: number | null;
+  /** The last verification: a VerificationReport as JSON. */
+  verification: string | null;
+  /** The deployment that put a known-good one in its place. */
+  rolled_back_by: string | null;
+}
+
+/** One flash of a board: what a flash adds to its work item. */
+export interface FlashRow {
+  id: string;
+  board_id: string;
+  deployment_id: string | null;
+  build_id: string | null;
+  commit_hash: string | null;
+  firmware_version: string;
+  /** What goes where: FlashPart[] as JSON. */
+  parts: string;
+  /** What is proven of each slot: FlashReceipt[] as JSON. */
+  receipts: string;
+  attempts: number;
+  /** Bytes of all parts that have been sent in this attempt. */
+  transferred_bytes: number;
 }
 
 /** What a test run adds to its work item. */

@@ -4,6 +4,7 @@ import type { Console } from '../contracts/console.ts';
 import { limits } from '../limits.ts';
 import type { ConsoleTests } from '../model/test-run.ts';
 import type { FailureReport } from '../consoles/failure-report.ts';
+import { Reconnects } from '../work/session.ts';
 import { KernelFailures } from './kernel-failures.ts';
 import { TapParser, type TapParserOptions } from './tap-parser.ts';
 import type { TestReport } from './test-report.ts';
@@ -11,7 +12,8 @@ import type { TestReport } from './test-report.ts';
 /** What {@link readConsoleResults} needs. */
 export interface ConsoleResultsOptions extends Pick<TapParserOptions, 'onResult'> {
   readonly config: ConsoleTests;
-  readonly console: Console;
+  /** Opens the console where it was left; called again when the way to it breaks. */
+  readonly open: () => Promise<Console>;
   /** What the console said before, in order. */
   readonly before: AsyncIterable<Uint8Array>;
   /** Gets each new byte before it is looked at. */
@@ -32,7 +34,7 @@ export interface ConsoleResults {
  * planned is there, or the kernel has failed, and the console is quiet; or when the signal aborts.
  */
 export async function readConsoleResults(options: ConsoleResultsOptions): Promise<ConsoleResults> {
-  const { console, clock, signal, config } = options;
+  const { clock, signal, config } = options;
   const parser = new TapParser(options.onResult === undefined ? {} : { onResult: options.onResult });
   const kernel = new KernelFailures();
   const feed = (bytes: Uint8Array): void => {
@@ -48,11 +50,24 @@ export async function readConsoleResults(options: ConsoleResultsOptions): Promis
     quiet = mayBeOver ? clock.timer(config.quietMs ?? limits.testQuietMs, () => resolve('over')) : undefined;
   };
   using _abort = onAbort(signal, () => resolve('over'));
+  const ended = new AbortController();
+  const until = AbortSignal.any([signal, ended.signal]);
   const pump = async (): Promise<void> => {
-    for await (const bytes of console.output) {
-      await options.keep(bytes);
-      feed(bytes);
-      listen();
+    const reconnects = new Reconnects(clock, until, ['console-busy']);
+    for (;;) {
+      try {
+        await using console = await options.open();
+        using _over = onAbort(until, () => void console[Symbol.asyncDispose]());
+        for await (const bytes of console.output) {
+          reconnects.succeeded();
+          await options.keep(bytes);
+          feed(bytes);
+          listen();
+        }
+        return;
+      } catch (error) {
+        await reconnects.pauseAfter(error);
+      }
     }
   };
   listen();
@@ -61,8 +76,8 @@ export async function readConsoleResults(options: ConsoleResultsOptions): Promis
     await Promise.race([over, pumping]);
   } finally {
     quiet?.[Symbol.dispose]();
-    await console[Symbol.asyncDispose]();
-    // Disposing of the console ends its output; a failure of the pump came out of the race already.
+    ended.abort();
+    // The abort closes the console; a failure of the pump came out of the race already.
     await pumping.catch(() => undefined);
   }
   const report = parser.end();

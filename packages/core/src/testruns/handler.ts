@@ -1,22 +1,23 @@
 import type { NewArtifact } from '../artifacts/records.ts';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { FailureReport } from '../consoles/failure-report.ts';
-import { ConsoleSession } from '../consoles/console-session.ts';
-import { ConsoleShell } from '../consoles/console-shell.ts';
-import { bootLogId, deploymentRecord, type DeploymentRecord } from '../deployments/records.ts';
+import { bootLogId, bootLogStart, placedDeployment, type PlacedDeployment } from '../deployments/records.ts';
+import type { DeploymentTarget } from '../deployments/target.ts';
+import type { Console } from '../contracts/console.ts';
 import type { ShellSession } from '../contracts/shell.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Architecture } from '../model/architecture.ts';
-import type { Host } from '../model/resource.ts';
+import type { DeploymentTargetType } from '../model/deployment.ts';
+import type { Board, Connection } from '../model/resource.ts';
 import type { RemoteTests, ShellTests, TestCommand, TestConfig } from '../model/test-run.ts';
-import type { Connectors, HostSession } from '../pool/connectors.ts';
+import type { Connectors } from '../pool/connectors.ts';
 import type { Store } from '../store/store.ts';
 import { followDetached, startDetached, stopDetached } from '../work/detached.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import type { LogStore, LogWriter } from '../work/logs.ts';
-import { SessionHolder } from '../work/session.ts';
+import { Reconnects, SessionHolder } from '../work/session.ts';
 import { combineResults, commandResult } from './command-results.ts';
+import { ConsoleShells } from './console-shells.ts';
 import { readConsoleResults, type ConsoleResults } from './console-results.ts';
 import { toJUnitXml } from './junit.ts';
 import { countedTests, isBadOutcome, type TestReport, type TestTotals } from './test-report.ts';
@@ -27,7 +28,8 @@ export interface TestRunServices {
   readonly connectors: Connectors;
   readonly artifacts: ArtifactRepository;
   readonly logs: LogStore;
-  readonly host: (id: string) => Promise<Host>;
+  readonly targets: Readonly<Record<DeploymentTargetType, DeploymentTarget>>;
+  readonly board: (id: string) => Promise<Board>;
 }
 
 /** A test run as it is queued. */
@@ -65,17 +67,14 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   }
 
   async run(context: WorkContext<Checkpoint>, input: TestRunInput): Promise<WorkResult<TestRunOutput>> {
-    const deployment = await deploymentRecord(this.#services.store, input.deploymentId);
-    if (deployment.releasedAt !== undefined || deployment.hostId === undefined || deployment.vm === undefined) {
-      throw new BringupError('conflict', `deployment ${input.deploymentId} has no running target to test`);
-    }
+    const deployment = await placedDeployment(this.#services.store, input.deploymentId);
     await using log = await context.openLog(testLogId(context.id));
     const { report, kernelFailure } = await this.#report(context, input.tests, deployment, log);
     await log.end();
     const files = await this.#files(context, report);
     const origin = {
       producerId: context.id,
-      architecture: deployment.vm.architecture satisfies Architecture,
+      architecture: deployment.architecture,
       metadata: { deployment: input.deploymentId },
       ...(deployment.buildId !== undefined && { buildId: deployment.buildId }),
     };
@@ -96,7 +95,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   async #report(
     context: WorkContext<Checkpoint>,
     tests: TestConfig,
-    deployment: DeploymentRecord,
+    deployment: PlacedDeployment,
     log: LogWriter,
   ): Promise<ConsoleResults> {
     const { clock } = context;
@@ -123,70 +122,84 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   async #results(
     context: WorkContext<Checkpoint>,
     tests: TestConfig,
-    deployment: DeploymentRecord,
+    deployment: PlacedDeployment,
     log: LogWriter,
     signal: AbortSignal,
   ): Promise<ConsoleResults> {
-    const { clock } = context;
-    if (tests.from === 'shell') return { report: await this.#remoteTests(context, tests, log, signal) };
-    await using session = await this.#openHost(deployment, signal);
-    const history = await this.#services.logs.stat(bootLogId(deployment.bootId ?? ''));
-    const offset = (history?.sizeBytes ?? 0) + log.sizeBytes;
-    const console = await session.hypervisor.openConsole(deployment.vm?.name ?? '', { offset, signal });
-    if (tests.from === 'console-shell') {
-      await using _console = console;
-      const reader = new ConsoleSession({ console, clock, sink: (bytes) => log.append(bytes) });
-      await using _reader = reader;
-      return { report: await this.#shellTests(context, tests, reader, signal) };
-    }
+    if (tests.from === 'shell') return { report: await this.#remoteTests(context, tests, deployment, log, signal) };
+    const { logs, store, targets } = this.#services;
+    const bootLog = bootLogId(deployment.bootId ?? '');
+    const start = deployment.bootId === undefined ? 0 : await bootLogStart(store, deployment.bootId);
+    const booted = ((await logs.stat(bootLog))?.sizeBytes ?? 0) - start;
+    const open = (): Promise<Console> =>
+      targets[deployment.targetType].openConsole(deployment, booted + log.sizeBytes, { signal });
+    if (tests.from === 'console-shell') return { report: await this.#shellTests(context, tests, open, log, signal) };
     const results = await readConsoleResults({
       config: tests,
-      console,
-      clock,
+      open,
+      clock: context.clock,
       signal,
-      before: this.#consoleSoFar(deployment, log),
+      before: this.#consoleSoFar(bootLog, start, log),
       keep: (bytes) => log.append(bytes),
     });
     context.signal.throwIfAborted();
     return results;
   }
 
-  async #openHost(deployment: DeploymentRecord, signal: AbortSignal): Promise<HostSession> {
-    const host = await this.#services.host(deployment.hostId ?? '');
-    return this.#services.connectors.openHost(host, { signal });
-  }
-
-  async *#consoleSoFar(deployment: DeploymentRecord, log: LogWriter): AsyncIterable<Uint8Array> {
-    if (deployment.bootId !== undefined) yield* this.#services.logs.read(bootLogId(deployment.bootId));
+  async *#consoleSoFar(bootLog: string, start: number, log: LogWriter): AsyncIterable<Uint8Array> {
+    yield* this.#services.logs.read(bootLog, { offset: start });
     yield* this.#services.logs.read(log.logId);
   }
 
+  /** Runs the commands on the console; one whose console broke off is run again on a new one. */
   async #shellTests(
     context: WorkContext<Checkpoint>,
     tests: ShellTests,
-    session: ConsoleSession,
+    open: () => Promise<Console>,
+    log: LogWriter,
     signal: AbortSignal,
   ): Promise<TestReport> {
-    const shell = await ConsoleShell.open({
-      session,
-      signal,
-      clock: context.clock,
-      login: { user: tests.username ?? 'root' },
-    });
+    const reconnects = new Reconnects(context.clock, signal, ['console-busy']);
+    await using shells = new ConsoleShells(open, { clock: context.clock, signal, log, user: tests.username ?? 'root' });
     return this.#eachCommand(context, tests.commands, async (command) => {
-      const { exitCode, output } = await shell.run(command.argv, { signal, timeoutMs: limits.testTimeoutMs });
-      return { exitCode, output };
+      for (;;) {
+        try {
+          const shell = await shells.get();
+          const { exitCode, output } = await shell.run(command.argv, { signal, timeoutMs: limits.testTimeoutMs });
+          reconnects.succeeded();
+          return { exitCode, output };
+        } catch (error) {
+          // A command that takes too long is no broken console.
+          if (!isBringupError(error, 'connection-lost', 'connection-failed', 'console-busy')) throw error;
+          await shells.close();
+          await reconnects.pauseAfter(error);
+        }
+      }
     });
+  }
+
+  /** Where the commands are run: where it was said, else on the board itself. */
+  async #remote({ target }: RemoteTests, deployment: PlacedDeployment): Promise<Connection> {
+    if (target !== undefined) return target;
+    const board =
+      deployment.targetType === 'physical_board' ? await this.#services.board(deployment.targetId) : undefined;
+    if (board?.hostname !== undefined) return { ...board, hostname: board.hostname };
+    throw new BringupError(
+      'unsupported',
+      `deployment ${deployment.id} has no shell of its own; say with 'target' where it listens`,
+    );
   }
 
   async #remoteTests(
     context: WorkContext<Checkpoint>,
     tests: RemoteTests,
+    deployment: PlacedDeployment,
     log: LogWriter,
     signal: AbortSignal,
   ): Promise<TestReport> {
     const { clock } = context;
-    await using sessions = new SessionHolder(() => this.#services.connectors.openShell(tests.target, { signal }), {
+    const remote = await this.#remote(tests, deployment);
+    await using sessions = new SessionHolder(() => this.#services.connectors.openShell(remote, { signal }), {
       clock,
       signal,
     });
@@ -224,14 +237,15 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   /** Ends what still runs on a target that was reached by its shell. */
   async cleanUp(
     context: WorkContext<Checkpoint>,
-    { tests }: TestRunInput,
+    { tests, deploymentId }: TestRunInput,
     _error: BringupError,
     signal: AbortSignal,
   ): Promise<void> {
     await using log = await context.openLog(testLogId(context.id));
     await log.end();
     if (tests.from !== 'shell') return;
-    await using session = await this.#services.connectors.openShell(tests.target, { signal });
+    const remote = await this.#remote(tests, await placedDeployment(this.#services.store, deploymentId));
+    await using session = await this.#services.connectors.openShell(remote, { signal });
     await endRemote(session, remoteFolder(context.id, context.checkpoint?.done.length ?? 0), signal);
   }
 

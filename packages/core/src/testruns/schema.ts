@@ -32,7 +32,7 @@ export const testConfigSchema: v.GenericSchema<unknown, TestConfig> = v.variant(
     }),
     v.strictObject({
       from: v.literal('shell'),
-      target: v.strictObject(connectionFields),
+      target: v.exactOptional(v.strictObject(connectionFields)),
       commands,
       timeoutMs: v.exactOptional(millisecondsField),
     }),

@@ -182,7 +182,9 @@ describe('choosing a board', () => {
       await add(pool, 'flashed', 'rpi4', [flashableTrait]),
       await add(pool, 'flashable', 'rpi4', [flashableTrait]),
     ];
-    await pool.store.transaction((tx) => recordFirmware(tx, flashed, { version: '2.0', at: 1 }));
+    await pool.store.transaction((tx) =>
+      recordFirmware(tx, flashed, { version: '2.0', flashId: 'flash', flashedAt: 1 }),
+    );
     const boards = boardsOf(pool);
     const select = () => boards.selectBoard({ ...wanted, firmwareVersion: '2.0' }, { holder: 'me' });
     expect(await select()).toMatchObject({ board: { id: flashed }, requiresFlashing: false });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type TestConfig } from '@bringup/core';
-import { memoryLab, type MemoryBoot, type MemoryLab } from '@bringup/core/testing';
+import { memoryGuests, memoryLab, type MemoryBoot, type MemoryLab } from '@bringup/core/testing';
+import { deployToBoard, labWithBoard } from '../support/boards.ts';
 import { kernelBuild, repositories, textOf } from '../support/requests.ts';
 
 const header = 'KTAP version 1\r\n1..3\r\n';
@@ -143,5 +144,62 @@ describe('a test run', () => {
     await using _lab = lab;
     await lab.clock.runUntil(lab.deployments.releaseDeployment(deploymentId));
     expect((await run(lab, deploymentId, { from: 'console' })).error).toMatchObject({ code: 'conflict' });
+  });
+});
+
+describe('a test run whose console breaks', () => {
+  it('on a VM goes on at the byte it had reached, and reads every result once', async () => {
+    const { lab, deploymentId } = await deployed(async (guest) => {
+      guest.say('KTAP version 1\r\n1..10\r\n');
+      for (let test = 1; test <= 10; test += 1) {
+        await guest.sleep(1_000);
+        guest.say(`ok ${test} t${test}\r\n`);
+      }
+      await guest.idle();
+    });
+    await using _lab = lab;
+    const { id } = await lab.testRuns.runTests(deploymentId, { from: 'console' });
+    for (let cut = 0; cut < 4; cut += 1) {
+      await lab.clock.advance(2_000);
+      await lab.hypervisor.disconnect();
+    }
+    const done = await lab.clock.runUntil(lab.testRuns.waitForTestRun(id));
+    expect(done).toMatchObject({ status: 'completed', results: { totals: { total: 10, pass: 10 } } });
+    expect((await textOf(lab.testRuns.getTestLogs(id))).match(/ok \d+/g)?.length).toBeLessThanOrEqual(10);
+  });
+
+  it('on a board opens it again, and runs the command that it broke off once more', async () => {
+    const { lab, buildId } = await labWithBoard(memoryGuests.shell);
+    await using _lab = lab;
+    const deployment = await deployToBoard(lab, buildId);
+    let runs = 0;
+    lab.shell.commands.set('selftest', async ({ stdout, clock }) => {
+      runs += 1;
+      await new Promise<void>((resolve) => clock.timer(5_000, resolve));
+      await stdout.write('TAP version 13\n1..1\nok 1 works\n');
+    });
+    const { id } = await lab.testRuns.runTests(deployment.id, {
+      from: 'console-shell',
+      commands: [{ name: 'selftest', argv: ['selftest'] }],
+    });
+    while (runs === 0) await lab.clock.advance(500);
+    lab.board('board1').line.cut();
+    const done = await lab.clock.runUntil(lab.testRuns.waitForTestRun(id));
+    expect(done).toMatchObject({ status: 'completed', results: { totals: { total: 1, pass: 1 } } });
+    expect(runs).toBe(2);
+  });
+
+  it('for good fails with what broke it', async () => {
+    const { lab, buildId } = await labWithBoard();
+    await using _lab = lab;
+    const deployment = await deployToBoard(lab, buildId);
+    const { id } = await lab.testRuns.runTests(deployment.id, { from: 'console' });
+    await lab.clock.advance(1_000);
+    lab.consoles.unreachable.add('/dev/serial/board1');
+    lab.board('board1').line.cut();
+    expect(await lab.clock.runUntil(lab.testRuns.waitForTestRun(id))).toMatchObject({
+      status: 'failed',
+      error: { code: 'connection-failed' },
+    });
   });
 });

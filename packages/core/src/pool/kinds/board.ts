@@ -3,6 +3,7 @@ import { BringupError, invalidInput } from '../../errors.ts';
 import type { ResourceRow } from '../../store/schema.ts';
 import type { Store } from '../../store/store.ts';
 import type { Architecture } from '../../model/architecture.ts';
+import type { FirmwareRecord } from '../../model/flash.ts';
 import type { BoardHealth } from '../../model/health.ts';
 import type { PowerControlConfig, PowerState } from '../../model/power.ts';
 import type { Board, BoardAttachments, BoardRegistration, BoardStatus, Connection } from '../../model/resource.ts';
@@ -32,8 +33,6 @@ export interface BoardProfile extends Partial<Connection>, BoardAttachments {
   readonly peripherals: readonly string[];
   readonly powerControl: PowerControlConfig;
   readonly kernelVersion?: string;
-  readonly currentFirmwareVersion?: string;
-  readonly lastFlashTimestamp?: number;
 }
 
 /** The trait of a board of this type. */
@@ -115,7 +114,19 @@ export const boardKind: ResourceKindModule<BoardRegistration, Board, Detected, B
   view(row, current = {}) {
     const profile = JSON.parse(row.profile) as BoardProfile;
     const health = row.health === null ? unknownHealth : (JSON.parse(row.health) as BoardHealth);
-    return { ...baseView(row), ...profile, status: boardStatus(row), health, ...current };
+    const firmware = row.firmware === null ? undefined : (JSON.parse(row.firmware) as FirmwareRecord);
+    return {
+      ...baseView(row),
+      ...profile,
+      ...(firmware !== undefined && {
+        firmware,
+        currentFirmwareVersion: firmware.version,
+        lastFlashTimestamp: firmware.flashedAt,
+      }),
+      status: boardStatus(row),
+      health,
+      ...current,
+    };
   },
 };
 

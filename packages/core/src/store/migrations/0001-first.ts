@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import type { StoreFlavor } from '../flavor.ts';
 import { alerts, power } from './first-alerts.ts';
 import { groups } from './first-groups.ts';
+import { environments } from './first-environments.ts';
 import { waiting } from './first-waiting.ts';
 import { health } from './first-health.ts';
 
@@ -12,6 +13,7 @@ export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<v
   await work(db, flavor);
   await artifacts(db, flavor);
   await records(db, flavor);
+  await environments(db, flavor);
   await alerts(db, flavor);
   await groups(db, flavor);
   await power(db, flavor);
@@ -32,6 +34,7 @@ async function pool(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Promi
     .addColumn('utilization', 'text')
     .addColumn('health', 'text')
     .addColumn('good_deployment_id', 'text')
+    .addColumn('firmware', 'text')
     .addColumn('maintenance', 'integer', (c) => c.notNull())
     .addColumn('registration', 'text', (c) => c.notNull())
     .addColumn('detected', 'text', (c) => c.notNull())
@@ -255,28 +258,6 @@ async function records(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Pr
     .addColumn('updated_at', int64, (c) => c.notNull())
     .addPrimaryKeyConstraint('build_times_key', ['repository', 'architecture', 'server_id'])
     .execute();
-  await db.schema
-    .createTable('deployments')
-    .addColumn('id', 'text', (c) => c.primaryKey().notNull().references('work_items.id').onDelete('cascade'))
-    .addColumn('target_type', 'text', (c) => c.notNull())
-    .addColumn('target_id', 'text')
-    .addColumn('build_id', 'text')
-    .addColumn('commit_hash', 'text')
-    .addColumn('artifact_ids', 'text', (c) => c.notNull())
-    .addColumn('vm', 'text')
-    .addColumn('boot_id', 'text')
-    .addColumn('reservation_id', 'text')
-    .addColumn('boot_verified', 'integer', (c) => c.notNull())
-    .addColumn('boot', 'text')
-    .addColumn('released_at', int64)
-    .execute();
-  await db.schema
-    .createIndex('deployments_by_target')
-    .on('deployments')
-    .columns(['target_id', 'released_at'])
-    .execute();
-  await db.schema.createIndex('deployments_by_reservation').on('deployments').column('reservation_id').execute();
-
   await db.schema
     .createTable('test_runs')
     .addColumn('id', 'text', (c) => c.primaryKey().notNull().references('work_items.id').onDelete('cascade'))

@@ -1,0 +1,251 @@
+import { sleep } from '../async.ts';
+import { Cleanup } from '../cleanup.ts';
+import type { Console } from '../contracts/console.ts';
+import type { CallOptions } from '../contracts/runtime.ts';
+import { BringupError, fromStoredError, isBringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Artifact } from '../model/artifact.ts';
+import type { VerificationCheck } from '../model/deployment.ts';
+import type { Board, Connection } from '../model/resource.ts';
+import { needIntervention } from '../power/intervention.ts';
+import { insertPowerEvent } from '../power/records.ts';
+import { fullSequence, switchOutlet } from '../power/sequence.ts';
+import { boardRequest } from '../selection/requests.ts';
+import type { WorkContext } from '../work/handler.ts';
+import type { LogWriter } from '../work/logs.ts';
+import { insertFlash, type FlashInput } from './flash-records.ts';
+import { flashParts, planFlash, type PlannedPart } from './flash-plan.ts';
+import { KeptConsoles } from './kept-consoles.ts';
+import type { DeploymentInput, PlacedDeployment } from './records.ts';
+import type { DeploymentServices } from './services.ts';
+import type {
+  BootCheckpoint,
+  DeploymentCheckpoint,
+  DeploymentPlan,
+  DeploymentTarget,
+  HeldTarget,
+  ProvisionedPlace,
+  StartedBoot,
+} from './target.ts';
+
+type BoardInput = Extract<DeploymentInput, { readonly targetType: 'physical_board' }>;
+
+type Context = WorkContext<BootCheckpoint>;
+
+interface BoardPlan extends DeploymentPlan {
+  readonly parts: readonly PlannedPart[];
+}
+
+/** Where Linux tells one boot from the next. */
+const bootIdPath = '/proc/sys/kernel/random/boot_id';
+
+/** Boards: files are flashed, and the power is cycled with somebody listening from the first byte on. */
+export class BoardTarget implements DeploymentTarget, AsyncDisposable {
+  readonly type = 'physical_board';
+  readonly #services: DeploymentServices;
+  readonly #consoles: KeptConsoles;
+
+  constructor(services: DeploymentServices) {
+    this.#services = services;
+    this.#consoles = new KeptConsoles(services.clock);
+  }
+
+  plan(
+    input: BoardInput,
+    chosen: { readonly buildId: string; readonly commitHash: string | undefined },
+    built: readonly Artifact[],
+    extra: readonly Artifact[],
+  ): BoardPlan {
+    const { architecture, parts } = planFlash(built, extra, input.slots, input.architecture);
+    const artifacts = parts.map(({ artifact }) => artifact);
+    return { ...chosen, architecture, artifacts, parts, request: boardRequest({ ...input, architecture }) };
+  }
+
+  async provision(
+    context: WorkContext<DeploymentCheckpoint>,
+    input: BoardInput,
+    plan: BoardPlan,
+    held: HeldTarget,
+  ): Promise<void> {
+    await context.phase('flashing');
+    const flash: FlashInput = {
+      boardId: held.targetId,
+      deploymentId: context.id,
+      reservationId: held.reservationId,
+      parts: flashParts(plan.parts),
+      firmwareVersion: input.firmwareVersion ?? plan.commitHash ?? plan.buildId,
+      buildId: plan.buildId,
+      ...(plan.commitHash !== undefined && { commitHash: plan.commitHash }),
+    };
+    const key = `flash-${context.checkpoint?.tried.length ?? 0}`;
+    const { error } = await context.child<FlashInput, unknown>(key, 'flash', flash, {
+      prepare: (tx, id) => insertFlash(tx, id, flash),
+    });
+    if (error !== undefined) throw fromStoredError(error);
+  }
+
+  /** What is flashed stays: only its console is let go of. */
+  async dismantle({ targetId }: ProvisionedPlace): Promise<void> {
+    await this.#consoles.drop(targetId);
+  }
+
+  /** Lets go of all consoles. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#consoles[Symbol.asyncDispose]();
+  }
+
+  async judgedBy({ targetId }: PlacedDeployment): Promise<'console' | 'shell'> {
+    const board = await this.#services.board(targetId);
+    if (board.serialDevice !== undefined) return 'console';
+    if (board.hostname !== undefined) return 'shell';
+    throw new BringupError(
+      'unsupported',
+      `board ${board.name} has neither a console nor a shell to tell whether it booted`,
+    );
+  }
+
+  async startBoot(
+    context: Context,
+    deployment: PlacedDeployment,
+    log: LogWriter,
+    remember: (started: BootCheckpoint) => Promise<void>,
+  ): Promise<StartedBoot> {
+    const { signal, clock } = context;
+    const board = await this.#services.board(deployment.targetId);
+    const byHand = board.powerControl.method === 'manual';
+    await using stack = new Cleanup();
+    const known = context.checkpoint?.bootIdBefore ?? (await this.#bootIdOf(board, { signal }).catch(() => undefined));
+    signal.throwIfAborted();
+    if (!byHand) {
+      const { beforeOffMs, offMs } = fullSequence(board.powerSequence);
+      await sleep(clock, beforeOffMs, signal);
+      await this.#switch(context, deployment, board, 'off');
+      await sleep(clock, offMs, signal);
+    }
+    // Before the power comes, so that the first byte is heard, and none of what it said before.
+    await this.#consoles.drop(board.id);
+    const console = board.serialDevice === undefined ? undefined : stack.use(await this.#console(board, { signal }));
+    const failures = context.checkpoint?.failures;
+    const started: BootCheckpoint = {
+      startedAt: clock.now(),
+      // A console has no history: what was said in an earlier run of this boot proves nothing.
+      logStart: log.sizeBytes,
+      ...(known !== undefined && { bootIdBefore: known }),
+      ...(failures !== undefined && { failures }),
+    };
+    await remember(started);
+    if (byHand) await this.#reboot(context, board);
+    else await this.#switch(context, deployment, board, 'on');
+    stack.move();
+    return { ...started, ...(console !== undefined && { console }) };
+  }
+
+  /** Switches the power, as an entry of the board's history; a person is told when that can't be done. */
+  async #switch(context: Context, deployment: PlacedDeployment, board: Board, wanted: 'on' | 'off'): Promise<void> {
+    const { clock, signal } = context;
+    const { connectors, random } = this.#services;
+    const now = clock.now();
+    try {
+      await switchOutlet(wanted, {
+        board: board.name,
+        clock,
+        signal,
+        open: (call) => connectors.openPower(board.powerControl, call),
+        guard: () => context.guard(),
+      });
+    } catch (error) {
+      if (isBringupError(error, 'power-failed')) {
+        const { message } = error;
+        const needed = { boardId: board.id, cause: 'power-control', message } as const;
+        await context.transaction((tx) => needIntervention(tx, needed, { clock, random }));
+      }
+      throw error;
+    }
+    await context.transaction(async (tx) => {
+      const entry = tx.db.selectFrom('power_events').select('id').where('id', '=', context.id);
+      if ((await entry.executeTakeFirst()) === undefined) {
+        await insertPowerEvent(tx, context.id, {
+          boardId: board.id,
+          action: 'cycle',
+          trigger: 'request',
+          by: `deployment ${deployment.id}`,
+          reason: 'booting what was flashed',
+        });
+      }
+      await tx.db
+        .updateTable('power_events')
+        .set((eb) => (wanted === 'off' ? { off_at: now, cycles: eb('cycles', '+', 1) } : { on_at: now }))
+        .where('id', '=', context.id)
+        .execute();
+    });
+  }
+
+  /** A board whose power a person switches restarts itself, if it still can. */
+  async #reboot(context: Context, board: Board): Promise<void> {
+    if (board.hostname === undefined) {
+      throw new BringupError(
+        'unsupported',
+        `the power of board ${board.name} is switched by hand, and it has no shell to restart it: give it a powerControl`,
+        { details: { boardId: board.id } },
+      );
+    }
+    const { signal } = context;
+    await using session = await this.#services.connectors.openShell(connectionOf(board), { signal });
+    await context.guard();
+    await session.exec(['reboot'], { timeoutMs: limits.execTimeoutMs, signal }).catch((error: unknown) => {
+      signal.throwIfAborted();
+      // A board that restarts at once cuts the connection it was told so on.
+      if (!isBringupError(error, 'connection-lost')) throw error;
+    });
+  }
+
+  async openConsole({ targetId }: PlacedDeployment, _heard: number, options: CallOptions): Promise<Console> {
+    return this.#console(await this.#services.board(targetId), options);
+  }
+
+  #console(board: Board, options: CallOptions): Promise<Console> {
+    const { connectors } = this.#services;
+    return this.#consoles.take(board.id, board.name, (call) => connectors.openConsole(board, call), options);
+  }
+
+  async bootId({ targetId }: PlacedDeployment, options: CallOptions): Promise<string | undefined> {
+    return this.#bootIdOf(await this.#services.board(targetId), options);
+  }
+
+  async #bootIdOf(board: Board, options: CallOptions): Promise<string | undefined> {
+    if (board.hostname === undefined) return undefined;
+    await using session = await this.#services.connectors.openShell(connectionOf(board), options);
+    const result = await session.exec(['cat', bootIdPath], { timeoutMs: limits.execTimeoutMs, ...options });
+    const id = result.stdout.toString('utf8').trim();
+    return result.exitCode === 0 && id !== '' ? id : undefined;
+  }
+
+  async verify(
+    deployment: PlacedDeployment,
+    bootId: string | undefined,
+    options: CallOptions,
+  ): Promise<{ readonly checks: readonly VerificationCheck[]; readonly bootId?: string }> {
+    const board = await this.#services.board(deployment.targetId);
+    const flashed = board.firmware?.deploymentId === deployment.id;
+    const firmware: VerificationCheck = {
+      name: 'firmware',
+      outcome: flashed ? 'passed' : 'failed',
+      message: flashed
+        ? `board ${board.name} was flashed with it last`
+        : `board ${board.name} was flashed with ${board.firmware?.version ?? 'nothing known'} last`,
+    };
+    const seen = await this.#bootIdOf(board, options);
+    if (seen === undefined || bootId === undefined) {
+      const message = seen === undefined ? 'it has no shell to ask' : 'its boot was not seen before';
+      const unknown: VerificationCheck = { name: 'boot-id', outcome: 'unknown', message };
+      return { checks: [firmware, unknown], ...(seen !== undefined && { bootId: seen }) };
+    }
+    const same = seen === bootId;
+    const message = same ? 'it has not been restarted since' : 'it has been restarted since its boot was verified';
+    return { checks: [firmware, { name: 'boot-id', outcome: same ? 'passed' : 'failed', message }], bootId: seen };
+  }
+}
+
+function connectionOf(board: Board): Connection {
+  return { ...board, hostname: board.hostname ?? board.name };
+}
