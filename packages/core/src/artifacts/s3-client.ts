@@ -5,7 +5,9 @@ type Sdk = typeof import('@aws-sdk/client-s3');
 
 /** What is needed of an `S3Client` of `@aws-sdk/client-s3`. */
 export interface S3ClientLike {
+  /** Sends one command and gives its output. */
   send(command: never, options?: { readonly abortSignal?: AbortSignal }): Promise<unknown>;
+  /** Closes its connections. */
   destroy(): void;
 }
 

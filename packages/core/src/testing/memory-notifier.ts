@@ -62,5 +62,6 @@ export class MemoryNotifier implements Notifier {
     });
   }
 
+  /** Takes no alerts any more; those it got stay. */
   async [Symbol.asyncDispose](): Promise<void> {}
 }

@@ -50,5 +50,6 @@ export class MemoryPowerConnector implements PowerConnector {
     };
   }
 
+  /** Lets go of the outlets, which keep their state. */
   async [Symbol.asyncDispose](): Promise<void> {}
 }
