@@ -22,7 +22,8 @@ async function untilOver(world: PowerWorld): Promise<void> {
   }
 }
 
-async function hold(world: PowerWorld, holder: string): Promise<void> {
+/** Reserves the board; false when it can't be had. */
+async function hold(world: PowerWorld, holder: string): Promise<boolean> {
   const request = {
     kind: 'board',
     architecture: 'arm64',
@@ -31,8 +32,7 @@ async function hold(world: PowerWorld, holder: string): Promise<void> {
     minimum: { cpu: 0, memoryMb: 0, storageGb: 0 },
   } as const;
   const lease = { id: `lease-${holder}`, resourceId: world.board.id, holder, now: world.clock.now() };
-  const granted = await world.store.transaction((tx) => reserve(tx, request, lease));
-  expect(granted).toBeDefined();
+  return (await world.store.transaction((tx) => reserve(tx, request, lease))) !== undefined;
 }
 
 describe('a board that can’t be reached', () => {
@@ -252,13 +252,14 @@ describe('a power cycle of a board that somebody uses', () => {
     });
     expect(world.switched).toEqual([]);
     expect((await world.view()).status).toBe('flashing');
+    expect(await hold(world, 'run-1')).toBe(false);
   });
 
   it('is done for its holder or by force only, also when it was reserved after the request', async () => {
     await using world = await powerWorld({ sequence: { beforeOffMs: 15_000 } });
     const late = world.power.powerCycle(world.board.id);
     await world.clock.advance(11_000);
-    await hold(world, 'run-1');
+    expect(await hold(world, 'run-1')).toBe(true);
     await expect(world.clock.runUntil(late)).rejects.toMatchObject({
       code: 'conflict',
       details: { holders: ['run-1'] },
