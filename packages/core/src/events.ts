@@ -44,6 +44,13 @@ export interface EventMap extends Record<`${WorkKind}:${WorkVerb}`, WorkEvent> {
   'approval:wanted': { readonly id: string; readonly groupId: string; readonly requester: string };
   'approval:approved': { readonly id: string; readonly groupId: string; readonly requester: string };
   'approval:denied': { readonly id: string; readonly groupId: string; readonly requester: string };
+  /** Maintenance of a resource began or ended. */
+  'resource:maintenance': {
+    readonly id: string;
+    readonly kind: ResourceKind;
+    readonly name: string;
+    readonly on: boolean;
+  };
   'alert:raised': {
     readonly id: string;
     readonly type: AlertType;

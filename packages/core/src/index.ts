@@ -30,6 +30,13 @@ export type {
 } from './model/group.ts';
 export type { Diagnosis, FailedWork, ResourceAccess } from './pool/diagnosis.ts';
 export type { GivenConnectors } from './pool/connectors.ts';
+export type { MaintenanceListOptions, MaintenanceService } from './pool/maintenance.ts';
+export type {
+  MaintenanceCapacity,
+  MaintenanceRequest,
+  MaintenanceState,
+  MaintenanceWindow,
+} from './model/maintenance.ts';
 export type { ListOptions } from './pool/pool.ts';
 export type { BuildJobManager, HistoryOptions } from './builds/manager.ts';
 export type { BuildStatisticsFilter } from './builds/statistics.ts';

@@ -2,6 +2,7 @@ import { NotificationHandler } from './alerts/delivery-handler.ts';
 import { forgetOldAlerts } from './alerts/retention.ts';
 import { AlertService } from './alerts/service.ts';
 import { tellOfAlerts } from './alerts/tell.ts';
+import { alertOfStorage } from './alerts/storage-rules.ts';
 import { alertOfFailedWork } from './alerts/work-rules.ts';
 import { ArtifactHousekeeper } from './artifacts/housekeeper.ts';
 import { ArtifactRepository } from './artifacts/repository.ts';
@@ -35,6 +36,7 @@ import { Admissions } from './pool/admission.ts';
 import { Connectors, type GivenConnectors } from './pool/connectors.ts';
 import { diagnose, type Diagnosis } from './pool/diagnosis.ts';
 import { ResourceGroupService, watchGroups } from './pool/groups.ts';
+import { MaintenanceService } from './pool/maintenance.ts';
 import { Policies } from './pool/policies.ts';
 import { Pool } from './pool/pool.ts';
 import { boardKind } from './pool/kinds/board.ts';
@@ -122,6 +124,7 @@ export interface Lab extends AsyncDisposable {
   readonly power: PowerService;
   readonly health: HealthMonitorService;
   readonly alerts: AlertService;
+  readonly maintenance: MaintenanceService;
   readonly events: EventFeed;
   readonly selection: SelectionService;
   readonly reservations: ReservationService;
@@ -194,11 +197,13 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   work.register(new NotificationHandler({ notifiers, random }));
   tellOfAlerts(store, { clock, random });
   alertOfFailedWork(store, { clock, random });
+  alertOfStorage(store, { clock, random });
   const power = new PowerService({ store, work, connectors, clock, random, board });
 
   const recover: StartRecovery = (tx, id, reason) => startRecovery(tx, id, reason, { clock, random });
   const monitoring = { store, connectors, clock, random, logger, recover };
   const monitor = stack.use(new Monitor(monitoring));
+  const maintenance = new MaintenanceService({ store, clock, random });
   stack.use(work);
   if (options.work !== false) {
     work.start();
@@ -213,6 +218,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       }),
     );
     const regularly = { clock, logger };
+    stack.use(repeat(regularly, 'looking after maintenance', limits.heartbeatMs, () => maintenance.tend()));
     stack.use(
       repeat(regularly, 'looking after reservations', limits.heartbeatMs, () => keepReservations(store, work, clock)),
     );
@@ -246,6 +252,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     power,
     health: healthService(monitoring, monitor),
     alerts: new AlertService({ store, clock, random }),
+    maintenance,
     events,
     selection: selectionService({ store, clock, selection }, resources),
     reservations: new ReservationService({ store, clock, random, selection }),

@@ -10,7 +10,8 @@ import type { ResourceKindModule } from './kind.ts';
 import { lookAt, registrationSucceeded, type PoolOptions } from './look.ts';
 import { insertResource, rewriteResource, type ResourceRecord } from './records.ts';
 import { changeStatus } from './status.ts';
-import { offerToWaiting, refreshOffers } from './reservations.ts';
+import { switchMaintenance } from './maintenance.ts';
+import { offerToWaiting } from './reservations.ts';
 
 /** Options of a listing. */
 export interface ListOptions {
@@ -151,22 +152,14 @@ export class Pool<Registration, View> {
     return rows.map((row) => this.#kind.view(row, current?.get(row.id)));
   }
 
-  /** In maintenance nothing new is allocated there; what runs goes on. @throws `not-found`. */
+  /**
+   * In maintenance nothing new is allocated there; what runs goes on. `false` ends all maintenance that has begun.
+   * @throws `not-found`.
+   */
   async setMaintenance(id: string, on: boolean): Promise<View> {
     await this.row(id);
-    const row = await this.#options.store.transaction(async (tx) => {
-      const changed = await tx.db
-        .updateTable('resources')
-        .set({ maintenance: on ? 1 : 0, updated_at: this.#options.clock.now() })
-        .where('id', '=', id)
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      await refreshOffers(tx, id);
-      await tx.emit('resource:updated', id, { id, kind: this.#kind.kind, name: changed.name });
-      if (!on) offerToWaiting(tx, id);
-      return changed;
-    });
-    return this.#one(row);
+    await this.#options.store.transaction((tx) => switchMaintenance(tx, id, on, this.#options));
+    return this.get(id);
   }
 
   /**

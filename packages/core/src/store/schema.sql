@@ -198,6 +198,14 @@ CREATE TABLE logs (
   size_bytes integer not null,
   ended integer not null);
 
+CREATE TABLE maintenance_windows (
+  id text not null primary key,
+  resource_id text not null references resources (id) on delete cascade,
+  starts_at integer not null,
+  ends_at integer,
+  reason text not null,
+  state text not null);
+
 CREATE TABLE monitor_leases (
   name text not null primary key,
   owner text not null,
@@ -411,6 +419,12 @@ CREATE INDEX group_approvals_by_requester on group_approvals (
 
 CREATE INDEX group_members_by_resource on group_members (
   resource_id);
+
+CREATE INDEX maintenance_windows_by_resource on maintenance_windows (
+  resource_id, state);
+
+CREATE INDEX maintenance_windows_by_state on maintenance_windows (
+  state, starts_at);
 
 CREATE INDEX offers_by_load on offers (
   kind, architecture, open, load, resource_id);

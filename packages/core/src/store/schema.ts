@@ -31,6 +31,7 @@ export interface Schema {
   group_members: GroupMemberRow;
   group_approvals: GroupApprovalRow;
   policy_decisions: PolicyDecisionRow;
+  maintenance_windows: MaintenanceWindowRow;
   deliveries: DeliveryRow;
   power_events: PowerEventRow;
   chores: ChoreRow;
@@ -534,4 +535,16 @@ export interface MonitorLeaseRow {
   name: string;
   owner: string;
   lease_until: number;
+}
+
+/** A time in which a resource takes nothing new. */
+export interface MaintenanceWindowRow {
+  id: string;
+  resource_id: string;
+  starts_at: number;
+  /** Null until further notice. */
+  ends_at: number | null;
+  reason: string;
+  /** scheduled, active, ended or cancelled. */
+  state: string;
 }

@@ -56,6 +56,9 @@ describe('a full artifact storage', () => {
     const late = await lab.builds.submitBuild(request);
     await lab.clock.advance(60_000);
     expect(await lab.artifacts.getStorageFull()).toMatchObject({ neededBytes: 100_000 });
+    const told = async (): Promise<string[]> =>
+      (await lab.alerts.list({ type: 'storage-full' })).map(({ state }) => state);
+    expect(await told()).toEqual(['open']);
     for (const { id } of [full, late]) {
       expect(await lab.builds.getBuildStatus(id)).toMatchObject({ status: 'queued', phase: 'storage-full' });
     }
@@ -68,6 +71,7 @@ describe('a full artifact storage', () => {
     }
     expect(compiled).toBe(3);
     expect(await lab.artifacts.getStorageFull()).toBeUndefined();
+    expect(await told()).toEqual(['resolved']);
     await expectNothingHeld(lab);
   });
 

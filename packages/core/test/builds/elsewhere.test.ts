@@ -54,28 +54,32 @@ describe('a build whose server fails', () => {
     await expectNothingHeld(lab);
   });
 
-  it('P24: fails with what was wrong with the last server once each was tried', () =>
-    fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.boolean(), { minLength: 1, maxLength: limits.buildServersTried }),
-        fc.constantFrom(...Object.keys(troubles)),
-        async (broken, trouble) => {
-          const tried: string[] = [];
-          await using lab = await labOf(broken.length, async (build) => {
-            tried.push(build.server);
-            const isBroken = broken[Number(build.server.slice('build'.length)) - 1] === true;
-            if (isBroken) troubles[trouble]?.(lab, build.server);
-            await finishes(build);
-          });
-          const { id } = await lab.builds.submitBuild(kernelBuild);
-          const done = await ended(lab, id);
-          expect(new Set(tried).size).toBe(tried.length);
-          expect(done.status).toBe(broken.every(Boolean) ? 'failed' : 'completed');
-          await expectNothingHeld(lab);
-        },
+  it(
+    'P24: fails with what was wrong with the last server once each was tried',
+    () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.boolean(), { minLength: 1, maxLength: limits.buildServersTried }),
+          fc.constantFrom(...Object.keys(troubles)),
+          async (broken, trouble) => {
+            const tried: string[] = [];
+            await using lab = await labOf(broken.length, async (build) => {
+              tried.push(build.server);
+              const isBroken = broken[Number(build.server.slice('build'.length)) - 1] === true;
+              if (isBroken) troubles[trouble]?.(lab, build.server);
+              await finishes(build);
+            });
+            const { id } = await lab.builds.submitBuild(kernelBuild);
+            const done = await ended(lab, id);
+            expect(new Set(tried).size).toBe(tried.length);
+            expect(done.status).toBe(broken.every(Boolean) ? 'failed' : 'completed');
+            await expectNothingHeld(lab);
+          },
+        ),
+        { numRuns: 100 },
       ),
-      { numRuns: 100 },
-    ));
+    180_000,
+  );
 
   it('stays failed when it may run on that server alone', async () => {
     await using lab = await labOf(2);
@@ -99,24 +103,28 @@ describe('a build whose server fails', () => {
     expect(builds).toBe(1);
   });
 
-  it('P24: goes elsewhere also when the controller dies while it moves', () =>
-    fc.assert(
-      fc.asyncProperty(fc.integer({ min: 0, max: 40_000 }), async (crashAfterMs) => {
-        const lab = await labOf(2);
-        const { id } = await lab.builds.submitBuild(kernelBuild);
-        await lab.clock.advance(10_000);
-        const first = await serverOf(lab, await lab.builds.getBuildStatus(id));
-        troubles['cannot be reached']?.(lab, first);
-        await lab.clock.advance(crashAfterMs);
-        await lab.crash();
-        await using next = await lab.reopen();
-        const done = await ended(next, id);
-        expect(done.status).toBe('completed');
-        expect(await serverOf(next, done)).not.toBe(first);
-        await expectNothingHeld(next);
-      }),
-      { numRuns: 100 },
-    ));
+  it(
+    'P24: goes elsewhere also when the controller dies while it moves',
+    () =>
+      fc.assert(
+        fc.asyncProperty(fc.integer({ min: 0, max: 40_000 }), async (crashAfterMs) => {
+          const lab = await labOf(2);
+          const { id } = await lab.builds.submitBuild(kernelBuild);
+          await lab.clock.advance(10_000);
+          const first = await serverOf(lab, await lab.builds.getBuildStatus(id));
+          troubles['cannot be reached']?.(lab, first);
+          await lab.clock.advance(crashAfterMs);
+          await lab.crash();
+          await using next = await lab.reopen();
+          const done = await ended(next, id);
+          expect(done.status).toBe('completed');
+          expect(await serverOf(next, done)).not.toBe(first);
+          await expectNothingHeld(next);
+        }),
+        { numRuns: 100 },
+      ),
+    180_000,
+  );
 });
 
 describe('a build on a server whose disk is full', () => {

@@ -3,6 +3,7 @@ import type { StoreFlavor } from '../flavor.ts';
 import { alerts, power } from './first-alerts.ts';
 import { groups } from './first-groups.ts';
 import { environments } from './first-environments.ts';
+import { maintenance } from './first-maintenance.ts';
 import { waiting } from './first-waiting.ts';
 import { health } from './first-health.ts';
 
@@ -16,6 +17,7 @@ export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<v
   await environments(db, flavor);
   await alerts(db, flavor);
   await groups(db, flavor);
+  await maintenance(db, flavor);
   await power(db, flavor);
   await health(db, flavor);
 }
