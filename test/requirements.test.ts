@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { pending, requirements } from './requirements.ts';
+import { requirements } from './requirements.ts';
 import { citedIds, judgeCoverage, type TestResult } from './requirements/coverage.ts';
 import { toDocument, toText, withoutTests } from './requirements/document.ts';
 import { root } from './requirements/report.ts';
@@ -15,15 +15,14 @@ const passed = (...titles: string[]): TestResult => ({ file: 'a.test.ts', titles
 const failed = (...titles: string[]): TestResult => ({ ...passed(...titles), passed: false });
 const skipped = (...titles: string[]): TestResult => ({ ...failed(...titles), skipped: true });
 
-const problemsOf = (results: TestResult[], pendingIds: string[] = [], whole = true): readonly string[] =>
-  judgeCoverage(results, two, pendingIds, whole).problems;
+const problemsOf = (results: TestResult[], whole = true): readonly string[] =>
+  judgeCoverage(results, two, whole).problems;
 
 describe('the check that every requirement is proven', () => {
   it('is content when each id is cited by a test that passed, or by a suite around it', () => {
     const { provenBy, problems } = judgeCoverage(
       [passed('a pool', 'R1.1: grows'), passed('R1.1, E-disk: full disks', 'are seen'), passed('cites nothing')],
       two,
-      [],
       true,
     );
     expect(problems).toEqual([]);
@@ -56,19 +55,9 @@ describe('the check that every requirement is proven', () => {
     ]);
   });
 
-  it('lets an id be pending, but no longer than until it is proven', () => {
-    expect(problemsOf([passed('R1.1: grows')], ['E-disk'])).toEqual([]);
-    expect(problemsOf([passed('R1.1, E-disk: both')], ['E-disk'])).toEqual([
-      'E-disk is proven now: remove it from "pending" in test/requirements.ts',
-    ]);
-    expect(problemsOf([passed('R1.1, E-disk: both')], ['P9'])).toEqual([
-      'P9 is pending and no requirement: remove it from "pending"',
-    ]);
-  });
-
   it('asks of a part of the tests only that it cites nothing wrong', () => {
-    expect(problemsOf([skipped('R1.1: grows')], ['R1.1'], false)).toEqual([]);
-    expect(problemsOf([passed('R9.9: grows')], [], false)).toHaveLength(1);
+    expect(problemsOf([skipped('R1.1: grows')], false)).toEqual([]);
+    expect(problemsOf([passed('R9.9: grows')], false)).toHaveLength(1);
   });
 
   it.each([
@@ -90,8 +79,8 @@ describe('the list of requirements', () => {
     expect(requirements.filter(({ says }) => !/^[A-Z‘“].*[^.]\.$/.test(says))).toEqual([]);
   });
 
-  it('says of every requirement that is not pending where it is implemented', () => {
-    expect(requirements.filter(({ id, where }) => where.length === 0 && !pending.includes(id))).toEqual([]);
+  it('says of every requirement where it is implemented', () => {
+    expect(requirements.filter(({ where }) => where.length === 0)).toEqual([]);
   });
 
   it('names only files and exports that are there', () => {

@@ -108,18 +108,38 @@ export const capabilitiesR1ToR9: RequirementList = {
     says: 'A deployment that fails keeps the boot log and the error’s details, and offers retry or rollback.',
     where: ['packages/core/src/deployments/boot-handler.ts'],
   },
-  'R5.5': { says: 'An environment tells which build it runs: build id, commit and since when.', where: [] },
-  'R6.1': { says: 'Only artifacts of the board’s architecture can be deployed to it.', where: [] },
-  'R6.2': { says: 'Artifacts go to the board’s flash station and are flashed.', where: [] },
+  'R5.5': {
+    says: 'An environment tells which build it runs: build id, commit and since when.',
+    where: ['packages/core/src/environments/service.ts'],
+  },
+  'R6.1': {
+    says: 'Only artifacts of the board’s architecture can be deployed to it.',
+    where: ['packages/core/src/deployments/flash-plan.ts', 'packages/core/src/deployments/board-target.ts'],
+  },
+  'R6.2': {
+    says: 'Artifacts go to the board’s flash station and are flashed.',
+    where: ['packages/core/src/deployments/flash-handler.ts', 'packages/core/src/contracts/flash.ts'],
+  },
   'R6.3': {
     says: 'After flashing the board is power-cycled, and its boot with the new firmware is verified.',
-    where: [],
+    where: [
+      'packages/core/src/deployments/board-target.ts',
+      'packages/core/src/deployments/boot-handler.ts',
+      'packages/core/src/power/sequence.ts',
+    ],
   },
   'R6.4': {
     says: 'A deployment to a board that fails keeps the serial log and the details, and offers the last known-good image.',
-    where: [],
+    where: [
+      'packages/core/src/deployments/boot-handler.ts',
+      'packages/core/src/deployments/known-good.ts',
+      'packages/core/src/deployments/manager.ts',
+    ],
   },
-  'R6.5': { says: 'A board tells its deployed build, flash history and running firmware version.', where: [] },
+  'R6.5': {
+    says: 'A board tells its deployed build, flash history and running firmware version.',
+    where: ['packages/core/src/deployments/flash-records.ts', 'packages/core/src/pool/kinds/board.ts'],
+  },
   'R7.1': {
     says: 'A host is registered from its host name, IP address, SSH login and resource figures.',
     where: ['packages/core/src/pool/kinds/host.ts', 'packages/core/src/model/resource.ts#HostRegistration'],

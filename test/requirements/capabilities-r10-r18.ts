@@ -40,22 +40,28 @@ export const capabilitiesR10ToR18: RequirementList = {
   },
   'R11.5': {
     says: 'Creating an environment reserves the resource and provisions it with the chosen artifacts.',
-    where: [],
+    where: ['packages/core/src/environments/service.ts', 'packages/core/src/deployments/deployment-handler.ts'],
   },
   'R12.1': {
     says: 'Maintenance of any kind of resource blocks new allocations and is shown.',
     where: ['packages/core/src/pool/pool.ts', 'packages/core/src/pool/reservations.ts'],
   },
-  'R12.2': { says: 'A build server in maintenance finishes its active builds; queued ones go elsewhere.', where: [] },
+  'R12.2': {
+    says: 'A build server in maintenance finishes its active builds; queued ones go elsewhere.',
+    where: ['packages/core/src/pool/maintenance.ts', 'packages/core/src/pool/waiting-list.ts'],
+  },
   'R12.3': {
     says: 'Hosts and boards in maintenance let their workloads finish, or offer release or migration.',
-    where: [],
+    where: ['packages/core/src/environments/workloads.ts'],
   },
   'R12.4': {
     says: 'Decommissioning checks for active workloads and wants confirmation.',
     where: ['packages/core/src/pool/pool.ts'],
   },
-  'R12.5': { says: 'Scheduled maintenance windows are shown with the capacity they take away.', where: [] },
+  'R12.5': {
+    says: 'Scheduled maintenance windows are shown with the capacity they take away.',
+    where: ['packages/core/src/pool/maintenance.ts', 'packages/core/src/model/maintenance.ts'],
+  },
   'R13.1': {
     says: 'A build server is selected by architecture, load and estimated completion.',
     where: ['packages/core/src/selection/select.ts', 'packages/core/src/selection/build-times.ts'],
@@ -97,7 +103,10 @@ export const capabilitiesR10ToR18: RequirementList = {
     says: 'A build tells its server, duration, resource use and the places of its artifacts.',
     where: ['packages/core/src/builds/manager.ts#BuildJobManager'],
   },
-  'R15.2': { says: 'An environment tells its host or board, its build and its connection status.', where: [] },
+  'R15.2': {
+    says: 'An environment tells its host or board, its build and its connection status.',
+    where: ['packages/core/src/environments/service.ts'],
+  },
   'R15.3': {
     says: 'Each resource can be diagnosed: logs, state, error context.',
     where: ['packages/core/src/pool/diagnosis.ts'],

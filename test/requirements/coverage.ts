@@ -47,12 +47,10 @@ function citationProblems(results: readonly TestResult[], known: ReadonlySet<str
  * Judges a run: what it proves, and what is wrong.
  *
  * @param whole - whether every unit test was in the run; a part of them can't be asked for every id.
- * @param pending - ids that need no proof yet.
  */
 export function judgeCoverage(
   results: readonly TestResult[],
   requirements: readonly Requirement[],
-  pending: readonly string[],
   whole: boolean,
 ): Coverage {
   const known = new Set(requirements.map(({ id }) => id));
@@ -67,11 +65,7 @@ export function judgeCoverage(
   }
   if (!whole) return { provenBy, problems };
   for (const { id, says } of requirements) {
-    if (!provenBy.has(id) && !pending.includes(id)) problems.push(`${id} is proven by no test that passed: ${says}`);
-  }
-  for (const id of pending) {
-    if (!known.has(id)) problems.push(`${id} is pending and no requirement: remove it from "pending"`);
-    else if (provenBy.has(id)) problems.push(`${id} is proven now: remove it from "pending" in test/requirements.ts`);
+    if (!provenBy.has(id)) problems.push(`${id} is proven by no test that passed: ${says}`);
   }
   return { provenBy, problems };
 }

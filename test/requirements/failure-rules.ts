@@ -56,14 +56,20 @@ export const failureRules: RequirementList = {
   },
   'E-transfer': {
     says: 'A transfer to the target that fails is tried 3 more times; then the deployment has failed, with details.',
-    where: [],
+    where: ['packages/core/src/deployments/transfer.ts'],
   },
   'E-flash': {
     says: 'A flash that fails is tried up to 3 more times; then the board is offline, with an alert.',
-    where: [],
+    where: ['packages/core/src/deployments/flash-handler.ts'],
   },
-  'E-boot': { says: 'A boot that fails keeps its log and offers a rollback to the last known-good build.', where: [] },
-  'E-verify': { says: 'A verification that times out is tried again; then the deployment is unverified.', where: [] },
+  'E-boot': {
+    says: 'A boot that fails keeps its log and offers a rollback to the last known-good build.',
+    where: ['packages/core/src/deployments/boot-handler.ts', 'packages/core/src/deployments/known-good.ts'],
+  },
+  'E-verify': {
+    says: 'A verification that times out is tried again; then the deployment is unverified.',
+    where: ['packages/core/src/deployments/verify.ts'],
+  },
   'E-host-full': {
     says: 'A host without room leads to alternatives with room, or to a place in the queue.',
     where: ['packages/core/src/selection/resource-selection.ts', 'packages/core/src/pool/waiting-list.ts'],

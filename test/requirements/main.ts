@@ -15,7 +15,7 @@ if (readFreshReport('unit') === undefined) {
 const unit = readFreshReport('unit');
 if (unit === undefined) throw new Error('the unit tests did not run to their end; see what they said above');
 
-const { provenBy } = judgeCoverage([...unit, ...(readFreshReport('lab') ?? [])], requirements, [], false);
+const { provenBy } = judgeCoverage([...unit, ...(readFreshReport('lab') ?? [])], requirements, false);
 if (process.argv.includes('--write')) {
   writeFileSync(join(root, 'docs', 'REQUIREMENTS.md'), toDocument(requirements, provenBy));
 }

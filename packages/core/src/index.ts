@@ -45,6 +45,7 @@ export type { FullStorage } from './artifacts/room.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
 export type { FirmwareVerification, FlashManager } from './deployments/flash-manager.ts';
 export type { EnvironmentService, ListEnvironmentsOptions } from './environments/service.ts';
+export type { Workload, WorkloadService } from './environments/workloads.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';
 export type { PipelineManager } from './pipelines/manager.ts';
 export type {
@@ -168,6 +169,7 @@ export type {
 } from './model/resource.ts';
 export type {
   ConsoleTests,
+  HangHandling,
   RemoteTests,
   ShellTests,
   TestCommand,

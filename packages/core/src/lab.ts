@@ -23,6 +23,7 @@ import { ReleaseHandler } from './deployments/release-handler.ts';
 import { VmTarget } from './deployments/vm-target.ts';
 import { keepReservations } from './environments/keeper.ts';
 import { EnvironmentService } from './environments/service.ts';
+import { WorkloadService } from './environments/workloads.ts';
 import { isBringupError } from './errors.ts';
 import type { TransferReport } from './events.ts';
 import type { StartRecovery } from './health/apply.ts';
@@ -116,6 +117,7 @@ export interface Lab extends AsyncDisposable {
   readonly artifacts: ArtifactRepository;
   readonly deployments: DeploymentManager;
   readonly environments: EnvironmentService;
+  readonly workloads: WorkloadService;
   readonly flash: FlashManager;
   readonly testRuns: TestRunManager;
   readonly pipelines: PipelineManager;
@@ -231,6 +233,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const owned = stack.move();
   const deployments = new DeploymentManager({ store, work, clock, artifacts, targets });
   const flash = new FlashManager({ store, work, connectors, artifacts, board });
+  const environments = new EnvironmentService({ store, work, clock, deployments, connectors, host, board });
   return {
     buildServers: buildServers(pool, serverPool, {
       byIds: (ids) => existing(ids.map((id) => builds.getBuildStatus(id))),
@@ -244,7 +247,8 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     builds,
     artifacts,
     deployments,
-    environments: new EnvironmentService({ store, work, clock, deployments, connectors, host, board }),
+    environments,
+    workloads: new WorkloadService({ store, work, clock, environments }),
     flash,
     testRuns: new TestRunManager({ store, work, artifacts }),
     pipelines: new PipelineManager({ store, work }),

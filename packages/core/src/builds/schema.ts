@@ -112,12 +112,14 @@ export const sourceFields: {
 export const buildRequirementFields: {
   readonly requiredToolchain: OptionalField<string>;
   readonly requiredLabels: OptionalField<Record<string, string>>;
+  readonly groupId: OptionalField<string>;
   readonly minCpuCores: OptionalField<number>;
   readonly minMemoryMb: OptionalField<number>;
   readonly minStorageGb: OptionalField<number>;
 } = {
   requiredToolchain: v.exactOptional(v.picklist(['gcc', 'clang'], 'must be gcc or clang')),
   requiredLabels: v.exactOptional(labelsField),
+  groupId: v.exactOptional(idField),
   minCpuCores: v.exactOptional(countField),
   minMemoryMb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
   minStorageGb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
@@ -127,6 +129,8 @@ export const buildRequirementFields: {
 export const buildRequestSchema: v.GenericSchema<unknown, BuildRequest> = v.strictObject({
   ...sourceFields,
   ...buildRequirementFields,
+  team: v.exactOptional(idField),
+  requester: v.exactOptional(idField),
   timeoutMs: v.exactOptional(millisecondsField),
   priority: v.exactOptional(v.pipe(v.number('must be a number'), v.integer('must be a whole number'))),
 });

@@ -77,6 +77,12 @@ export interface BuildRequest {
   /** `gcc` or `clang`. Default: any. */
   readonly requiredToolchain?: string;
   readonly requiredLabels?: Readonly<Record<string, string>>;
+  /** Only servers of this group. */
+  readonly groupId?: string;
+  /** The team it is for; policies may reserve servers for teams. */
+  readonly team?: string;
+  /** Who asks for it; policies may want it approved. */
+  readonly requester?: string;
   /** Default 1. */
   readonly minCpuCores?: number;
   /** Default 2048. */

@@ -34,7 +34,7 @@ export interface PipelineRequest {
   /** What the build needs of its server, beyond a compiler. */
   readonly buildRequirements?: Pick<
     BuildRequest,
-    'requiredToolchain' | 'requiredLabels' | 'minCpuCores' | 'minMemoryMb' | 'minStorageGb'
+    'requiredToolchain' | 'requiredLabels' | 'groupId' | 'minCpuCores' | 'minMemoryMb' | 'minStorageGb'
   >;
   readonly environmentType: EnvironmentType;
   readonly environmentConfig?: EnvironmentConfig;

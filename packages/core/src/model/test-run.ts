@@ -1,5 +1,13 @@
+import type { HangPolicy } from './power.ts';
+
+/** What is done when the target hangs: when the tests do not end in time. */
+export interface HangHandling {
+  /** For boards. Default `power-cycle`: it is off, then on, and watched until it answers; the tests have failed. */
+  readonly hangPolicy?: HangPolicy;
+}
+
 /** Results that the machine prints on its console by itself, as KUnit and kselftest do at boot. */
-export interface ConsoleTests {
+export interface ConsoleTests extends HangHandling {
   readonly from: 'console';
   /**
    * The run ends when the console ends, or when all planned results are there and nothing more was
@@ -11,7 +19,7 @@ export interface ConsoleTests {
 }
 
 /** Commands given to a shell on the console. Each prints KTAP or TAP, or just exits. */
-export interface ShellTests {
+export interface ShellTests extends HangHandling {
   readonly from: 'console-shell';
   readonly commands: readonly TestCommand[];
   /** Account to log in as when the machine asks. Default `root`. */
@@ -20,7 +28,7 @@ export interface ShellTests {
 }
 
 /** Commands run over the shell connector (SSH) on the booted target. */
-export interface RemoteTests {
+export interface RemoteTests extends HangHandling {
   readonly from: 'shell';
   /** Where the target listens. Default: the board itself; of a VM it must be said. */
   readonly target?: {

@@ -113,6 +113,7 @@ function stageWork(
         ...(input.serverId !== undefined && { serverId: input.serverId }),
         ...asker(input),
         ...(input.buildRequirements !== undefined && input.buildRequirements),
+        ...asker(input),
       };
       return {
         kind: 'build',

@@ -5,12 +5,13 @@ import { bootLogId, bootLogStart, placedDeployment, type PlacedDeployment } from
 import type { DeploymentTarget } from '../deployments/target.ts';
 import type { Console } from '../contracts/console.ts';
 import type { ShellSession } from '../contracts/shell.ts';
-import { BringupError, isBringupError } from '../errors.ts';
+import { BringupError, fromStoredError, isBringupError, type StoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { DeploymentTargetType } from '../model/deployment.ts';
 import type { Board, Connection } from '../model/resource.ts';
 import type { RemoteTests, ShellTests, TestCommand, TestConfig } from '../model/test-run.ts';
 import type { Connectors } from '../pool/connectors.ts';
+import { recoverHungBoard } from '../power/recovery.ts';
 import type { Store } from '../store/store.ts';
 import { followDetached, startDetached, stopDetached } from '../work/detached.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
@@ -50,6 +51,8 @@ interface Checkpoint {
   readonly done: readonly CommandResult[];
   /** Where the output of the command that runs now begins in the log. */
   readonly logStart?: number;
+  /** The board hung: what it will have failed with once the board was dealt with. */
+  readonly hung?: StoredError;
 }
 
 /** Id of a test run's log. */
@@ -68,8 +71,16 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
 
   async run(context: WorkContext<Checkpoint>, input: TestRunInput): Promise<WorkResult<TestRunOutput>> {
     const deployment = await placedDeployment(this.#services.store, input.deploymentId);
+    const { hung } = context.checkpoint ?? {};
+    if (hung !== undefined) throw await this.#afterHang(context, input, deployment, fromStoredError(hung));
     await using log = await context.openLog(testLogId(context.id));
-    const { report, kernelFailure } = await this.#report(context, input.tests, deployment, log);
+    const { report, kernelFailure, overdue } = await this.#report(context, input.tests, deployment, log).catch(
+      async (error: unknown) => {
+        if (!isBringupError(error, 'deadline-exceeded')) throw error;
+        await log.end();
+        throw await this.#ended(context, input, deployment, error);
+      },
+    );
     await log.end();
     const files = await this.#files(context, report);
     const origin = {
@@ -88,8 +99,48 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
         .execute();
     });
     const failure = verdict(report, kernelFailure);
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw overdue ? await this.#ended(context, input, deployment, failure) : failure;
     return { output: { totals: report.totals } };
+  }
+
+  /** Gives what tests fail with that did not end in time; a board that hangs is dealt with first. */
+  async #ended(
+    context: WorkContext<Checkpoint>,
+    input: TestRunInput,
+    deployment: PlacedDeployment,
+    error: BringupError,
+  ): Promise<BringupError> {
+    if (deployment.targetType !== 'physical_board') return error;
+    await context.save({ done: [], ...context.checkpoint, hung: error.toJSON() });
+    return this.#afterHang(context, input, deployment, error);
+  }
+
+  /** Has a board that hung power-cycled, as the policy says. Gives what the test run fails with. */
+  async #afterHang(
+    context: WorkContext<Checkpoint>,
+    { tests }: TestRunInput,
+    { targetId, reservationId }: PlacedDeployment,
+    error: BringupError,
+  ): Promise<BringupError> {
+    const holding = await this.#services.store.db
+      .selectFrom('reservations')
+      .select('holder')
+      .where('id', '=', reservationId ?? '')
+      .executeTakeFirst();
+    try {
+      await recoverHungBoard(context, {
+        boardId: targetId,
+        reason: error.message,
+        policy: tests.hangPolicy ?? 'power-cycle',
+        holder: holding?.holder ?? context.id,
+        key: 'hang',
+      });
+    } catch (failure) {
+      if (!isBringupError(failure)) throw failure;
+      // The board needs a person, who has been told; the tests have failed all the same.
+      context.logger.warn({ error: failure, board: targetId }, 'a board that hung could not be brought back');
+    }
+    return error;
   }
 
   async #report(
@@ -97,7 +148,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
     tests: TestConfig,
     deployment: PlacedDeployment,
     log: LogWriter,
-  ): Promise<ConsoleResults> {
+  ): Promise<ConsoleResults & { readonly overdue: boolean }> {
     const { clock } = context;
     await context.phase('testing');
     const timer = new AbortController();
@@ -111,7 +162,8 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
     );
     const signal = AbortSignal.any([context.signal, timer.signal]);
     try {
-      return await this.#results(context, tests, deployment, log, signal);
+      const results = await this.#results(context, tests, deployment, log, signal);
+      return { ...results, overdue: timer.signal.aborted };
     } catch (error) {
       context.signal.throwIfAborted();
       // What was aborted in the middle by the time-out is overdue, not cancelled.

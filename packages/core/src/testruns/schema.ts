@@ -15,6 +15,8 @@ const commands = v.pipe(
   v.maxLength(limits.maxTestCommands, `at most ${limits.maxTestCommands} commands`),
 );
 
+const hangPolicy = v.exactOptional(v.picklist(['power-cycle', 'leave'], 'must be power-cycle or leave'));
+
 /** Schema of a {@link TestConfig}. */
 export const testConfigSchema: v.GenericSchema<unknown, TestConfig> = v.variant(
   'from',
@@ -23,18 +25,21 @@ export const testConfigSchema: v.GenericSchema<unknown, TestConfig> = v.variant(
       from: v.literal('console'),
       quietMs: v.exactOptional(millisecondsField),
       timeoutMs: v.exactOptional(millisecondsField),
+      hangPolicy,
     }),
     v.strictObject({
       from: v.literal('console-shell'),
       commands,
       username: v.exactOptional(v.pipe(v.string(), v.nonEmpty('must not be empty'))),
       timeoutMs: v.exactOptional(millisecondsField),
+      hangPolicy,
     }),
     v.strictObject({
       from: v.literal('shell'),
       target: v.exactOptional(v.strictObject(connectionFields)),
       commands,
       timeoutMs: v.exactOptional(millisecondsField),
+      hangPolicy,
     }),
   ],
   'must be console, console-shell or shell',

@@ -78,6 +78,28 @@ describe('a pipeline on a board', () => {
     await expectNothingHeld(lab);
   });
 
+  it.each([
+    ['power-cycle', ['hang']],
+    ['leave', []],
+  ] as const)(
+    'R18.3: that hangs during its tests fails; the policy %s decides about its power',
+    async (policy, cycled) => {
+      await using lab = await labWith({
+        boardGuest: async (guest) => {
+          guest.say('Linux version 6.1.0\r\nKTAP version 1\r\n1..2\r\nok 1 a\r\n');
+          await guest.sleep(100_000_000);
+        },
+      });
+      const tests = { from: 'console', timeoutMs: 60_000, hangPolicy: policy } as const;
+      const failed = await run(lab, { ...boardPipeline, tests });
+      expect(failed).toMatchObject({ status: 'failed', error: { code: 'tests-failed', details: { stage: 'test' } } });
+      const [board] = await lab.boards.getAllBoards();
+      const history = await lab.power.getPowerHistory(board?.id ?? '');
+      expect(history.map(({ trigger }) => trigger).filter((trigger) => trigger === 'hang')).toEqual(cycled);
+      await expectNothingHeld(lab);
+    },
+  );
+
   it('R17.5: are counted with their stages: how many succeeded, and how long they took', async () => {
     let broken = false;
     await using lab = await labWith({

@@ -222,3 +222,23 @@ describe('policies', () => {
     expect(await lab.groups.getPolicyDecisions({ groupId: high.id })).toHaveLength(2);
   });
 });
+
+describe('work of a team', () => {
+  it('R14.2: may use the servers that are reserved for it, by itself and in a pipeline; others wait elsewhere', async () => {
+    await using lab = await memoryLab({ repositories });
+    const server = await lab.addServer();
+    await lab.groups.createGroup({
+      name: 'kernel-team',
+      resourceType: 'build_server',
+      memberIds: [server.id],
+      allocationPolicy: { reservedForTeams: ['kernel'] },
+    });
+    const { id } = await lab.builds.submitBuild({ ...kernelBuild, team: 'kernel', requester: 'ada' });
+    expect(await lab.clock.runUntil(lab.builds.waitForBuild(id))).toMatchObject({
+      status: 'completed',
+      serverId: server.id,
+    });
+    const stranger = await lab.builds.submitBuild({ ...kernelBuild, team: 'userspace' });
+    expect(await lab.clock.runUntil(lab.builds.waitForBuild(stranger.id))).toMatchObject({ status: 'failed' });
+  });
+});
