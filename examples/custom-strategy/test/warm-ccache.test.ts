@@ -43,7 +43,9 @@ it('sends a build where its repository was built before, even to a busier server
 
 it('leaves other repositories to the idlest server', async () => {
   await using lab = await labWith();
-  await build(lab, linux, await serverNamed(lab, 'build2'));
+  const warm = await serverNamed(lab, 'build2');
+  await build(lab, linux, warm);
+  await lab.selection.buildServers.reserveCapacity(warm, wanted, { holder: 'somebody' });
   const { server } = await lab.selection.buildServers.selectServer({ ...wanted, sourceRepository: zephyr });
   expect(server?.hostname).toBe('build1');
 });

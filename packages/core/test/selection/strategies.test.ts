@@ -60,7 +60,7 @@ describe('a strategy', () => {
     await pool.clock.advance(10_000);
     expect(await pool.reservations.listWaiting()).toHaveLength(1);
     refuses = false;
-    await pool.pool('host').setMaintenance(pool.ids[0] ?? '', false);
+    for (const on of [true, false]) await pool.pool('host').setMaintenance(pool.ids[0] ?? '', on);
     expect(await pool.clock.runUntil(waiting)).toMatchObject({ resourceId: pool.ids[0] });
   });
 
