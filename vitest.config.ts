@@ -7,7 +7,8 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/test/lab/**'],
-    testTimeout: 30_000,
+    // Properties run a hundred labs each; a machine may be busy with other things.
+    testTimeout: 120_000,
     reporters: reporters('unit'),
   },
 });
