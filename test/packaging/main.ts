@@ -145,7 +145,8 @@ async function install(project: string, packages: readonly PackedPackage[]): Pro
       include: ['*.ts'],
     }),
   );
-  const typescript = ['typescript', '@types/node'].map((name) => `${name}@${devDependencies[name]}`);
+  // fast-check is an optional peer, which the types of core's testing subpath speak of.
+  const typescript = ['typescript', '@types/node', 'fast-check'].map((name) => `${name}@${devDependencies[name]}`);
   const tarballs = packages.map(({ tarball }) => `file:${tarball}`);
   // Peers that are optional are for those who want them; an empty project has none of them.
   const options = ['--no-audit', '--no-fund', '--prefer-offline', '--ignore-scripts', '--loglevel=error'];
