@@ -18,11 +18,22 @@ const exitStatus = { lost: 3, unreadable: 4, absent: 5 } as const;
  * byte, each file also gets a name that tells where it begins: console.seg.<offset>. A file that
  * has such a name keeps its bytes when virtlogd drops it, and the place of the newest among
  * virtlogd's names tells which file follows it.
+ *
+ * Meanwhile the VM may be destroyed, and any file be gone at the next line. Without the newest
+ * segment there is no log any more. Without an older one it was pruned, or its folder is just being
+ * removed, file by file: which of the two shows a moment later.
  */
 const readScript = `
 dir=$1 offset=$2 wait=$3 max=$4 lag=$5 keep=$6
 log=$dir/console.log
 [ -d "$dir" ] || exit ${exitStatus.absent}
+
+lost() {
+  sleep 0.1
+  newest
+  [ -e "$log" ] || exit ${exitStatus.absent}
+  exit ${exitStatus.lost}
+}
 
 newest() {
   n=-1
@@ -38,7 +49,7 @@ catch_up() {
   tries=0
   while newest; ! [ "$log" -ef "$seg" ]; do
     tries=$((tries + 1))
-    [ "$tries" -lt 200 ] || exit ${exitStatus.lost}
+    [ "$tries" -lt 200 ] || lost
     next=$log k=0
     while ! [ "$log.$k" -ef "$seg" ]; do
       next=$log.$k k=$((k + 1))
@@ -46,11 +57,12 @@ catch_up() {
     done
     if [ "$k" -eq 64 ]; then
       # Between two renames the file has no name of virtlogd's for an instant.
-      [ "$tries" -lt 5 ] || exit ${exitStatus.lost}
+      [ "$tries" -lt 5 ] || lost
       sleep 0.02
       continue
     fi
-    base=$((n + $(stat -c %s -- "$seg")))
+    size=$(stat -c %s -- "$seg") || exit ${exitStatus.absent}
+    base=$((n + size))
     if ! ln -- "$next" "$dir/link.$$" 2>/dev/null; then
       [ -e "$next" ] && [ ! -r "$next" ] && exit ${exitStatus.unreadable}
       sleep 0.02
@@ -60,10 +72,11 @@ catch_up() {
     [ "$log.$k" -ef "$seg" ] && ln -- "$dir/link.$$" "$dir/console.seg.$base" 2>/dev/null
     rm -f -- "$dir/link.$$"
     for f in "$dir"/console.seg.*; do
-      [ "\${f##*.}" -lt $((n - keep)) ] && rm -f -- "$f"
+      [ -e "$f" ] && [ "\${f##*.}" -lt $((n - keep)) ] && rm -f -- "$f"
     done
   done
-  end=$((n + $(stat -c %s -- "$seg")))
+  size=$(stat -c %s -- "$seg") || exit ${exitStatus.absent}
+  end=$((n + size))
 }
 
 catch_up
@@ -75,16 +88,23 @@ while { [ "$offset" -eq "$end" ] && [ "$waited" -lt "$wait" ]; } || { [ "$offset
   [ -d "$dir" ] || exit ${exitStatus.absent}
   catch_up
 done
-[ "$offset" -le "$end" ] || exit ${exitStatus.lost}
+[ "$offset" -le "$end" ] || lost
 
 at=-1
 for f in "$dir"/console.seg.*; do
   b=\${f##*.}
-  [ "$b" -le "$offset" ] && [ "$b" -gt "$at" ] && at=$b
+  [ -e "$f" ] && [ "$b" -le "$offset" ] && [ "$b" -gt "$at" ] && at=$b
 done
-[ "$at" -ge 0 ] || exit ${exitStatus.lost}
-[ -r "$dir/console.seg.$at" ] || exit ${exitStatus.unreadable}
-tail -c "+$((offset - at + 1))" -- "$dir/console.seg.$at" | head -c "$max"
+[ "$at" -ge 0 ] || lost
+# What is open stays readable, whoever removes it.
+opened=
+{
+  opened=yes
+  tail -c "+$((offset - at + 1))" | head -c "$max"
+} <"$dir/console.seg.$at"
+[ -z "$opened" ] || exit 0
+[ ! -e "$dir/console.seg.$at" ] || exit ${exitStatus.unreadable}
+lost
 `;
 
 /** What a reading of the log came to. */
@@ -99,10 +119,10 @@ export type LogReading =
 
 /** The console's log on the host, readable from any byte the VM ever said on. */
 export class ConsoleLog {
-  readonly #shell: ShellSession;
+  readonly #shell: Pick<ShellSession, 'exec'>;
   readonly #folder: string;
 
-  constructor(shell: ShellSession, folder: string) {
+  constructor(shell: Pick<ShellSession, 'exec'>, folder: string) {
     this.#shell = shell;
     this.#folder = folder;
   }

@@ -10,6 +10,11 @@ umask 022
 rm -rf -- "$1" && mkdir -p -- "$1" && : > "$1/console.log" && ln -- "$1/console.log" "$1/console.seg.0"
 `;
 
+// Who reads the log may just have given a rotated part its second name, in a folder that was empty.
+const removeScript = `
+rm -rf -- "$1" 2>/dev/null || rm -rf -- "$1"
+`;
+
 const describeScript = `
 stat -Lc %s -- "$1" && head -c "$2" -- "$1"
 `;
@@ -18,9 +23,9 @@ stat -Lc %s -- "$1" && head -c "$2" -- "$1"
 export class VmFolder {
   /** Absolute path on the host. */
   readonly path: string;
-  readonly #shell: ShellSession;
+  readonly #shell: Pick<ShellSession, 'exec' | 'upload'>;
 
-  constructor(shell: ShellSession, workspace: string, vmName: string) {
+  constructor(shell: Pick<ShellSession, 'exec' | 'upload'>, workspace: string, vmName: string) {
     this.#shell = shell;
     this.path = posix.join(workspace, vmName);
   }
@@ -52,7 +57,7 @@ export class VmFolder {
 
   /** Removes the folder. One that is not there is fine. */
   async remove(options: CallOptions): Promise<void> {
-    await this.#run('remove', ['rm', '-rf', '--', this.path], options);
+    await this.#run('remove', ['sh', '-c', removeScript, 'sh', this.path], options);
   }
 
   async #run(what: string, argv: readonly string[], options: CallOptions): Promise<Buffer> {
