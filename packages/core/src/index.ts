@@ -294,6 +294,13 @@ export {
   type ExpectOptions,
   type ExpectOutcome,
 } from './consoles/console-session.ts';
+export {
+  SharedConsole,
+  type SharedConsoleOptions,
+  type WatchConsoleOptions,
+  type WatchedBytes,
+} from './consoles/shared-console.ts';
+export type { ByteTap } from './consoles/byte-tap.ts';
 export type { ExpectMatch, PassedLine } from './consoles/expect.ts';
 export {
   ConsoleShell,

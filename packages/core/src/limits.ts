@@ -307,6 +307,14 @@ export const limits = {
   consoleKeptMs: 30_000,
   /** What it says meanwhile is kept up to this; the oldest goes first. */
   consoleKeptBytes: 1_048_576,
+  /** What waits for a slow watcher of a console, up to this; the oldest goes first. */
+  consoleWatcherBytes: 1_048_576,
+  /** Typed into a console at a time, then its echo is waited for: a UART's FIFO holds 16 bytes. */
+  consoleTypeBytes: 16,
+  /** A console that has not echoed what was typed within this time does not echo at all. */
+  consoleEchoMs: 1_000,
+  /** Between two pieces typed into a console that does not echo. */
+  consoleTypePauseMs: 10,
   /** Longest line typed into a console's shell: busybox drops what goes beyond 1024. */
   consoleInputLineBytes: 1_000,
   /** Diagnostic lines kept of one test; the last ones. */

@@ -1,9 +1,11 @@
-import { throwIfAborted, abortedError } from '../async.ts';
+import { throwIfAborted, abortedError, sleep, withDeadline } from '../async.ts';
 import type { Console } from '../contracts/console.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
-import { toBringupError, type BringupError } from '../errors.ts';
+import { BringupError, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { systemClock } from '../runtime.ts';
+import { ByteTap } from './byte-tap.ts';
+import { Echo } from './echo.ts';
 import { ExpectWindow, type ExpectMatch, type PassedLine } from './expect.ts';
 import { compilePattern, type Pattern } from './patterns.ts';
 
@@ -49,6 +51,8 @@ export class ConsoleSession implements AsyncDisposable {
   #giveUp: (() => void) | undefined;
   #state: { readonly open: boolean; readonly error?: BringupError } = { open: true };
   #wake: (() => void) | undefined;
+  #echo: Echo | undefined;
+  #tap: ByteTap | undefined;
 
   constructor(options: ConsoleSessionOptions) {
     this.#console = options.console;
@@ -67,6 +71,77 @@ export class ConsoleSession implements AsyncDisposable {
   /** Sends text or bytes to the machine, as they are. @throws what the console's `write` throws. */
   async send(data: string | Uint8Array, options: CallOptions = {}): Promise<void> {
     await this.#console.write(typeof data === 'string' ? Buffer.from(data) : data, options);
+  }
+
+  /**
+   * Types text the way a careful person does: a few bytes, then the next ones when the machine has
+   * echoed them, since a UART drops what it has no room for. Where nothing is echoed it goes on slowly.
+   * @param options `timeoutMs` default `limits.execTimeoutMs`; without `echo` no echo is waited for.
+   * @returns whether the machine echoes.
+   * @throws what the console's `write` throws; `aborted`, `deadline-exceeded`.
+   */
+  async type(text: string, options: CallOptions & { readonly echo?: boolean } = {}): Promise<boolean> {
+    if (this.#echo !== undefined) throw new TypeError('something is being typed into this console session already');
+    const bytes = Buffer.from(text);
+    const bounded = { timeoutMs: limits.execTimeoutMs, ...options };
+    return withDeadline(this.#clock, 'typing into a console', bounded, async (signal) => {
+      let echoes = options.echo ?? true;
+      try {
+        for (let at = 0; at < bytes.length; at += limits.consoleTypeBytes) {
+          signal.throwIfAborted();
+          const piece = bytes.subarray(at, at + limits.consoleTypeBytes);
+          this.#echo = new Echo(piece);
+          await this.#console.write(piece, { signal });
+          if (echoes) echoes = await this.#echo.seen(this.#clock, signal);
+          else await sleep(this.#clock, limits.consoleTypePauseMs, signal);
+        }
+        return echoes;
+      } finally {
+        this.#echo = undefined;
+      }
+    });
+  }
+
+  /** Sends a serial break. @throws `unsupported` where the carrier can't; `console-closed`, `connection-lost`. */
+  async sendBreak(): Promise<void> {
+    if (this.#console.sendBreak === undefined) {
+      throw new BringupError(
+        'unsupported',
+        'this console can’t send a break; use a carrier that can, such as RFC 2217',
+      );
+    }
+    await this.#console.sendBreak();
+  }
+
+  /**
+   * Sends a magic SysRq (CONFIG_MAGIC_SYSRQ_SERIAL): a break, then the key: `b` restarts at once, `t` shows tasks,
+   * `w` what is blocked.
+   * @throws as `sendBreak`.
+   */
+  async sysRq(key: string, options: CallOptions = {}): Promise<void> {
+    if (key.length !== 1) throw new TypeError('a SysRq is one key');
+    await this.sendBreak();
+    await this.send(key, options);
+  }
+
+  /**
+   * Takes the console's bytes as they are, for a protocol such as YMODEM, until `use` has ended. They
+   * are logged, but no expect sees them.
+   * @throws what `use` throws; TypeError while another does the same.
+   */
+  async raw<T>(use: (bytes: ByteTap) => Promise<T>): Promise<T> {
+    if (this.#tap !== undefined) throw new TypeError('the bytes of this console session are taken already');
+    const tap = new ByteTap(this.#clock);
+    if (!this.#state.open) tap.end(this.#state.error);
+    this.#tap = tap;
+    try {
+      return await use(tap);
+    } finally {
+      this.#tap = undefined;
+      // What came after the protocol's end is text again.
+      const rest = tap.drain();
+      if (rest.length > 0) this.#hear(rest);
+    }
   }
 
   /**
@@ -124,16 +199,23 @@ export class ConsoleSession implements AsyncDisposable {
       for (let chunk = await this.#next(); chunk !== undefined; chunk = await this.#next()) {
         const logged = this.#sink?.(chunk);
         if (logged !== undefined) await this.#unlessDisposed(logged);
-        this.#window.feed(chunk);
-        this.#wake?.();
+        if (this.#tap === undefined) this.#hear(chunk);
+        else this.#tap.push(chunk);
       }
     } catch (thrown) {
       error = toBringupError(thrown, 'connection-lost');
     }
     // A reader that waits for bytes may answer only when some come, so nobody waits for it here.
     void Promise.resolve(this.#iterator.return?.()).catch(() => {});
+    this.#tap?.end(error);
     this.#window.end();
     this.#state = error === undefined ? { open: false } : { open: false, error };
+    this.#wake?.();
+  }
+
+  #hear(chunk: Uint8Array): void {
+    this.#echo?.hear(chunk);
+    this.#window.feed(chunk);
     this.#wake?.();
   }
 

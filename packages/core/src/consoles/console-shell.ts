@@ -54,6 +54,8 @@ export class ConsoleShell {
   readonly #idleMs: number | undefined;
   #kernelIsQuiet = false;
   #inStep = true;
+  /** Whether the terminal echoes what is typed: learned by typing, anew after each login. */
+  #echoes = true;
   #busy = false;
 
   private constructor(options: ConsoleShellOptions) {
@@ -120,7 +122,8 @@ export class ConsoleShell {
       // Output starts right behind the first marker and ends with the line end before the second one,
       // so it is known to the byte; the dot keeps half a number from being taken for the status.
       const line = `printf %s ${begin.typed}; ${command} </dev/null; printf '\\n%s %s .\\n' ${end.typed} "$?"\n`;
-      await this.#session.send(line, { ...options, timeoutMs });
+      const call = options.signal === undefined ? {} : { signal: options.signal };
+      this.#echoes = await this.#session.type(line, { ...call, timeoutMs, echo: this.#echoes });
       await this.#await(begin.answer, name, { ...options, timeoutMs: until - this.#clock.now() });
       const pattern = { regex: `${end.answer} (\\d{1,3}) \\.` };
       const found = await this.#await(pattern, name, { ...options, timeoutMs: until - this.#clock.now() }, output.add);
@@ -170,6 +173,7 @@ export class ConsoleShell {
       },
     });
     this.#inStep = true;
+    this.#echoes = true;
   }
 
   #marker(): { readonly typed: string; readonly answer: string } {

@@ -68,6 +68,8 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
     held: HeldTarget,
   ): Promise<void> {
     await context.phase('flashing');
+    // A station may flash over the console itself, and what the old firmware still says is of no use.
+    await this.#consoles.drop(held.targetId);
     const flash: FlashInput = {
       boardId: held.targetId,
       deploymentId: context.id,

@@ -1,8 +1,7 @@
-import { onAbort } from '../async.ts';
 import { Cleanup } from '../cleanup.ts';
+import { SharedConsole } from '../consoles/shared-console.ts';
 import type { Console } from '../contracts/console.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 
 /**
@@ -18,7 +17,10 @@ export class KeptConsoles implements AsyncDisposable {
     this.#clock = clock;
   }
 
-  /** The board's console: the kept one where the last holder stopped, else a new one, from now on. */
+  /**
+   * The board's console: the kept one where the last holder stopped, else a new one, from now on.
+   * @throws `console-busy` while another holds it.
+   */
   async take(
     boardId: string,
     name: string,
@@ -26,9 +28,9 @@ export class KeptConsoles implements AsyncDisposable {
     options: CallOptions,
   ): Promise<Console> {
     const known = this.#kept.get(boardId);
-    if (known !== undefined && known.usable) return known.hold();
+    if (known?.usable === true) return known.hold();
     await known?.[Symbol.asyncDispose]();
-    const console = new KeptConsole(name, await open(options), this.#clock, () => {
+    const console = new KeptConsole(new SharedConsole({ name, console: await open(options) }), this.#clock, () => {
       if (this.#kept.get(boardId) === console) this.#kept.delete(boardId);
     });
     this.#kept.set(boardId, console);
@@ -47,123 +49,41 @@ export class KeptConsoles implements AsyncDisposable {
   }
 }
 
-/** One console that is read all the time, into a bounded buffer while nobody holds it. */
+/** A console that is closed a while after it was let go of. */
 class KeptConsole implements AsyncDisposable {
-  readonly #name: string;
-  readonly #console: Console;
+  readonly #shared: SharedConsole;
   readonly #clock: Clock;
   readonly #gone: () => void;
-  #unread: Uint8Array[] = [];
-  #unreadBytes = 0;
-  #holder: AbortController | undefined;
   #idle: Disposable | undefined;
-  #ended: { readonly error?: unknown } | undefined;
-  #disposed: Promise<void> | undefined;
-  #wake = Promise.withResolvers<void>();
 
-  constructor(name: string, console: Console, clock: Clock, gone: () => void) {
-    this.#name = name;
-    this.#console = console;
+  constructor(shared: SharedConsole, clock: Clock, gone: () => void) {
+    this.#shared = shared;
     this.#clock = clock;
     this.#gone = gone;
-    void this.#pump();
   }
 
-  /** Whether there is more to come, or something left to read. */
   get usable(): boolean {
-    return this.#disposed === undefined && (this.#ended === undefined || this.#unreadBytes > 0);
+    return this.#shared.usable;
   }
 
-  /** @throws `console-busy` while another holds it. */
   hold(): Console {
-    if (this.#holder !== undefined) {
-      throw new BringupError('console-busy', `the console of ${this.#name} is held by somebody else`, {
-        retryable: true,
-      });
-    }
+    const console = this.#shared.drive();
     this.#idle?.[Symbol.dispose]();
-    const holder = new AbortController();
-    this.#holder = holder;
-    const console = this.#console;
-    const held = <T>(act: () => Promise<T>): Promise<T> => {
-      if (!holder.signal.aborted) return act();
-      return Promise.reject(new BringupError('console-closed', `the console of ${this.#name} was closed`));
-    };
-    return {
-      output: this.#read(holder.signal),
-      write: (data, options) => held(() => console.write(data, options)),
-      ...(console.sendBreak !== undefined && {
-        sendBreak: () => held(() => console.sendBreak?.() ?? Promise.resolve()),
-      }),
-      [Symbol.asyncDispose]: () => this.#letGo(holder),
-    };
-  }
-
-  async *#read(signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
-    using _abort = onAbort(signal, () => this.#notify());
-    while (!signal.aborted) {
-      const chunk = this.#unread.shift();
-      if (chunk !== undefined) {
-        this.#unreadBytes -= chunk.byteLength;
-        this.#notify();
-        yield chunk;
-      } else if (this.#ended !== undefined) {
-        if (this.#ended.error !== undefined) throw this.#ended.error;
-        return;
-      } else await this.#wake.promise;
-    }
-  }
-
-  async #letGo(holder: AbortController): Promise<void> {
-    if (holder.signal.aborted) return;
-    holder.abort();
-    this.#holder = undefined;
-    if (this.#ended !== undefined) await this[Symbol.asyncDispose]();
-    else {
+    const letGo = async (): Promise<void> => {
+      await console[Symbol.asyncDispose]();
+      // A holder that lets go twice must not start the clock of the next one.
+      if (this.#shared.driven) return;
+      this.#idle?.[Symbol.dispose]();
+      if (!this.#shared.usable) return this[Symbol.asyncDispose]();
       const close = (): void => void this[Symbol.asyncDispose]();
       this.#idle = this.#clock.timer(limits.consoleKeptMs, close, { background: true });
-    }
+    };
+    return { ...console, [Symbol.asyncDispose]: letGo };
   }
 
-  async #pump(): Promise<void> {
-    try {
-      for await (const chunk of this.#console.output) {
-        this.#unread.push(Uint8Array.from(chunk));
-        this.#unreadBytes += chunk.byteLength;
-        this.#notify();
-        await this.#room();
-      }
-      this.#ended = {};
-    } catch (error) {
-      this.#ended = { error };
-    }
-    this.#notify();
-  }
-
-  /** A holder that is slow slows the console down; without one, the oldest bytes go. */
-  async #room(): Promise<void> {
-    while (this.#unreadBytes > limits.consoleKeptBytes && this.#disposed === undefined) {
-      if (this.#holder !== undefined) {
-        await this.#wake.promise;
-        continue;
-      }
-      this.#unreadBytes -= this.#unread.shift()?.byteLength ?? 0;
-    }
-  }
-
-  #notify(): void {
-    this.#wake.resolve();
-    this.#wake = Promise.withResolvers<void>();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#disposed ??= (async () => {
-      this.#idle?.[Symbol.dispose]();
-      this.#gone();
-      this.#ended ??= {};
-      this.#notify();
-      await this.#console[Symbol.asyncDispose]();
-    })();
-    return this.#disposed;
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#idle?.[Symbol.dispose]();
+    this.#gone();
+    await this.#shared[Symbol.asyncDispose]();
   }
 }
