@@ -236,8 +236,10 @@ export const limits = {
   storageCallTimeoutMs: 30_000,
   /** One read, write or flush of the artifact storage; slower ones have failed. */
   storageStallMs: 120_000,
-  /** What hashing and writing an artifact take turns with; two such blocks are held for each put. */
+  /** An artifact is read, hashed and written in blocks of this size. */
   artifactBlockBytes: 1_048_576,
+  /** Such blocks of one put: one is filled while those before it are hashed and written. */
+  artifactBlocks: 4,
   /** An artifact is flushed to the disk each time this much of it was written. */
   artifactFlushBytes: 33_554_432,
   /** Blobs that belong to nothing are removed after this: somebody may be about to record them. */

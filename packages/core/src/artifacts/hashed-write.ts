@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import type { BlobInfo } from '../contracts/artifact-storage.ts';
 import { limits } from '../limits.ts';
+import { blockSource } from './block-source.ts';
 
 /** What {@link writeHashed} needs of the storage it works for. */
 export interface HashedWrite {
@@ -13,69 +14,93 @@ export interface HashedWrite {
 }
 
 /**
- * Writes a stream to a file and flushes it, hashing on the way. Two blocks take turns: the thread
- * pool writes one while the source fills the other. Each chunk is copied into a block, for a source
- * may use its buffer again, then the next one is asked for, and only then the copy is hashed: the
- * source reads meanwhile. Flushing as it goes keeps the last flush short.
+ * Writes a stream to a file and flushes it, hashing on the way. The next bytes are asked for before
+ * those at hand are hashed, and full blocks are written meanwhile: source, hash and disk work at the
+ * same time.
  */
 export async function writeHashed(
   bytes: AsyncIterable<Uint8Array>,
   { file, untilCut, disk }: HashedWrite,
 ): Promise<BlobInfo> {
   const hash = createHash('sha256');
-  let filling = Buffer.allocUnsafeSlow(limits.artifactBlockBytes);
-  let resting = Buffer.allocUnsafeSlow(limits.artifactBlockBytes);
-  let filled = 0;
-  let hashed = 0;
-  let sizeBytes = 0;
-  let flushedBytes = 0;
-  let writing: Promise<void> = Promise.resolve();
-  let flushing: Promise<void> = Promise.resolve();
-
-  const hashCopied = (): void => {
-    hash.update(filling.subarray(hashed, filled));
-    hashed = filled;
-  };
-  const writeBlock = async (): Promise<void> => {
-    await disk('writing', writing);
-    if (sizeBytes - flushedBytes >= limits.artifactFlushBytes) {
-      await disk('flushing', flushing);
-      flushing = watched(file.datasync());
-      flushedBytes = sizeBytes;
-    }
-    writing = watched(writeFully(file, filling.subarray(0, filled), sizeBytes));
-    hashCopied();
-    sizeBytes += filled;
-    [filling, resting] = [resting, filling];
-    filled = hashed = 0;
-  };
-
-  const source = bytes[Symbol.asyncIterator]();
-  let ended = false;
+  const source = blockSource(bytes);
+  const writer = new BlockWriter(file, disk);
   try {
-    for (let step = source.next(); ; step = source.next(), hashCopied()) {
-      const { done, value } = await untilCut(step);
-      if (done === true) break;
-      if (!(value instanceof Uint8Array))
-        throw new TypeError('an artifact is stored from chunks of bytes (Uint8Array)');
-      for (let at = 0; at < value.byteLength;) {
-        const part = value.subarray(at, at + filling.byteLength - filled);
-        filling.set(part, filled);
-        filled += part.byteLength;
-        at += part.byteLength;
-        if (filled === filling.byteLength) await writeBlock();
-      }
+    let room = await writer.room(0);
+    for (let step = source.fill(room); ;) {
+      const filled = await untilCut(step);
+      if (filled === 0) break;
+      const part = room.subarray(0, filled);
+      room = await writer.room(filled);
+      step = watched(source.fill(room));
+      hash.update(part);
     }
-    ended = true;
-    if (filled > 0) await writeBlock();
-    await disk('writing', writing);
-    await disk('flushing', flushing);
-    await disk('flushing', file.datasync());
-    return { sha256: hash.digest('hex'), sizeBytes };
+    return { sizeBytes: await writer.end(), sha256: hash.digest('hex') };
   } finally {
     // Not awaited: a source that is stuck in a read ends only after that read.
-    if (!ended) source.return?.().catch(() => undefined);
+    source.end().catch(() => undefined);
   }
+}
+
+interface Block {
+  readonly bytes: Buffer;
+  written: Promise<void>;
+}
+
+/** A ring of blocks: one is filled while those before it are written, and flushed now and then. */
+class BlockWriter {
+  readonly #file: FileHandle;
+  readonly #disk: HashedWrite['disk'];
+  #block: Block;
+  /** The others, the one that was written first at the start. */
+  readonly #resting: Block[];
+  #filled = 0;
+  #sizeBytes = 0;
+  #flushedBytes = 0;
+  #flushing: Promise<void> = Promise.resolve();
+
+  constructor(file: FileHandle, disk: HashedWrite['disk']) {
+    this.#file = file;
+    this.#disk = disk;
+    this.#block = newBlock();
+    this.#resting = Array.from({ length: limits.artifactBlocks - 1 }, newBlock);
+  }
+
+  /** Takes the next `filled` bytes of the room given last. @returns the room for those that follow. */
+  async room(filled: number): Promise<Uint8Array> {
+    this.#filled += filled;
+    if (this.#filled === limits.artifactBlockBytes) await this.#writeBlock();
+    return this.#block.bytes.subarray(this.#filled);
+  }
+
+  /** Everything is on the disk. @returns how much that was. */
+  async end(): Promise<number> {
+    if (this.#filled > 0) await this.#writeBlock();
+    for (const { written } of this.#resting) await this.#disk('writing', written);
+    await this.#disk('flushing', this.#flushing);
+    await this.#disk('flushing', this.#file.datasync());
+    return this.#sizeBytes;
+  }
+
+  /** Begins to write the filled block, and waits for the one that is filled next. */
+  async #writeBlock(): Promise<void> {
+    const filled = this.#block.bytes.subarray(0, this.#filled);
+    this.#block.written = watched(writeFully(this.#file, filled, this.#sizeBytes));
+    this.#sizeBytes += this.#filled;
+    this.#filled = 0;
+    this.#resting.push(this.#block);
+    this.#block = this.#resting.shift() ?? this.#block;
+    await this.#disk('writing', this.#block.written);
+    if (this.#sizeBytes - this.#flushedBytes >= limits.artifactFlushBytes) {
+      await this.#disk('flushing', this.#flushing);
+      this.#flushing = watched(this.#file.datasync());
+      this.#flushedBytes = this.#sizeBytes;
+    }
+  }
+}
+
+function newBlock(): Block {
+  return { bytes: Buffer.allocUnsafeSlow(limits.artifactBlockBytes), written: Promise.resolve() };
 }
 
 async function writeFully(file: FileHandle, block: Uint8Array, position: number): Promise<void> {
@@ -86,7 +111,7 @@ async function writeFully(file: FileHandle, block: Uint8Array, position: number)
 }
 
 /** Keeps a failure that is looked at later from counting as unhandled meanwhile. */
-function watched(step: Promise<void>): Promise<void> {
+function watched<T>(step: Promise<T>): Promise<T> {
   step.catch(() => undefined);
   return step;
 }

@@ -1,8 +1,8 @@
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { ByteSource } from '../contracts/shell.ts';
 import { BringupError, toBringupError } from '../errors.ts';
-import { limits } from '../limits.ts';
+import { FileBytes } from './file-bytes.ts';
 
 /** A file of this machine as a source of bytes. */
 export interface FileSource extends ByteSource {
@@ -31,34 +31,13 @@ export async function fileSource(path: string, options: FileSourceOptions = {}):
     localPath,
     sizeBytes: info.size,
     ...(options.sha256 === undefined ? {} : { sha256: options.sha256 }),
-    async *read(offset = 0): AsyncIterable<Uint8Array> {
-      try {
-        await using file = await open(localPath, 'r');
-        yield* fileChunks(file, offset);
-      } catch (error) {
-        throw readError(localPath, error);
-      }
-    },
+    read: (offset = 0) => new FileBytes(localPath, offset, (error) => readError(localPath, error)),
   };
 }
 
 /** Whether a source is a file of this machine. */
 export function isFileSource(source: ByteSource): source is FileSource {
   return typeof (source as Partial<FileSource>).localPath === 'string';
-}
-
-/**
- * The bytes of an open file from `offset` to its end. Reads say their position, so one that is still
- * under way when the file is closed can't move the position of the file that gets its number next.
- */
-export async function* fileChunks(file: FileHandle, offset = 0): AsyncGenerator<Uint8Array> {
-  for (let at = offset; ;) {
-    const buffer = Buffer.allocUnsafe(limits.fileChunkBytes);
-    const { bytesRead } = await file.read(buffer, 0, buffer.byteLength, at);
-    if (bytesRead === 0) return;
-    at += bytesRead;
-    yield buffer.subarray(0, bytesRead);
-  }
 }
 
 function readError(path: string, error: unknown): BringupError {

@@ -1,11 +1,25 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  readlink,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { fileArtifactStorage } from '../../src/artifacts/file-storage.ts';
 import { limits } from '../../src/limits.ts';
+import { fileSource } from '../../src/local/file-source.ts';
 import { artifactStorageContract } from '../../src/testing/artifact-storage-contract.ts';
 
 artifactStorageContract({
@@ -46,6 +60,13 @@ async function unfinishedIn(folder: string): Promise<string[]> {
   return await readdir(path.join(folder, 'tmp')).catch(() => []);
 }
 
+/** What of a folder this process holds open. */
+async function openFilesBelow(folder: string): Promise<string[]> {
+  const numbers = await readdir('/proc/self/fd');
+  const open = await Promise.all(numbers.map((number) => readlink(path.join('/proc/self/fd', number)).catch(() => '')));
+  return open.filter((file) => file.startsWith(folder));
+}
+
 async function damage(file: string): Promise<void> {
   const content = await readFile(file);
   content[content.byteLength - 1] = (content.at(-1) ?? 0) ^ 1;
@@ -61,6 +82,58 @@ describe('on the disk', () => {
     expect(storage.locate(sha256)).toBe(file);
     expect(await readFile(file)).toEqual(bytes);
     expect((await stat(file)).mode & 0o222).toBe(0);
+  });
+
+  test.each([0, 1, limits.artifactBlockBytes, limits.artifactBlocks * limits.artifactBlockBytes + 1, 7_654_321])(
+    'a file of this machine with %d bytes is stored as it is',
+    async (sizeBytes) => {
+      const storage = fileArtifactStorage({ path: root });
+      const content = randomBytes(sizeBytes);
+      await writeFile(path.join(root, 'image'), content);
+      const source = await fileSource(path.join(root, 'image'));
+      const sha256 = createHash('sha256').update(content).digest('hex');
+      expect(await storage.put(source.read(), { sha256 })).toEqual({ sha256, sizeBytes });
+      expect(content.equals(await readFile(storage.locate(sha256) ?? ''))).toBe(true);
+      const tail = await storage.put(source.read(Math.floor(sizeBytes / 2)));
+      expect(
+        content.subarray(Math.floor(sizeBytes / 2)).equals(await readFile(storage.locate(tail.sha256) ?? '')),
+      ).toBe(true);
+    },
+  );
+
+  test('of a file that went away before it was read, or is read in vain, nothing is left', async () => {
+    const storage = fileArtifactStorage({ path: root });
+    const image = path.join(root, 'image');
+    await writeFile(image, randomBytes(3 * limits.artifactBlockBytes));
+    const source = await fileSource(image);
+    await expect(storage.put(source.read(), { sha256: 'a'.repeat(64) })).rejects.toMatchObject({
+      code: 'checksum-mismatch',
+    });
+    await rm(image);
+    await expect(storage.put(source.read())).rejects.toMatchObject({ code: 'not-found', details: { path: image } });
+    expect(await unfinishedIn(root)).toEqual([]);
+    expect(await Array.fromAsync(storage.list())).toEqual([]);
+  });
+
+  test('a file that can not be read to its end is told, and nothing of it is left', async () => {
+    const storage = fileArtifactStorage({ path: root });
+    const image = path.join(root, 'image');
+    await writeFile(image, 'x');
+    const source = await fileSource(image);
+    await rm(image);
+    await mkdir(image);
+    await expect(storage.put(source.read())).rejects.toMatchObject({ code: 'transfer-failed' });
+    expect(await unfinishedIn(root)).toEqual([]);
+  });
+
+  test('every file that was stored, or given up, is closed again', async () => {
+    const storage = fileArtifactStorage({ path: root });
+    const image = path.join(root, 'image');
+    await writeFile(image, randomBytes(3 * limits.artifactBlockBytes));
+    const source = await fileSource(image);
+    await storage.put(source.read());
+    await storage.put(source.read(), { sha256: 'a'.repeat(64) }).catch(() => undefined);
+    await expect.poll(() => openFilesBelow(root)).toEqual([]);
   });
 
   test('a file that was cut short is corrupted, however it is asked for as a whole', async () => {
