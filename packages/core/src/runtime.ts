@@ -18,18 +18,53 @@ export const systemRandom: Random = { next: () => Math.random() };
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
+const timeDigits = 10;
+const randomDigits = 16;
+
+/** The last id made with a clock: its time, and its random part as numbers below 32. */
+interface LastId {
+  timeMs: number;
+  readonly digits: number[];
+}
+
+const lastIds = new WeakMap<Clock, LastId>();
 
 /**
  * An id that sorts by the time it was made: ten characters of time and sixteen of randomness in
- * Crockford's base 32, lower case (the layout of a ULID).
+ * Crockford's base 32, lower case (the layout of a ULID). Ids made with the same clock sort in the
+ * order they were made, also within a millisecond and when the clock is set back: then the time stays
+ * what it was and the random part counts up. Ids of different processes have no order within a
+ * millisecond.
  */
 export function newId(clock: Clock, random: Random): string {
-  let time = clock.now();
+  const { timeMs, digits } = nextId(clock, random);
   let id = '';
-  for (let i = 0; i < 10; i += 1) {
-    id = alphabet.charAt(time % 32) + id;
-    time = Math.floor(time / 32);
+  for (let at = 0, rest = timeMs; at < timeDigits; at += 1) {
+    id = alphabet.charAt(rest % 32) + id;
+    rest = Math.floor(rest / 32);
   }
-  for (let i = 0; i < 16; i += 1) id += alphabet.charAt(Math.floor(random.next() * 32));
+  for (const digit of digits) id += alphabet.charAt(digit);
   return id;
+}
+
+function nextId(clock: Clock, random: Random): LastId {
+  const nowMs = Math.floor(clock.now());
+  const last = lastIds.get(clock);
+  if (last !== undefined && nowMs <= last.timeMs) {
+    countUp(last);
+    return last;
+  }
+  const digits = Array.from({ length: randomDigits }, () => Math.floor(random.next() * 32));
+  const next = { timeMs: nowMs, digits };
+  lastIds.set(clock, next);
+  return next;
+}
+
+function countUp(last: LastId): void {
+  for (let at = randomDigits - 1; at >= 0; at -= 1) {
+    const digit = (last.digits[at] ?? 0) + 1;
+    last.digits[at] = digit % 32;
+    if (digit < 32) return;
+  }
+  last.timeMs += 1;
 }

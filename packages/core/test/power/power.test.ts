@@ -52,7 +52,6 @@ describe('the power of a board', () => {
     const { lab, board } = await labWith();
     await using _lab = lab;
     await lab.clock.runUntil(lab.power.powerOff(board.id, { by: 'bob', reason: 'the weekend' }));
-    await lab.clock.advance(1);
     await lab.clock.runUntil(lab.power.powerOn(board.id, { by: 'ada' }));
     expect(await lab.power.getPowerStatus(board.id)).toEqual({
       boardId: board.id,
