@@ -57,16 +57,17 @@ export type {
   HostSelectionStrategy,
   SelectionService,
 } from './selection/services.ts';
-export type { Offer, ReserveOptions, SelectionResult, SelectOptions } from './selection/resource-selection.ts';
-export type { Compatible } from './selection/offers.ts';
-export type { BuildTimeEstimate, BuildTimeKey } from './selection/build-times.ts';
+export type { Offer, SelectionResult } from './selection/resource-selection.ts';
 export type {
   RequestOptions,
   ReservationListOptions,
-  ReservationService,
+  ReserveOptions,
+  SelectOptions,
   WaitingListOptions,
-  WaitingRequest,
-} from './selection/reservation-service.ts';
+} from './selection/options.ts';
+export type { Compatible } from './selection/offers.ts';
+export type { BuildTimeEstimate, BuildTimeKey } from './selection/build-times.ts';
+export type { ReservationService, WaitingRequest } from './selection/reservation-service.ts';
 export type { SelectionFailure, SelectionOutcome, SelectionSuccess } from './selection/outcome.ts';
 export {
   defaultStrategies,

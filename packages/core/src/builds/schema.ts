@@ -5,15 +5,14 @@ import type { Architecture } from '../model/architecture.ts';
 import {
   argvField,
   architectureField,
-  countField,
   environmentField,
   idField,
-  labelsField,
   millisecondsField,
   noNul,
   type Field,
   type OptionalField,
 } from '../model/fields.ts';
+import { askerFields, buildRequirementFields, priorityField } from '../selection/schema.ts';
 
 const relativePath = v.pipe(
   noNul('must be a string'),
@@ -108,29 +107,11 @@ export const sourceFields: {
   serverId: v.exactOptional(idField),
 };
 
-/** What a build may ask of its server. */
-export const buildRequirementFields: {
-  readonly requiredToolchain: OptionalField<string>;
-  readonly requiredLabels: OptionalField<Record<string, string>>;
-  readonly groupId: OptionalField<string>;
-  readonly minCpuCores: OptionalField<number>;
-  readonly minMemoryMb: OptionalField<number>;
-  readonly minStorageGb: OptionalField<number>;
-} = {
-  requiredToolchain: v.exactOptional(v.picklist(['gcc', 'clang'], 'must be gcc or clang')),
-  requiredLabels: v.exactOptional(labelsField),
-  groupId: v.exactOptional(idField),
-  minCpuCores: v.exactOptional(countField),
-  minMemoryMb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
-  minStorageGb: v.exactOptional(v.pipe(v.number('must be a number'), v.minValue(0, 'must not be negative'))),
-};
-
 /** Schema of a {@link BuildRequest}. */
 export const buildRequestSchema: v.GenericSchema<unknown, BuildRequest> = v.strictObject({
   ...sourceFields,
   ...buildRequirementFields,
-  team: v.exactOptional(idField),
-  requester: v.exactOptional(idField),
+  ...askerFields,
   timeoutMs: v.exactOptional(millisecondsField),
-  priority: v.exactOptional(v.pipe(v.number('must be a number'), v.integer('must be a whole number'))),
+  priority: v.exactOptional(priorityField),
 });

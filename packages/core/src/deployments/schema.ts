@@ -17,6 +17,7 @@ import {
   noNul,
   type OptionalField,
 } from '../model/fields.ts';
+import { askerFields, boardRequirementFields, priorityField } from '../selection/schema.ts';
 import { compilePattern } from '../consoles/patterns.ts';
 
 const word = v.pipe(v.string('must be a string'), v.regex(/^[A-Za-z0-9][A-Za-z0-9._,+=-]*$/, 'must be a single word'));
@@ -60,8 +61,6 @@ export const bootConfigSchema: v.GenericSchema<unknown, BootConfig> = v.strictOb
   silenceMs: v.exactOptional(millisecondsField),
 });
 
-const words = v.array(v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty')));
-
 /** Schema of what goes where in a board's flash. */
 export const flashSlotsSchema: v.GenericSchema<unknown, FlashSlot[]> = v.pipe(
   v.array(
@@ -84,18 +83,9 @@ export const vmPlaceFields: { readonly vm: OptionalField<VmConfig>; readonly hos
 };
 
 /** Which board is taken, and what is flashed where. */
-export const boardPlaceFields: {
-  readonly boardId: OptionalField<string>;
-  readonly boardTypes: OptionalField<string[]>;
-  readonly requiredPeripherals: OptionalField<string[]>;
-  readonly slots: OptionalField<FlashSlot[]>;
-  readonly firmwareVersion: OptionalField<string>;
-} = {
-  boardId: v.exactOptional(idField),
-  boardTypes: v.exactOptional(words),
-  requiredPeripherals: v.exactOptional(words),
+export const boardPlaceFields: typeof boardRequirementFields & { readonly slots: OptionalField<FlashSlot[]> } = {
+  ...boardRequirementFields,
   slots: v.exactOptional(flashSlotsSchema),
-  firmwareVersion: v.exactOptional(v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'))),
 };
 
 /** Fields of any deployment that a pipeline's environment has, too. */
@@ -117,23 +107,21 @@ const deploymentFields = {
   architecture: v.exactOptional(architectureField),
   keepMs: v.exactOptional(millisecondsField),
   timeoutMs: v.exactOptional(millisecondsField),
-  priority: v.exactOptional(v.pipe(v.number('must be a number'), v.integer('must be a whole number'))),
+  priority: v.exactOptional(priorityField),
 };
-
-const asker = { team: v.exactOptional(idField), requester: v.exactOptional(idField) };
 
 /** Schema of a {@link QemuDeploymentRequest}. */
 export const qemuDeploymentSchema: v.GenericSchema<unknown, QemuDeploymentRequest> = v.strictObject({
   ...deploymentFields,
   ...vmPlaceFields,
-  ...asker,
+  ...askerFields,
 });
 
 /** Schema of a {@link BoardDeploymentRequest}. */
 export const boardDeploymentSchema: v.GenericSchema<unknown, BoardDeploymentRequest> = v.strictObject({
   ...deploymentFields,
   ...boardPlaceFields,
-  ...asker,
+  ...askerFields,
 });
 
 function compiles(value: string | { readonly regex: string; readonly flags?: string | undefined }): boolean {

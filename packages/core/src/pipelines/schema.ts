@@ -1,8 +1,9 @@
 import * as v from 'valibot';
-import { buildRequirementFields, sourceFields } from '../builds/schema.ts';
+import { sourceFields } from '../builds/schema.ts';
 import { boardPlaceFields, placeFields, vmPlaceFields } from '../deployments/schema.ts';
-import { idField, millisecondsField } from '../model/fields.ts';
+import { millisecondsField } from '../model/fields.ts';
 import type { PipelineRequest } from '../model/pipeline.ts';
+import { askerFields, buildRequirementFields, priorityField } from '../selection/schema.ts';
 import { testConfigSchema } from '../testruns/schema.ts';
 
 const fields = {
@@ -10,10 +11,9 @@ const fields = {
   name: v.exactOptional(v.pipe(v.string('must be a string'), v.maxLength(255, 'must have at most 255 characters'))),
   buildRequirements: v.exactOptional(v.strictObject(buildRequirementFields)),
   tests: testConfigSchema,
-  team: v.exactOptional(idField),
-  requester: v.exactOptional(idField),
+  ...askerFields,
   timeoutMs: v.exactOptional(millisecondsField),
-  priority: v.exactOptional(v.pipe(v.number('must be a number'), v.integer('must be a whole number'))),
+  priority: v.exactOptional(priorityField),
 };
 
 /** Schema of a {@link PipelineRequest}. */

@@ -1,32 +1,29 @@
 import type { Selectable } from 'kysely';
 import { abortedError, onAbort, throwIfAborted } from '../async.ts';
-import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
+import type { Clock, Random } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import { extend, release, toReservation, type CapacityRequest, type Reservation } from '../pool/reservations.ts';
 import { endWaiting, placeOf } from '../pool/waiting-records.ts';
+import { validate } from '../model/validate.ts';
 import { newId } from '../runtime.ts';
 import type { WaitingRow } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
+import {
+  renewSchema,
+  requestOptionsSchema,
+  reservationListSchema,
+  waitingListSchema,
+  type RequestOptions,
+  type ReservationListOptions,
+  type WaitingListOptions,
+} from './options.ts';
 import { kindName, noMatch } from './outcome.ts';
+import { capacityRequestSchema } from './schema.ts';
 import type { Answer, Ask, Selection } from './select.ts';
 import { estimateWait } from './wait-estimate.ts';
-
-/** How capacity is asked for. `timeoutMs`: how long to wait for it, default {@link limits.waitingMs}. */
-export interface RequestOptions extends CallOptions {
-  /** On whose behalf it is held: the id of a work item, or any name. */
-  readonly holder: string;
-  /** Higher goes first; a point is worth having asked ten minutes earlier. Default 0. */
-  readonly priority?: number;
-  /** How long it will be held, as far as anybody knows: what others' waits are estimated from. */
-  readonly expectedMs?: number;
-  /** It ends after this unless it is renewed. Default {@link limits.reservationMs}. */
-  readonly leaseMs?: number;
-  /** The id of an earlier request that still waits, to go on waiting in its place. Default: a new one. */
-  readonly id?: string;
-}
 
 /** A request on the waiting list. Times are milliseconds since the Unix epoch. */
 export interface WaitingRequest {
@@ -50,26 +47,6 @@ export interface WaitingRequest {
   readonly heldBackId?: string;
 }
 
-/** Options of a listing, in the order of ids. */
-export interface ReservationListOptions {
-  readonly resourceId?: string;
-  readonly holder?: string;
-  /** Go on after this id. */
-  readonly after?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
-  readonly limit?: number;
-}
-
-/** Options of a listing of the waiting list, in the order of turns. */
-export interface WaitingListOptions {
-  readonly kind?: ResourceKind;
-  readonly holder?: string;
-  /** Go on after the one of this id. */
-  readonly after?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
-  readonly limit?: number;
-}
-
 /** Capacity for whoever holds it: asked and waited for, renewed, given back. */
 export class ReservationService {
   readonly #store: Store;
@@ -88,10 +65,12 @@ export class ReservationService {
    * Reserves a resource that fits, the best one there is; waits for its turn when none is free. A
    * caller that dies keeps its place until its deadline; what is granted to it meanwhile passes on to
    * the next after `limits.reservationMs`.
-   * @throws `no-match` when nothing in the pool can ever meet it (`details`: unmet, suggestions);
-   * `deadline-exceeded`, `aborted`: then it waits no longer.
+   * @throws `invalid-input` with one issue per field; `no-match` when nothing in the pool can ever meet
+   * it (`details`: unmet, suggestions); `deadline-exceeded`, `aborted`: then it waits no longer.
    */
   async request(request: CapacityRequest, options: RequestOptions): Promise<Reservation> {
+    validate('the request', capacityRequestSchema, request);
+    validate('the options', requestOptionsSchema, options);
     const what = `waiting for a ${kindName(request)}`;
     throwIfAborted(options.signal, what);
     const { holder, priority = 0, expectedMs, leaseMs, timeoutMs = limits.waitingMs } = options;
@@ -167,12 +146,13 @@ export class ReservationService {
 
   /**
    * Sets anew when a reservation ends: `leaseMs` from now, default `limits.reservationMs`.
-   * @throws `lease-lost` when it has ended.
+   * @throws `invalid-input`; `lease-lost` when it has ended.
    */
   async renew(
     id: string,
     options: { readonly leaseMs?: number; readonly expectedEndAt?: number } = {},
   ): Promise<Reservation> {
+    validate('the renewal', renewSchema, { id, ...options });
     const expiresAt = this.#clock.now() + (options.leaseMs ?? limits.reservationMs);
     await this.#store.transaction((tx) => extend(tx, id, expiresAt, options.expectedEndAt));
     return this.get(id);
@@ -197,8 +177,9 @@ export class ReservationService {
     return toReservation(row);
   }
 
-  /** Reservations that have not ended. */
+  /** Reservations that have not ended. @throws `invalid-input`. */
   async list(options: ReservationListOptions = {}): Promise<readonly Reservation[]> {
+    validate('the options', reservationListSchema, options);
     const { resourceId, holder, after = '', limit = limits.pageSize } = options;
     const rows = await this.#store.db
       .selectFrom('reservations')
@@ -213,8 +194,9 @@ export class ReservationService {
     return rows.map(toReservation);
   }
 
-  /** Who waits, in the order of their turns. */
+  /** Who waits, in the order of their turns. @throws `invalid-input`. */
   async listWaiting(options: WaitingListOptions = {}): Promise<readonly WaitingRequest[]> {
+    validate('the options', waitingListSchema, options);
     const { kind, holder, after, limit = limits.pageSize } = options;
     const last = after === undefined ? undefined : await this.#waiting(after);
     const rows = await this.#store.db

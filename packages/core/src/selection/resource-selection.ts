@@ -1,20 +1,16 @@
+import type { GenericSchema } from 'valibot';
 import type { Rejection, ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
+import { validate } from '../model/validate.ts';
 import { release, type CapacityRequest } from '../pool/reservations.ts';
 import { compatible, type Compatible, type OfferServices } from './offers.ts';
+import {
+  givenIdSchema,
+  reserveOptionsSchema,
+  selectOptionsSchema,
+  type ReserveOptions,
+  type SelectOptions,
+} from './options.ts';
 import { kindName, type SelectionFailure, type SelectionOutcome } from './outcome.ts';
-
-/** How a resource is chosen. */
-export interface SelectOptions {
-  /** On whose behalf it is reserved at once. Default: nobody; it is only looked at. */
-  readonly holder?: string;
-  /** Default 0. */
-  readonly priority?: number;
-  /** How long it will be held, as far as anybody knows. */
-  readonly expectedMs?: number;
-}
-
-/** As {@link SelectOptions}, when it is to be reserved. */
-export type ReserveOptions = SelectOptions & { readonly holder: string };
 
 /** What came of choosing, whatever the kind. */
 export interface SelectionResult {
@@ -40,32 +36,50 @@ export interface SelectionResult {
 /** A resource that fits, as it is, with what it has free. */
 export type Offer<View> = Compatible & { readonly resource: View };
 
+/** What came of choosing, and what was chosen. */
+export interface Selected<View> {
+  readonly result: SelectionResult;
+  readonly resource?: View;
+}
+
+/** What differs between the kinds. */
+export interface SelectionKind<Requirements, View> {
+  readonly schema: GenericSchema<unknown, Requirements>;
+  readonly toRequest: (requirements: Requirements) => CapacityRequest;
+  readonly view: (id: string) => Promise<View>;
+}
+
 /** Thrown to undo a look. */
 const undo: unique symbol = Symbol('undo');
 
 /** Choosing and reserving by the requirements of one kind. */
 export class ResourceSelection<Requirements, View> {
   readonly #services: OfferServices;
-  readonly #toRequest: (requirements: Requirements) => CapacityRequest;
-  readonly #view: (id: string) => Promise<View>;
+  readonly #kind: SelectionKind<Requirements, View>;
 
-  constructor(
-    services: OfferServices,
-    toRequest: (requirements: Requirements) => CapacityRequest,
-    view: (id: string) => Promise<View>,
-  ) {
+  constructor(services: OfferServices, kind: SelectionKind<Requirements, View>) {
     this.#services = services;
-    this.#toRequest = toRequest;
-    this.#view = view;
+    this.#kind = kind;
+  }
+
+  /** @throws `invalid-input` with one issue per field. */
+  #request(requirements: Requirements): CapacityRequest {
+    return this.#kind.toRequest(validate('the requirements', this.#kind.schema, requirements));
   }
 
   /** Chooses the best, and reserves it for the holder if there is one. */
-  async select(
-    requirements: Requirements,
-    options: SelectOptions = {},
-    only?: string,
-  ): Promise<{ readonly result: SelectionResult; readonly resource?: View }> {
-    const request = { ...this.#toRequest(requirements), ...(only !== undefined && { only }) };
+  async select(requirements: Requirements, options: SelectOptions = {}): Promise<Selected<View>> {
+    const request = this.#request(requirements);
+    return this.#select(request, validate('the options', selectOptionsSchema, options));
+  }
+
+  /** Reserves this one, if it fits and can be had now. */
+  async reserve(id: string, requirements: Requirements, options: ReserveOptions): Promise<Selected<View>> {
+    const request = { ...this.#request(requirements), only: givenId(id) };
+    return this.#select(request, validate('the options', reserveOptionsSchema, options));
+  }
+
+  async #select(request: CapacityRequest, options: SelectOptions): Promise<Selected<View>> {
     const { holder, ...more } = options;
     const outcome =
       holder === undefined
@@ -83,7 +97,7 @@ export class ResourceSelection<Requirements, View> {
         suggestions: [],
         rejections: [],
       },
-      resource: await this.#view(reservation.resourceId),
+      resource: await this.#kind.view(reservation.resourceId),
     };
   }
 
@@ -105,13 +119,13 @@ export class ResourceSelection<Requirements, View> {
 
   /** Those that fit, with their present capacity; those that can be had now first. One page. */
   async compatible(requirements: Requirements): Promise<readonly Offer<View>[]> {
-    const offers = await compatible(this.#services, this.#toRequest(requirements));
-    return Promise.all(offers.map(async (offer) => ({ ...offer, resource: await this.#view(offer.resourceId) })));
+    const offers = await compatible(this.#services, this.#request(requirements));
+    return Promise.all(offers.map(async (offer) => ({ ...offer, resource: await this.#kind.view(offer.resourceId) })));
   }
 
   /** How good one resource would be now, or what is in the way. */
   async score(id: string, requirements: Requirements): Promise<ScoredCandidate | Rejection> {
-    const request = { ...this.#toRequest(requirements), only: id };
+    const request = { ...this.#request(requirements), only: givenId(id) };
     const [scored] = await this.#services.selection.candidates(request);
     if (scored !== undefined) return scored;
     const { rejections } = await this.#services.selection.explain(request);
@@ -121,8 +135,13 @@ export class ResourceSelection<Requirements, View> {
   /** Gives back what was reserved. Harmless when it has ended. */
   async release(reservationId: string): Promise<void> {
     const { store, clock } = this.#services;
-    await store.transaction((tx) => release(tx, reservationId, clock.now()));
+    const id = givenId(reservationId);
+    await store.transaction((tx) => release(tx, id, clock.now()));
   }
+}
+
+function givenId(id: string): string {
+  return validate('the request', givenIdSchema, { id }).id;
 }
 
 function failed(request: CapacityRequest, failure: SelectionFailure): SelectionResult {

@@ -6,18 +6,21 @@ import type {
   VmRequirements,
 } from '../model/requirements.ts';
 import type { Board, BuildServer, Host } from '../model/resource.ts';
+import { validate } from '../model/validate.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
 import type { BuildTimeEstimate, BuildTimeKey } from './build-times.ts';
 import type { OfferServices } from './offers.ts';
 import type { SelectionOutcome } from './outcome.ts';
 import { boardRequest, buildRequest, vmRequest } from './requests.ts';
+import { reserveOptionsSchema, type ReserveOptions, type SelectOptions } from './options.ts';
+import { ResourceSelection, type Offer, type Selected, type SelectionResult } from './resource-selection.ts';
 import {
-  ResourceSelection,
-  type Offer,
-  type ReserveOptions,
-  type SelectionResult,
-  type SelectOptions,
-} from './resource-selection.ts';
+  boardRequirementsSchema,
+  buildRequirementsSchema,
+  capacityRequestSchema,
+  estimatedBuildSchema,
+  vmRequirementsSchema,
+} from './schema.ts';
 import { runningFirmware } from './facts.ts';
 
 /** What came of choosing a build server. */
@@ -37,7 +40,7 @@ export interface BoardSelectionResult extends SelectionResult {
   readonly requiresFlashing: boolean;
 }
 
-/** Which build server a build should have. */
+/** Which build server a build should have. Every method @throws `invalid-input` with one issue per field. */
 export interface BuildServerSelectionStrategy {
   /** The best that fits: preferred, idle, quick. With a `holder` it is reserved, else only looked at. */
   selectServer(requirements: BuildRequirements, options?: SelectOptions): Promise<BuildServerSelectionResult>;
@@ -59,7 +62,7 @@ export interface BuildServerSelectionStrategy {
   releaseCapacity(reservationId: string): Promise<void>;
 }
 
-/** Which host a VM should have. */
+/** Which host a VM should have. Every method @throws `invalid-input` with one issue per field. */
 export interface HostSelectionStrategy {
   /** The best that fits: preferred, idle. With a `holder` it is reserved, else only looked at. */
   selectHost(requirements: VmRequirements, options?: SelectOptions): Promise<HostSelectionResult>;
@@ -73,7 +76,7 @@ export interface HostSelectionStrategy {
   releaseResources(reservationId: string): Promise<void>;
 }
 
-/** Which board a job should have. */
+/** Which board a job should have. Every method @throws `invalid-input` with one issue per field. */
 export interface BoardSelectionStrategy {
   /** The best that fits: preferred, with the firmware, idle. With a `holder` it is reserved, else only looked at. */
   selectBoard(requirements: BoardRequirements, options?: SelectOptions): Promise<BoardSelectionResult>;
@@ -120,59 +123,61 @@ export function selectionService(services: OfferServices, views: SelectionViews)
     buildServers: buildServerSelection(services, views),
     hosts: hostSelection(services, views),
     boards: boardSelection(services, views),
-    candidates: (request) => selection.candidates(request),
-    reserve: (request, holder, options) => selection.reserve(request, holder, options),
+    candidates: async (request) => selection.candidates(validate('the request', capacityRequestSchema, request)),
+    reserve: async (request, holder, options) => {
+      const valid = validate('the request', capacityRequestSchema, request);
+      const { holder: by, ...lease } = validate('the options', reserveOptionsSchema, { ...options, holder });
+      return selection.reserve(valid, by, lease);
+    },
   };
 }
 
 function buildServerSelection(services: OfferServices, { buildServer }: SelectionViews): BuildServerSelectionStrategy {
-  const servers = new ResourceSelection(services, buildRequest, buildServer);
-  const select = async (
-    requirements: BuildRequirements,
-    options?: SelectOptions,
-    only?: string,
-  ): Promise<BuildServerSelectionResult> => {
-    const { result, resource } = await servers.select(requirements, options, only);
-    return { ...result, ...(resource !== undefined && { server: resource }) };
-  };
+  const servers = new ResourceSelection(services, {
+    schema: buildRequirementsSchema,
+    toRequest: buildRequest,
+    view: buildServer,
+  });
+  const named = ({ result, resource }: Selected<BuildServer>): BuildServerSelectionResult => ({
+    ...result,
+    ...(resource !== undefined && { server: resource }),
+  });
   return {
-    selectServer: (requirements, options) => select(requirements, options),
+    selectServer: async (requirements, options) => named(await servers.select(requirements, options)),
     getCompatibleServers: (requirements) => servers.compatible(requirements),
     calculateServerScore: (id, requirements) => servers.score(id, requirements),
-    estimateBuildTime: (build) => services.selection.estimateBuildTime(build),
-    reserveCapacity: (id, requirements, options) => select(requirements, options, id),
+    estimateBuildTime: async (build) =>
+      services.selection.estimateBuildTime(validate('the build', estimatedBuildSchema, build)),
+    reserveCapacity: async (id, requirements, options) => named(await servers.reserve(id, requirements, options)),
     releaseCapacity: (reservationId) => servers.release(reservationId),
   };
 }
 
 function hostSelection(services: OfferServices, { host }: SelectionViews): HostSelectionStrategy {
-  const hosts = new ResourceSelection(services, vmRequest, host);
-  const select = async (
-    requirements: VmRequirements,
-    options?: SelectOptions,
-    only?: string,
-  ): Promise<HostSelectionResult> => {
-    const { result, resource } = await hosts.select(requirements, options, only);
-    return { ...result, ...(resource !== undefined && { host: resource }) };
-  };
+  const hosts = new ResourceSelection(services, { schema: vmRequirementsSchema, toRequest: vmRequest, view: host });
+  const named = ({ result, resource }: Selected<Host>): HostSelectionResult => ({
+    ...result,
+    ...(resource !== undefined && { host: resource }),
+  });
   return {
-    selectHost: (requirements, options) => select(requirements, options),
+    selectHost: async (requirements, options) => named(await hosts.select(requirements, options)),
     getCompatibleHosts: (requirements) => hosts.compatible(requirements),
     calculateHostScore: (id, requirements) => hosts.score(id, requirements),
-    reserveResources: (id, requirements, options) => select(requirements, options, id),
+    reserveResources: async (id, requirements, options) => named(await hosts.reserve(id, requirements, options)),
     releaseResources: (reservationId) => hosts.release(reservationId),
   };
 }
 
 function boardSelection(services: OfferServices, { board }: SelectionViews): BoardSelectionStrategy {
-  const boards = new ResourceSelection(services, boardRequest, board);
-  const select = async (
-    requirements: BoardRequirements,
-    options?: SelectOptions,
-    only?: string,
+  const boards = new ResourceSelection(services, {
+    schema: boardRequirementsSchema,
+    toRequest: boardRequest,
+    view: board,
+  });
+  const named = async (
+    { result, resource }: Selected<Board>,
+    { firmwareVersion }: BoardRequirements,
   ): Promise<BoardSelectionResult> => {
-    const { result, resource } = await boards.select(requirements, options, only);
-    const { firmwareVersion } = requirements;
     if (resource === undefined || firmwareVersion === undefined) {
       return { ...result, ...(resource !== undefined && { board: resource }), requiresFlashing: false };
     }
@@ -180,10 +185,11 @@ function boardSelection(services: OfferServices, { board }: SelectionViews): Boa
     return { ...result, board: resource, requiresFlashing: !running.has(resource.id) };
   };
   return {
-    selectBoard: (requirements, options) => select(requirements, options),
+    selectBoard: async (requirements, options) => named(await boards.select(requirements, options), requirements),
     getCompatibleBoards: (requirements) => boards.compatible(requirements),
     calculateBoardScore: (id, requirements) => boards.score(id, requirements),
-    reserveBoard: (id, requirements, options) => select(requirements, options, id),
+    reserveBoard: async (id, requirements, options) =>
+      named(await boards.reserve(id, requirements, options), requirements),
     releaseBoard: (reservationId) => boards.release(reservationId),
   };
 }
