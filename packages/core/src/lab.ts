@@ -39,6 +39,7 @@ import { diagnose, type Diagnosis } from './pool/diagnosis.ts';
 import { ResourceGroupService, watchGroups } from './pool/groups.ts';
 import { MaintenanceService } from './pool/maintenance.ts';
 import { Policies } from './pool/policies.ts';
+import { tendPolicies } from './pool/policy-upkeep.ts';
 import { Pool } from './pool/pool.ts';
 import { boardKind } from './pool/kinds/board.ts';
 import { buildServerKind } from './pool/kinds/build-server.ts';
@@ -224,6 +225,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     stack.use(
       repeat(regularly, 'looking after reservations', limits.heartbeatMs, () => keepReservations(store, work, clock)),
     );
+    stack.use(repeat(regularly, 'looking after policies', limits.heartbeatMs, () => tendPolicies(store, clock)));
     stack.use(
       repeat(regularly, 'forgetting old alerts', limits.alertSweepMs, () => forgetOldAlerts(store, clock.now())),
     );

@@ -88,6 +88,14 @@ export const limits = {
   approvalWantedMs: 86_400_000,
   /** How long an approval or a denial holds unless it says otherwise. */
   approvalMs: 86_400_000,
+  /** What policies decided, and approvals that have expired, are kept this long. */
+  policyDecisionKeepMs: 2_592_000_000,
+  /** Decisions of policies that are kept, however young. */
+  policyDecisionsKept: 100_000,
+  /** Between two looks for decisions to forget. */
+  policySweepMs: 3_600_000,
+  /** Decisions that are forgotten in one transaction. */
+  policySweepRows: 1_000,
   /** Events, and failures, that a diagnosis tells. */
   diagnosisEntries: 20,
   /** Lines of a failed build's log that are named in its error. */

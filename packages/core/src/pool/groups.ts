@@ -97,7 +97,10 @@ export class ResourceGroupService {
       const { name } = await rowOf(tx.db, id);
       const members = await memberIds(tx.db, id);
       await tx.db.deleteFrom('group_members').where('group_id', '=', id).execute();
-      await tx.db.deleteFrom('group_approvals').where('group_id', '=', id).execute();
+      const approvals = await tx.db.deleteFrom('group_approvals').where('group_id', '=', id).returning('id').execute();
+      for (const { id: subject } of approvals) {
+        await resolveAlert(tx, { type: 'approval-wanted', subject }, 'the group was deleted', this.#clock.now());
+      }
       await tx.db.deleteFrom('groups').where('id', '=', id).execute();
       for (const member of members) {
         await regroup(tx, member);
@@ -230,7 +233,10 @@ export class ResourceGroupService {
     });
   }
 
-  /** What policies decided, oldest first, from a `seq` on. */
+  /**
+   * What policies decided, oldest first, from a `seq` on. Decisions are kept for
+   * `limits.policyDecisionKeepMs`, the newest `limits.policyDecisionsKept` of them.
+   */
   async getPolicyDecisions(
     options: { readonly groupId?: string; readonly after?: number; readonly limit?: number } = {},
   ): Promise<readonly PolicyDecision[]> {

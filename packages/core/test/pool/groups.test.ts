@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { BringupError } from '@bringup/core';
-import { memoryLab, type MemoryLab } from '@bringup/core/testing';
+import { limits, sqlite, type BringupError } from '@bringup/core';
+import { fakeClock, memoryLab, seededRandom, type MemoryLab } from '@bringup/core/testing';
+import { AlertService } from '../../src/alerts/service.ts';
+import { ResourceGroupService } from '../../src/pool/groups.ts';
+import { Policies } from '../../src/pool/policies.ts';
+import { tendPolicies } from '../../src/pool/policy-upkeep.ts';
+import { vmRequest } from '../../src/selection/requests.ts';
+import { Store } from '../../src/store/store.ts';
+import { testPool } from '../support/pool.ts';
 import { kernelBuild, repositories } from '../support/requests.ts';
 
 const hostRequest = { architecture: 'x86_64', minCpuCores: 1, minMemoryMb: 0, minStorageGb: 0 } as const;
@@ -192,6 +199,38 @@ describe('policies', () => {
     expect((await select(lab, { requester: 'ann' })).success).toBe(false);
   });
 
+  it('R14.2: an approval that nobody decided on in time, or whose group is gone, is wanted no more', async () => {
+    await using pool = await testPool();
+    const { store, clock } = pool;
+    const parts = { store, clock, random: seededRandom(1) };
+    const [groups, alerts, policies] = [
+      new ResourceGroupService(parts),
+      new AlertService(parts),
+      new Policies(clock, parts.random),
+    ];
+    const host = await pool.add({ kind: 'host', name: 'h', architectures: ['x86_64'] });
+    const allocationPolicy = { requireApproval: true };
+    const group = await groups.createGroup({ name: 'g', resourceType: 'host', memberIds: [host], allocationPolicy });
+    const ask = () =>
+      store.transaction(async (tx) => {
+        const row = await tx.db.selectFrom('resources').selectAll().where('id', '=', host).executeTakeFirstOrThrow();
+        return policies.admit(tx, { ...vmRequest({ architecture: 'x86_64' }), requester: 'ann' }, row);
+      });
+    const states = async (): Promise<unknown[]> =>
+      (await alerts.list({ type: 'approval-wanted' })).map(({ state, resolution }) => resolution ?? state);
+    await ask();
+    await clock.advance(limits.approvalWantedMs - 1);
+    await tendPolicies(store, clock);
+    expect(await states()).toEqual(['open']);
+    await clock.advance(1);
+    await tendPolicies(store, clock);
+    expect(await states()).toEqual(['nobody decided on it in time']);
+    await ask();
+    expect(await states()).toEqual(['open', 'nobody decided on it in time']);
+    await groups.deleteGroup(group.id);
+    expect(await states()).toEqual(['the group was deleted', 'nobody decided on it in time']);
+  });
+
   it('R14.4: the group of the highest priority decides what it states, the next one the rest; each decision is logged', async () => {
     const { lab, ids } = await farm(1);
     await using _lab = lab;
@@ -220,6 +259,45 @@ describe('policies', () => {
       [low.id, 'reservedForTeams', 'blue', false],
     ]);
     expect(await lab.groups.getPolicyDecisions({ groupId: high.id })).toHaveLength(2);
+  });
+});
+
+describe('what policies decided', () => {
+  const decision = { group_id: 'g', policy: 'requireApproval', resource_id: 'r', requester: null, team: null };
+
+  async function decided(store: Store, count: number, at: number): Promise<void> {
+    const rows = Array.from({ length: count }, () => ({ ...decision, at, allowed: 1, reason: `at ${at}` }));
+    for (let from = 0; from < count; from += 1_000) {
+      await store.db
+        .insertInto('policy_decisions')
+        .values(rows.slice(from, from + 1_000))
+        .execute();
+    }
+  }
+  const reasons = (store: Store): Promise<{ reason: string; count: number }[]> =>
+    store.db
+      .selectFrom('policy_decisions')
+      .select(({ fn }) => ['reason', fn.countAll<number>().as('count')])
+      .groupBy('at')
+      .orderBy('at')
+      .execute();
+
+  it('R14.4: is forgotten when it is old, and when it is too much, by one process at a time', async () => {
+    const clock = fakeClock(0);
+    await using store = await Store.open(sqlite(), clock);
+    await tendPolicies(store, clock);
+    await decided(store, limits.policySweepRows + 1, 0);
+    await decided(store, 2, 1_000);
+    await clock.advance(limits.policyDecisionKeepMs);
+    await tendPolicies(store, clock);
+    expect(await reasons(store)).toEqual([{ reason: 'at 1000', count: 2 }]);
+    await decided(store, limits.policyDecisionsKept + 5, clock.now());
+    await clock.advance(limits.policySweepMs - 1);
+    await tendPolicies(store, clock);
+    expect(await reasons(store)).toHaveLength(2);
+    await clock.advance(1);
+    await Promise.all([tendPolicies(store, clock), tendPolicies(store, clock)]);
+    expect(await reasons(store)).toMatchObject([{ count: limits.policyDecisionsKept }]);
   });
 });
 
