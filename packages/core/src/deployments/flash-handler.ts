@@ -4,6 +4,7 @@ import type { FlashStation } from '../contracts/flash.ts';
 import type { ByteSource } from '../contracts/shell.ts';
 import { BringupError, fromStoredError, isBringupError, toBringupError, type StoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { AlertSeverity } from '../model/alert.ts';
 import type { FlashPart, FlashReceipt } from '../model/flash.ts';
 import type { Board } from '../model/resource.ts';
 import { recordFirmware } from '../pool/firmware.ts';
@@ -227,29 +228,38 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
 
   async cleanUp(context: WorkContext<Checkpoint>, input: FlashInput, error: BringupError): Promise<void> {
     const reached = context.checkpoint;
-    if (reached === undefined) {
-      await context.transaction((tx) => giveUpWaiting(tx, context.id, context.clock.now()));
+    const cancelled = error.code === 'aborted';
+    const untouched = reached?.writing !== true && (reached === undefined || cancelled || !isWorthAnotherTry(error));
+    if (reached === undefined || untouched) {
+      const reason = `it was not flashed: ${error.message}`;
+      await context.transaction(async (tx) => {
+        if (reached === undefined) await giveUpWaiting(tx, context.id, context.clock.now());
+        else await this.#letGo(tx, context, input.boardId, reached.statusBefore, reason);
+        // A deployment tells of its own failure.
+        if (!cancelled && input.deploymentId === undefined)
+          await this.#alert(tx, context, input, 'warning', reason, error);
+      });
       return;
     }
     const whole = reached.receipts.length === input.parts.length;
-    const cancelled = error.code === 'aborted';
     await context.transaction(async (tx) => {
-      if (reached.writing !== true && (cancelled || !isWorthAnotherTry(error))) {
-        await this.#letGo(tx, context, input.boardId, reached.statusBefore, `it was not flashed: ${error.message}`);
-        return;
-      }
       const reason = `its flash ${cancelled ? 'was cut off' : 'failed'}; flash it again: ${error.message}`;
       await this.#letGo(tx, context, input.boardId, whole ? 'online' : 'offline', reason);
-      if (cancelled) return;
-      const trouble = {
-        type: 'flash-failed',
-        severity: 'critical',
-        subject: input.boardId,
-        message: reason,
-        details: { flashId: context.id, attempts: reached.attempts, error: error.message },
-      } as const;
-      await raiseAlert(tx, trouble, { clock: context.clock, random: this.#services.random });
+      if (!cancelled) await this.#alert(tx, context, input, 'critical', reason, error);
     });
+  }
+
+  async #alert(
+    tx: StoreTransaction,
+    context: WorkContext<Checkpoint>,
+    { boardId: subject }: FlashInput,
+    severity: AlertSeverity,
+    message: string,
+    error: BringupError,
+  ): Promise<void> {
+    const details = { flashId: context.id, attempts: this.#reached(context).attempts, error: error.message };
+    const trouble = { type: 'flash-failed', severity, subject, message, details } as const;
+    await raiseAlert(tx, trouble, { clock: context.clock, random: this.#services.random });
   }
 }
 

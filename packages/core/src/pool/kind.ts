@@ -60,8 +60,6 @@ export interface ResourceKindModule<
   readonly title: string;
   /** Fields of a registration whose change needs no new look. */
   readonly quietFields: readonly string[];
-  /** Fields of the profile that are learned later and outlive a change of the registration. */
-  readonly learnedFields?: readonly string[];
   /** Checks a registration. @throws `invalid-input` with one issue per field. */
   validate(registration: unknown): Registration;
   /** The registration without what must not be kept. */

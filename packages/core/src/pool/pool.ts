@@ -76,9 +76,7 @@ export class Pool<Registration, View> {
       const { name } = record.described;
       const other = await this.#find(tx.db, name);
       if (other !== undefined && other.id !== id) throw this.#taken(name);
-      const learned = pick(JSON.parse((await rowIn(tx, id)).profile) as object, this.#kind.learnedFields ?? []);
-      const described = { ...record.described, profile: { ...record.described.profile, ...learned } };
-      await rewriteResource(tx, { ...record, described }, needsLook);
+      await rewriteResource(tx, record, needsLook);
       await tx.emit('resource:updated', id, { id, kind: this.#kind.kind, name });
       // It answers, whatever was known before; but a board may be flashed meanwhile.
       const known = (await rowIn(tx, id)).status;
@@ -250,8 +248,4 @@ async function rowIn({ db }: StoreTransaction, id: string): Promise<Selectable<R
 function merge(before: object, changes: object): object {
   const merged = { ...before, ...changes };
   return Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== null && value !== undefined));
-}
-
-function pick(from: object, fields: readonly string[]): object {
-  return Object.fromEntries(Object.entries(from).filter(([field]) => fields.includes(field)));
 }

@@ -273,6 +273,43 @@ describe('a flash', () => {
     });
   });
 
+  it('R16.4, E-flash: that can’t begin leaves the board as it was and tells a person, until one has succeeded', async () => {
+    const { lab, buildId, boardId } = await labWithBoard();
+    await using _lab = lab;
+    const artifactIds = [await kernelOf(lab, buildId)];
+    const { reservationId } = await lab.selection.boards.selectBoard({ architecture: 'x86_64' }, { holder: 'me' });
+    const { id } = await lab.boards.flashFirmware(boardId, { artifactIds, timeoutMs: 5_000 });
+    expect(await lab.clock.runUntil(lab.flash.waitForFlash(id))).toMatchObject({ status: 'failed' });
+    expect(await statusOf(lab)).toBe('in_use');
+    const alerts = () => lab.alerts.list({ type: 'flash-failed' });
+    expect(await alerts()).toMatchObject([
+      { state: 'open', severity: 'warning', subject: boardId, details: { flashId: id } },
+    ]);
+    await lab.selection.boards.releaseBoard(reservationId ?? '');
+    const again = await lab.boards.flashFirmware(boardId, { artifactIds });
+    expect(await lab.clock.runUntil(lab.flash.waitForFlash(again.id))).toMatchObject({ status: 'completed' });
+    expect(await alerts()).toMatchObject([{ state: 'resolved', resolution: 'it was flashed' }]);
+  });
+
+  it('R6.5, R13.3: the firmware it gave a board is known of it through changes of its registration', async () => {
+    const { lab, buildId, boardId } = await labWithBoard();
+    await using _lab = lab;
+    const { id } = await lab.boards.flashFirmware(boardId, {
+      artifactIds: [await kernelOf(lab, buildId)],
+      firmwareVersion: 'v7',
+    });
+    await lab.clock.runUntil(lab.flash.waitForFlash(id));
+    const wanted = { architecture: 'x86_64', firmwareVersion: 'v7' } as const;
+    for (const change of [{ labels: { rack: '1' } }, { sshPort: 2222, flashStationId: null }]) {
+      const updating = lab.boards.updateBoard(boardId, change);
+      expect(await lab.clock.runUntil(updating)).toMatchObject({
+        currentFirmwareVersion: 'v7',
+        firmware: { flashId: id },
+      });
+      expect(await lab.selection.boards.selectBoard(wanted)).toMatchObject({ success: true, requiresFlashing: false });
+    }
+  });
+
   it('that is cancelled before a byte was written leaves the board as it was', async () => {
     const { lab, buildId, boardId } = await labWithBoard();
     await using _lab = lab;

@@ -58,7 +58,6 @@ export const boardKind: ResourceKindModule<BoardRegistration, Board, Detected, B
   kind: 'board',
   title: 'board',
   quietFields: ['labels', 'powerSequence', 'peripherals', 'boardType', 'serialNumber', 'consoleLogin'],
-  learnedFields: ['currentFirmwareVersion', 'lastFlashTimestamp'],
   validate: validateBoard,
   nameOf: (registration) => registration.name,
   labelsOf: (registration) => registration.labels ?? {},
