@@ -167,8 +167,6 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const hostPool = new Pool(pool, hostKind);
   const boardPool = new Pool(pool, boardKind);
   const host = (id: string) => hostPool.stored(id);
-  const resources = { host, buildServer: (id: string) => serverPool.get(id), board: (id: string) => boardPool.get(id) };
-
   const board = (id: string) => boardPool.get(id);
 
   const parts = { store, clock, random, connectors, selection, artifacts, host, board, onTransfer };
@@ -260,7 +258,10 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     alerts: new AlertService({ store, clock, random }),
     maintenance,
     events,
-    selection: selectionService({ store, clock, selection }, resources),
+    selection: selectionService(
+      { store, clock, selection },
+      { buildServer: serverPool, host: hostPool, board: boardPool },
+    ),
     reservations: new ReservationService({ store, clock, random, selection }),
     diagnose: (id) =>
       diagnose({ store, logs, work: { failedOn: (resourceId, limit) => failedOn(store, resourceId, limit) } }, id),

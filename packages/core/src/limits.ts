@@ -176,8 +176,10 @@ export const limits = {
   /** Resources and requests ahead that an estimate of a wait looks at. */
   waitEstimateResources: 64,
   waitEstimateRequests: 256,
-  /** Candidates that selection scores for one request. */
-  selectionCandidates: 16,
+  /** Candidates that selection scores for one request where strategies or what was learned have a say. */
+  selectionScored: 32,
+  /** Candidates that it takes at a time where the load alone decides, and the index has them in order: the best and its alternatives. */
+  selectionLeastLoaded: 4,
   /** Candidates that selection looks at, at most, when policies or strategies refuse the first ones. */
   selectionMaxCandidates: 1_024,
 

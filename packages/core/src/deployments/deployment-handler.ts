@@ -153,7 +153,7 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
         .select(['environments.target_id', 'reservations.id'])
         .where('environments.id', '=', environmentId)
         .where('environments.released_at', 'is', null)
-        .where('reservations.state', '=', 'active')
+        .where('reservations.ended_at', 'is', null)
         .executeTakeFirst();
       if (row === undefined || row.target_id === null) {
         throw new BringupError('conflict', `environment ${environmentId} was given back`, {

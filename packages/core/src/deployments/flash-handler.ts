@@ -92,10 +92,10 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
     const { clock, random } = this.#services;
     const now = clock.now();
     await changeStatus(tx, resourceId, { status: 'online', reason: 'it is going to be flashed', now });
-    const reservation = await reserve(tx, request, { id: newId(clock, random), resourceId, holder, now });
+    const taken = await reserve(tx, request, { id: newId(clock, random), resourceId, holder, now });
     // Nobody else can have taken it: the change and this are one transaction.
-    if (reservation === undefined) throw new TypeError(`board ${resourceId} is free, but could not be taken`);
-    await mark(tx, reservation.id, row.status as StoredStatus);
+    if (taken === undefined) throw new TypeError(`board ${resourceId} is free, but could not be taken`);
+    await mark(tx, taken.reservation.id, row.status as StoredStatus);
     return true;
   }
 

@@ -51,7 +51,7 @@ export class WorkloadService {
         'work_items.state as work_state',
       ])
       .where('resource_id', '=', resourceId)
-      .where('reservations.state', '=', 'active')
+      .where('reservations.ended_at', 'is', null)
       .orderBy('reservations.fence')
       .limit(limits.pageSize)
       .execute();

@@ -1,10 +1,10 @@
 import type { UnmetRequirement } from '../model/requirements.ts';
 import type { StoreTransaction } from '../store/store.ts';
-import { reserve, type CapacityRequest, type NewLease, type Reservation } from './reservations.ts';
+import { reserve, type CapacityRequest, type Grant, type NewLease } from './reservations.ts';
 import type { CandidateRow } from './suitable.ts';
 
 /** The resource that a decision is about. */
-export type AdmissionCandidate = Omit<CandidateRow, 'load'>;
+export type AdmissionCandidate = CandidateRow;
 
 /**
  * Decides whether a request may have a resource that meets its requirements: what policies and
@@ -56,7 +56,7 @@ export class Admissions {
     request: CapacityRequest,
     candidate: AdmissionCandidate,
     lease: Omit<NewLease, 'resourceId'>,
-  ): Promise<{ readonly granted?: Reservation; readonly refused?: UnmetRequirement }> {
+  ): Promise<{ readonly granted?: Grant; readonly refused?: UnmetRequirement }> {
     const refused = await this.refusal(tx, request, candidate);
     if (refused !== undefined) return { refused };
     const granted = await reserve(tx, request, { ...lease, resourceId: candidate.id });

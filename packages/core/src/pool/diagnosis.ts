@@ -75,7 +75,7 @@ export async function diagnose(
     .selectFrom('reservations')
     .selectAll()
     .where('resource_id', '=', id)
-    .where('state', '=', 'active')
+    .where('ended_at', 'is', null)
     .orderBy('fence')
     .execute();
   const alerts = await db

@@ -18,6 +18,7 @@ import { validate } from '../model/validate.ts';
 import { newId } from '../runtime.ts';
 import type { GroupApprovalRow, GroupRow, PolicyDecisionRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
+import { loadOf } from './load.ts';
 import { refreshMembers, regroup } from './membership.ts';
 import { offerToWaiting } from './reservations.ts';
 
@@ -150,7 +151,6 @@ export class ResourceGroupService {
       .innerJoin('group_members', 'group_members.resource_id', 'resources.id')
       .selectAll('resources')
       .where('group_members.group_id', '=', id)
-      .orderBy('resources.load', 'desc')
       .orderBy('resources.id')
       .execute();
     const sum = (amount: (row: (typeof rows)[number]) => number): number =>
@@ -174,7 +174,9 @@ export class ResourceGroupService {
       capacity,
       used,
       utilization: capacity.slots === 0 ? 0 : used.slots / capacity.slots,
-      workload: rows.map((row) => ({ resourceId: row.id, name: row.name, slots: row.slots_used, load: row.load })),
+      workload: rows
+        .map((row) => ({ resourceId: row.id, name: row.name, slots: row.slots_used, load: loadOf(row) }))
+        .sort((a, b) => b.load - a.load),
     };
   }
 

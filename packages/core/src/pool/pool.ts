@@ -86,7 +86,7 @@ export class Pool<Registration, View> {
       offerToWaiting(tx, id);
       return rowIn(tx, id);
     });
-    return this.#one(row);
+    return this.viewOf(row);
   }
 
   #record(id: string, registration: Registration, detected: unknown): ResourceRecord {
@@ -118,13 +118,13 @@ export class Pool<Registration, View> {
 
   /** @throws `not-found`. */
   async get(id: string): Promise<View> {
-    return this.#one(await this.row(id));
+    return this.viewOf(await this.row(id));
   }
 
   /** One resource by its unique name, or undefined. */
   async findByName(name: string): Promise<View | undefined> {
     const row = await this.#find(this.#options.store.db, name);
-    return row && this.#one(row);
+    return row && this.viewOf(row);
   }
 
   /** One page, ordered by id, which is the order of registration. */
@@ -140,7 +140,8 @@ export class Pool<Registration, View> {
     return this.#views(rows);
   }
 
-  async #one(row: Selectable<ResourceRow>): Promise<View> {
+  /** A row as users see it. */
+  async viewOf(row: Selectable<ResourceRow>): Promise<View> {
     const current = await this.#kind.current?.(this.#options.store.db, [row]);
     return this.#kind.view(row, current?.get(row.id));
   }
@@ -171,7 +172,7 @@ export class Pool<Registration, View> {
         .selectFrom('reservations')
         .select(['id', 'holder'])
         .where('resource_id', '=', id)
-        .where('state', '=', 'active')
+        .where('ended_at', 'is', null)
         .execute();
       if (held.length > 0 && options.force !== true) {
         throw new BringupError(
@@ -200,7 +201,7 @@ export class Pool<Registration, View> {
       .selectFrom('reservations')
       .select('holder')
       .where('resource_id', '=', id)
-      .where('state', '=', 'active')
+      .where('ended_at', 'is', null)
       .orderBy('fence')
       .execute();
     return rows.map(({ holder }) => holder);

@@ -47,7 +47,6 @@ export async function insertResource(tx: StoreTransaction, record: ResourceRecor
       memory_mb_used: 0,
       storage_gb_total: capacity.storageGb,
       storage_gb_used: 0,
-      load: 0,
       held_rank: null,
       fence: 0,
       last_health_check: now,

@@ -1,26 +1,25 @@
 // The SQL that every reservation and every release runs, see reservations.ts.
-import { sql, type ExpressionBuilder, type InsertResult, type RawBuilder, type UpdateResult } from 'kysely';
+import {
+  sql,
+  type ExpressionBuilder,
+  type InsertResult,
+  type RawBuilder,
+  type Selectable,
+  type UpdateResult,
+} from 'kysely';
 import { prepared, type Bind, type PreparedQuery } from '../store/prepared.ts';
 import type { ReservationRow, ResourceRow, Schema } from '../store/schema.ts';
 
 type Amount = 'slots' | 'cpu' | 'memory_mb' | 'storage_gb';
 
-const amounts: readonly Amount[] = ['slots', 'cpu', 'memory_mb', 'storage_gb'];
+/** What tells whether a resource can be allocated further, and how loaded it is. */
+const figures = [
+  ...(['status', 'blocked', 'maintenance', 'slots_used', 'slots_total', 'cpu_used', 'cpu_total'] as const),
+  ...(['memory_mb_used', 'memory_mb_total', 'storage_gb_used', 'storage_gb_total'] as const),
+] as const;
 
-/** The most used of the four, 0…1, once `used` is what is used. */
-function loadOf(used: (amount: Amount) => RawBuilder<number>): RawBuilder<number> {
-  // A resource without, say, any memory figure must not divide by zero: it counts as unloaded there.
-  const shares = amounts.map(
-    (amount) => sql`select coalesce(1.0 * ${used(amount)} / nullif(${sql.ref(`${amount}_total`)}, 0), 0) as share`,
-  );
-  return sql<number>`(select max(share) from (${sql.join(shares, sql` union all `)}) as shares)`;
-}
-
-/** What tells whether it can be allocated further. */
-const returned = ['fence', 'load', 'status', 'blocked', 'maintenance', 'slots_used', 'slots_total'] as const;
-
-/** What a resource's row says after a change. */
-type Changed = Pick<ResourceRow, (typeof returned)[number]>;
+/** A resource's figures after a change. */
+export type Figures = Pick<Selectable<ResourceRow>, (typeof figures)[number]>;
 
 /** What is asked of a resource, and by whom, as the rows know it. */
 export interface TakeValues {
@@ -36,8 +35,8 @@ export interface TakeValues {
   readonly min_storage_gb: number;
 }
 
-/** Takes capacity off a resource that has it, and gives its new fence; no row when it has not. */
-export const takeCapacity: PreparedQuery<TakeValues, Changed> = prepared((db, p: Bind<TakeValues>) => {
+/** Takes capacity off a resource that has it, and gives it with its new fence; no row when it has not. */
+export const takeCapacity: PreparedQuery<TakeValues, Selectable<ResourceRow>> = prepared((db, p: Bind<TakeValues>) => {
   const used = (amount: Amount): RawBuilder<number> => sql<number>`(${sql.ref(`${amount}_used`)} + ${p(amount)})`;
   const hasFree = (amount: Amount) =>
     sql<boolean>`${sql.ref(`${amount}_total`)} - ${sql.ref(`${amount}_used`)} >= ${p(amount)}`;
@@ -48,7 +47,6 @@ export const takeCapacity: PreparedQuery<TakeValues, Changed> = prepared((db, p:
       cpu_used: used('cpu'),
       memory_mb_used: used('memory_mb'),
       storage_gb_used: used('storage_gb'),
-      load: loadOf(used),
       fence: eb('fence', '+', 1),
     }))
     .where('id', '=', p('id'))
@@ -64,14 +62,14 @@ export const takeCapacity: PreparedQuery<TakeValues, Changed> = prepared((db, p:
     .where('cpu_total', '>=', p('min_cpu'))
     .where('memory_mb_total', '>=', p('min_memory_mb'))
     .where('storage_gb_total', '>=', p('min_storage_gb'))
-    .returning(returned);
+    .returningAll();
 });
 
 /**
  * Sets what a resource's active reservations use of it. Summed anew instead of subtracted: fractions
  * of gigabytes would leave crumbs.
  */
-export const recountCapacity: PreparedQuery<{ id: string }, Changed> = prepared((db, p: Bind<{ id: string }>) => {
+export const recountCapacity: PreparedQuery<{ id: string }, Figures> = prepared((db, p: Bind<{ id: string }>) => {
   const sum = (eb: ExpressionBuilder<Schema, 'reservations'>, amount: Amount) =>
     eb.fn.coalesce(eb.fn.sum<number>(amount), sql<number>`0`).as(`${amount}_held`);
   const held = (amount: Amount): RawBuilder<number> => sql<number>`${sql.ref(`held.${amount}_held`)}`;
@@ -82,7 +80,7 @@ export const recountCapacity: PreparedQuery<{ id: string }, Changed> = prepared(
         .selectFrom('reservations')
         .select((inner) => [sum(inner, 'slots'), sum(inner, 'cpu'), sum(inner, 'memory_mb'), sum(inner, 'storage_gb')])
         .where('resource_id', '=', p('id'))
-        .where('state', '=', 'active')
+        .where('ended_at', 'is', null)
         .as('held'),
     )
     .set({
@@ -90,10 +88,9 @@ export const recountCapacity: PreparedQuery<{ id: string }, Changed> = prepared(
       cpu_used: held('cpu'),
       memory_mb_used: held('memory_mb'),
       storage_gb_used: held('storage_gb'),
-      load: loadOf(held),
     })
     .where('id', '=', p('id'))
-    .returning(returned);
+    .returning(figures);
 });
 
 interface OfferValues {
@@ -159,6 +156,6 @@ export const endReservation: PreparedQuery<EndValues, Pick<ReservationRow, 'id' 
       .updateTable('reservations')
       .set({ state: p('state'), ended_at: p('now') })
       .where('id', '=', p('id'))
-      .where('state', '=', 'active')
+      .where('ended_at', 'is', null)
       .returning(['id', 'resource_id', 'holder']),
 );

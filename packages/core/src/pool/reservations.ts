@@ -5,7 +5,15 @@ import type { ReservationRow, ResourceRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import { BringupError } from '../errors.ts';
-import { addReservation, endReservation, recountCapacity, setOffers, takeCapacity } from './reservation-queries.ts';
+import { loadOf } from './load.ts';
+import {
+  addReservation,
+  endReservation,
+  recountCapacity,
+  setOffers,
+  takeCapacity,
+  type Figures,
+} from './reservation-queries.ts';
 
 /** A yes/no property that is asked for, and how a person would name it. */
 export interface RequiredTrait {
@@ -68,6 +76,12 @@ export function toReservation(row: Selectable<ReservationRow>): Reservation {
   };
 }
 
+/** A reservation that was granted, and the resource with it. */
+export interface Grant {
+  readonly reservation: Reservation;
+  readonly resource: Selectable<ResourceRow>;
+}
+
 /** A lease as it is asked for. */
 export interface NewLease {
   readonly id: string;
@@ -88,7 +102,7 @@ export async function reserve(
   tx: StoreTransaction,
   request: CapacityRequest,
   lease: NewLease,
-): Promise<Reservation | undefined> {
+): Promise<Grant | undefined> {
   const { use, minimum } = request;
   const { rank = lease.now, expectedMs } = lease;
   const amounts = { slots: use.slots, cpu: use.cpu, memory_mb: use.memoryMb, storage_gb: use.storageGb };
@@ -121,12 +135,15 @@ export async function reserve(
     fence: taken.fence,
   });
   return {
-    id: lease.id,
-    resourceId: lease.resourceId,
-    holder: lease.holder,
-    fence: taken.fence,
-    expiresAt,
-    ...(expectedMs !== undefined && { expectedEndAt: lease.now + expectedMs }),
+    resource: taken,
+    reservation: {
+      id: lease.id,
+      resourceId: lease.resourceId,
+      holder: lease.holder,
+      fence: taken.fence,
+      expiresAt,
+      ...(expectedMs !== undefined && { expectedEndAt: lease.now + expectedMs }),
+    },
   };
 }
 
@@ -136,15 +153,10 @@ export async function refreshOffers(tx: StoreTransaction, resourceId: string): P
   if (row !== undefined) await offer(tx, resourceId, row);
 }
 
-type OfferState = Pick<
-  Selectable<ResourceRow>,
-  'load' | 'status' | 'blocked' | 'maintenance' | 'slots_used' | 'slots_total'
->;
-
-async function offer({ db }: StoreTransaction, resourceId: string, row: OfferState): Promise<void> {
+async function offer({ db }: StoreTransaction, resourceId: string, row: Figures): Promise<void> {
   const fit = (row.status === 'online' || row.status === 'degraded') && row.blocked === null;
   const open = fit && row.maintenance === 0 && row.slots_used < row.slots_total;
-  await setOffers.run(db, { id: resourceId, open: open ? 1 : 0, load: row.load });
+  await setOffers.run(db, { id: resourceId, open: open ? 1 : 0, load: loadOf(row) });
 }
 
 /** Gives capacity back. Harmless when it was given back before. */
@@ -184,7 +196,7 @@ export async function extend(
     .updateTable('reservations')
     .set({ expires_at: expiresAt, ...(expectedEndAt !== undefined && { expected_end_at: expectedEndAt }) })
     .where('id', '=', reservationId)
-    .where('state', '=', 'active')
+    .where('ended_at', 'is', null)
     .executeTakeFirst();
   if (updated.numUpdatedRows !== 1n) {
     throw new BringupError('lease-lost', `reservation ${reservationId} has ended`, { details: { reservationId } });
@@ -201,7 +213,7 @@ export async function renewHeld(store: Store, now: number): Promise<Selectable<R
   const due = await db
     .selectFrom('reservations')
     .select('id')
-    .where('state', '=', 'active')
+    .where('ended_at', 'is', null)
     .where('expires_at', '<=', now + limits.reservationMs / 2)
     .limit(1)
     .executeTakeFirst();
@@ -210,7 +222,7 @@ export async function renewHeld(store: Store, now: number): Promise<Selectable<R
     await tx.db
       .updateTable('reservations')
       .set({ expires_at: now + limits.reservationMs })
-      .where('state', '=', 'active')
+      .where('ended_at', 'is', null)
       .where('expires_at', '<=', now + limits.reservationMs / 2)
       .where('holder', 'in', (eb) =>
         eb.selectFrom('work_items').select('id').where('state', 'in', ['queued', 'running', 'waiting']),
@@ -219,7 +231,7 @@ export async function renewHeld(store: Store, now: number): Promise<Selectable<R
     return tx.db
       .selectFrom('reservations')
       .selectAll()
-      .where('state', '=', 'active')
+      .where('ended_at', 'is', null)
       .where('expires_at', '<=', now)
       .limit(limits.pageSize)
       .execute();

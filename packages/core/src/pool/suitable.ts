@@ -18,7 +18,6 @@ const columns = [
   'resources.memory_mb_used',
   'resources.storage_gb_total',
   'resources.storage_gb_used',
-  'offers.load',
 ] as const;
 
 type Column = (typeof columns)[number] extends `${string}.${infer Name}` ? Name : never;

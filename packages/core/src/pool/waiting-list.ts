@@ -2,7 +2,7 @@ import type { Selectable } from 'kysely';
 import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import { isFinal, type WorkState } from '../model/work.ts';
-import { preparedFor, type Bind } from '../store/prepared.ts';
+import { prepared, preparedFor, type Bind } from '../store/prepared.ts';
 import type { WaitingRow, WaitingShapeRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { wake } from '../work/queue.ts';
@@ -28,7 +28,7 @@ type Look = 'again' | 'next' | 'stop';
  * looked at before the transaction that gave it room commits: so at every moment nobody waits for
  * what is free, and who comes later can't be quicker.
  *
- * Cost: one query when nobody waits for such a resource, and a few for each grant. What is walked is
+ * Cost: one small query when nobody waits, one more when nobody waits for such a resource, and a few for each grant. What is walked is
  * the shapes of the requests, so ten thousand that ask for the same are one.
  */
 export class WaitingList {
@@ -39,6 +39,7 @@ export class WaitingList {
     this.#clock = clock;
     this.#admissions = admissions;
     store.onBeforeCommit('capacity', async (tx, resourceIds) => {
+      if ((await anyShape.first(tx.db, {})) === undefined) return;
       for (const id of resourceIds) await this.offer(tx, id);
     });
   }
@@ -84,7 +85,7 @@ export class WaitingList {
 
   async #traits({ db }: StoreTransaction, shapes: readonly Shape[], resourceId: string): Promise<ReadonlySet<string>> {
     if (!shapes.some(({ request }) => parse(request).traits.length > 0)) return new Set();
-    const rows = await db.selectFrom('traits').select('trait').where('resource_id', '=', resourceId).execute();
+    const rows = await traitsOf.all(db, { resourceId });
     return new Set(rows.map(({ trait }) => trait));
   }
 
@@ -108,7 +109,8 @@ export class WaitingList {
       await letGo(tx, resource.id);
       return 'again';
     }
-    await endWaiting(tx, head, 'granted');
+    // Work is run again and finds its grant there; whoever waits otherwise looks for the reservation of its id.
+    await endWaiting(tx, head, head.waiter === null ? 'collected' : 'granted');
     if (head.waiter !== null) await wake(tx, grantTopic(head.waiter));
     tx.wake('grants');
     return 'again';
@@ -116,15 +118,8 @@ export class WaitingList {
 
   /** The first request of a shape; one that nobody waits for any more is dropped. */
   async #head(tx: StoreTransaction, shape: string): Promise<Selectable<WaitingRow> | 'dropped'> {
-    const head = await tx.db
-      .selectFrom('waiting')
-      .selectAll()
-      .where('shape', '=', shape)
-      .where('state', '=', 'waiting')
-      .orderBy('rank')
-      .orderBy('seq')
-      .limit(1)
-      .executeTakeFirstOrThrow();
+    const head = await headOf.first(tx.db, { shape });
+    if (head === undefined) throw new TypeError(`nobody waits for what shape ${shape} stands for`);
     if (!(await isWanted(tx, head, this.#clock.now()))) {
       await endWaiting(tx, head, 'withdrawn');
       return 'dropped';
@@ -191,6 +186,24 @@ async function letGo({ db }: StoreTransaction, resourceId: string): Promise<void
   await db.updateTable('waiting').set({ held_id: null }).where('held_id', '=', resourceId).execute();
   await db.updateTable('resources').set({ held_rank: null }).where('id', '=', resourceId).execute();
 }
+
+const headOf = prepared((db, p: Bind<{ shape: string }>) =>
+  db
+    .selectFrom('waiting')
+    .selectAll()
+    .where('shape', '=', p('shape'))
+    .where('state', '=', 'waiting')
+    .orderBy('rank')
+    .orderBy('seq')
+    .limit(1),
+);
+
+const traitsOf = prepared((db, p: Bind<{ resourceId: string }>) =>
+  db.selectFrom('traits').select('trait').where('resource_id', '=', p('resourceId')),
+);
+
+/** Whether anybody waits for anything: what most releases need to know. */
+const anyShape = prepared((db) => db.selectFrom('waiting_shapes').select('id').limit(1));
 
 interface ShapesValues {
   readonly resourceId: string;

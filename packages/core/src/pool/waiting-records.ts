@@ -4,7 +4,7 @@ import { limits } from '../limits.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import { prepared, type Bind } from '../store/prepared.ts';
 import type { WaitingRow } from '../store/schema.ts';
-import type { StoreTransaction } from '../store/store.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
 import { offerToWaiting, toReservation, type CapacityRequest, type Reservation } from './reservations.ts';
 
 /** A request as it is put on the waiting list. */
@@ -103,8 +103,18 @@ export async function enqueueWaiting(tx: StoreTransaction, request: CapacityRequ
   await tx.emit('reservation:waiting', entry.id, { id: entry.id, kind, architecture, holder: entry.holder });
 }
 
+const placeColumns = ['id', 'shape', 'state', 'held_id', 'holder'] as const;
+
 /** A place on the list. */
-export type Place = Pick<Selectable<WaitingRow>, 'id' | 'shape' | 'state' | 'held_id' | 'holder'>;
+export type Place = Pick<Selectable<WaitingRow>, (typeof placeColumns)[number]>;
+
+const placeById = prepared((db, p: Bind<{ key: string }>) =>
+  db.selectFrom('waiting').select(placeColumns).where('id', '=', p('key')),
+);
+
+const placeByWaiter = prepared((db, p: Bind<{ key: string }>) =>
+  db.selectFrom('waiting').select(placeColumns).where('waiter', '=', p('key')),
+);
 
 /** The place that a work item, or else a request of that id, has on the list. */
 export async function placeOf(
@@ -113,24 +123,21 @@ export async function placeOf(
 ): Promise<Place | undefined> {
   const { waiter, id } = of;
   if (waiter === undefined && id === undefined) return undefined;
-  return db
-    .selectFrom('waiting')
-    .select(['id', 'shape', 'state', 'held_id', 'holder'])
-    .$if(waiter !== undefined, (query) => query.where('waiter', '=', waiter ?? ''))
-    .$if(waiter === undefined, (query) => query.where('id', '=', id ?? ''))
-    .executeTakeFirst();
+  return waiter === undefined ? placeById.first(db, { key: id ?? '' }) : placeByWaiter.first(db, { key: waiter });
 }
 
 /** A reservation that has not ended. */
-export async function activeReservation({ db }: StoreTransaction, id: string): Promise<Reservation | undefined> {
-  const row = await db
-    .selectFrom('reservations')
-    .selectAll()
-    .where('id', '=', id)
-    .where('state', '=', 'active')
-    .executeTakeFirst();
+export async function activeReservation(
+  { db }: Pick<StoreTransaction | Store, 'db'>,
+  id: string,
+): Promise<Reservation | undefined> {
+  const row = await reservationById.first(db, { id });
   return row && toReservation(row);
 }
+
+const reservationById = prepared((db, p: Bind<{ id: string }>) =>
+  db.selectFrom('reservations').selectAll().where('id', '=', p('id')).where('ended_at', 'is', null),
+);
 
 /** Ends the waiting of a request: it was granted and stays to be collected, it was collected, or it got nothing. */
 export async function endWaiting(
@@ -138,11 +145,7 @@ export async function endWaiting(
   row: Place,
   how: 'granted' | 'collected' | 'withdrawn',
 ): Promise<void> {
-  if (how === 'granted') {
-    await tx.db.updateTable('waiting').set({ state: 'granted', held_id: null }).where('id', '=', row.id).execute();
-  } else {
-    await tx.db.deleteFrom('waiting').where('id', '=', row.id).execute();
-  }
+  await (how === 'granted' ? markGranted : dropPlace).run(tx.db, { id: row.id });
   if (row.state !== 'waiting') return;
   if (row.held_id !== null) {
     await tx.db.updateTable('resources').set({ held_rank: null }).where('id', '=', row.held_id).execute();
@@ -156,25 +159,38 @@ export async function endWaiting(
 }
 
 async function refreshShape({ db }: StoreTransaction, shape: string): Promise<void> {
-  const first = await db
+  const first = await firstOf.first(db, { shape });
+  if (first === undefined) await dropShape.run(db, { shape });
+  else await setFirst.run(db, { shape, ...first });
+}
+
+const markGranted = prepared((db, p: Bind<{ id: string }>) =>
+  db.updateTable('waiting').set({ state: 'granted', held_id: null }).where('id', '=', p('id')),
+);
+
+const dropPlace = prepared((db, p: Bind<{ id: string }>) => db.deleteFrom('waiting').where('id', '=', p('id')));
+
+const firstOf = prepared((db, p: Bind<{ shape: string }>) =>
+  db
     .selectFrom('waiting')
     .select(['rank', 'seq'])
-    .where('shape', '=', shape)
+    .where('shape', '=', p('shape'))
     .where('state', '=', 'waiting')
     .orderBy('rank')
     .orderBy('seq')
-    .limit(1)
-    .executeTakeFirst();
-  if (first === undefined) {
-    await db.deleteFrom('waiting_shapes').where('id', '=', shape).execute();
-    return;
-  }
-  await db
+    .limit(1),
+);
+
+const dropShape = prepared((db, p: Bind<{ shape: string }>) =>
+  db.deleteFrom('waiting_shapes').where('id', '=', p('shape')),
+);
+
+const setFirst = prepared((db, p: Bind<{ shape: string; rank: number; seq: number }>) =>
+  db
     .updateTable('waiting_shapes')
-    .set((eb) => ({ waiting: eb('waiting', '-', 1), first_rank: first.rank, first_seq: first.seq }))
-    .where('id', '=', shape)
-    .execute();
-}
+    .set((eb) => ({ waiting: eb('waiting', '-', 1), first_rank: p('rank'), first_seq: p('seq') }))
+    .where('id', '=', p('shape')),
+);
 
 /** Whether anybody waits for a resource of the kind. */
 export async function anyWaiting({ db }: StoreTransaction, kind: ResourceKind): Promise<boolean> {

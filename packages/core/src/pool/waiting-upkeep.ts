@@ -53,7 +53,7 @@ async function dropForgotten(store: Store, clock: Clock): Promise<void> {
                 .selectFrom('reservations')
                 .select('reservations.id')
                 .whereRef('reservations.id', '=', 'waiting.id')
-                .where('reservations.state', '=', 'active'),
+                .where('reservations.ended_at', 'is', null),
             ),
           ),
         ]),

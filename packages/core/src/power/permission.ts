@@ -30,7 +30,7 @@ export async function checkPermission(
     .selectFrom('reservations')
     .select('holder')
     .where('resource_id', '=', boardId)
-    .where('state', '=', 'active')
+    .where('ended_at', 'is', null)
     .$if(holder !== undefined, (query) => query.where('holder', '!=', holder ?? ''))
     .execute();
   if (others.length > 0 && force !== true) {

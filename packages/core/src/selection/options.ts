@@ -27,7 +27,7 @@ export interface RequestOptions extends CallOptions {
   readonly expectedMs?: number;
   /** It ends after this unless it is renewed. Default {@link limits.reservationMs}. */
   readonly leaseMs?: number;
-  /** The id of an earlier request that still waits, to go on waiting in its place. Default: a new one. */
+  /** The id of an earlier request, to go on waiting in its place, or to have what it was granted meanwhile. Default: a new one. */
   readonly id?: string;
 }
 

@@ -6,7 +6,7 @@ import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import { extend, release, toReservation, type CapacityRequest, type Reservation } from '../pool/reservations.ts';
-import { endWaiting, placeOf } from '../pool/waiting-records.ts';
+import { activeReservation, endWaiting, placeOf } from '../pool/waiting-records.ts';
 import { validate } from '../model/validate.ts';
 import { newId } from '../runtime.ts';
 import type { WaitingRow } from '../store/schema.ts';
@@ -66,7 +66,8 @@ export class ReservationService {
    * caller that dies keeps its place until its deadline; what is granted to it meanwhile passes on to
    * the next after `limits.reservationMs`.
    * @throws `invalid-input` with one issue per field; `no-match` when nothing in the pool can ever meet
-   * it (`details`: unmet, suggestions); `deadline-exceeded`, `aborted`: then it waits no longer.
+   * it (`details`: unmet, suggestions); `deadline-exceeded`, `aborted`: then it waits no longer; `conflict`
+   * when the id is another holder's.
    */
   async request(request: CapacityRequest, options: RequestOptions): Promise<Reservation> {
     validate('the request', capacityRequestSchema, request);
@@ -89,7 +90,7 @@ export class ReservationService {
       const reservation = await this.#untilGranted(ask, stop.signal);
       return leaseMs === undefined ? reservation : await this.renew(reservation.id, { leaseMs });
     } catch (error) {
-      await this.#giveUp(id);
+      await this.#giveUp(ask);
       throw error;
     }
   }
@@ -97,11 +98,7 @@ export class ReservationService {
   async #untilGranted(ask: Ask & { readonly id: string }, signal: AbortSignal): Promise<Reservation> {
     for (let waited = false; ; waited = true) {
       using change = this.#nextGrant(signal);
-      const answer = await this.#store.transaction(async (tx): Promise<Answer | undefined> => {
-        // It had a place, and has none: somebody took it off the list.
-        if (waited && (await placeOf(tx, ask)) === undefined) return undefined;
-        return this.#selection.obtain(tx, ask);
-      });
+      const answer = await this.#look(ask, waited);
       if (answer === undefined) {
         throw new BringupError('aborted', `request ${ask.id} was taken off the waiting list`, {
           details: { requestId: ask.id },
@@ -120,6 +117,25 @@ export class ReservationService {
     }
   }
 
+  /** Undefined when it waited and was taken off the list. */
+  async #look(ask: Ask & { readonly id: string }, waited: boolean): Promise<Answer | undefined> {
+    // What was granted to one who waited is there to be read; writing that it was seen would cost another commit.
+    const reservation = waited ? await activeReservation(this.#store, ask.id) : undefined;
+    if (reservation !== undefined) return { state: 'granted', reservation };
+    return this.#store.transaction(async (tx): Promise<Answer | undefined> => {
+      const place = await placeOf(tx, ask);
+      const granted = place === undefined ? await activeReservation(tx, ask.id) : undefined;
+      const known = place ?? granted;
+      if (known !== undefined && known.holder !== ask.holder) {
+        throw new BringupError('conflict', `the id ${ask.id} is that of a request of ${known.holder}`, {
+          details: { requestId: ask.id, holder: known.holder },
+        });
+      }
+      if (granted !== undefined) return { state: 'granted', reservation: granted };
+      return waited && place === undefined ? undefined : this.#selection.obtain(tx, ask);
+    });
+  }
+
   #nextGrant(signal: AbortSignal): Disposable & { readonly happened: Promise<void> } {
     const { promise: happened, resolve } = Promise.withResolvers<void>();
     const parts = [
@@ -135,12 +151,11 @@ export class ReservationService {
     };
   }
 
-  async #giveUp(id: string): Promise<void> {
+  async #giveUp({ id, holder }: Pick<Ask, 'holder'> & { readonly id: string }): Promise<void> {
     await this.#store.transaction(async (tx) => {
       const place = await placeOf(tx, { id });
-      if (place === undefined) return;
-      if (place.state === 'granted') await release(tx, id, this.#clock.now());
-      await endWaiting(tx, place, place.state === 'granted' ? 'collected' : 'withdrawn');
+      if (place?.holder === holder) await endWaiting(tx, place, 'withdrawn');
+      else if ((await activeReservation(tx, id))?.holder === holder) await release(tx, id, this.#clock.now());
     });
   }
 
@@ -165,16 +180,11 @@ export class ReservationService {
 
   /** A reservation that has not ended. @throws `not-found`. */
   async get(id: string): Promise<Reservation> {
-    const row = await this.#store.db
-      .selectFrom('reservations')
-      .selectAll()
-      .where('id', '=', id)
-      .where('state', '=', 'active')
-      .executeTakeFirst();
-    if (row === undefined) {
+    const reservation = await activeReservation(this.#store, id);
+    if (reservation === undefined) {
       throw new BringupError('not-found', `there is no reservation ${id}, or it has ended`, { details: { id } });
     }
-    return toReservation(row);
+    return reservation;
   }
 
   /** Reservations that have not ended. @throws `invalid-input`. */
@@ -184,7 +194,7 @@ export class ReservationService {
     const rows = await this.#store.db
       .selectFrom('reservations')
       .selectAll()
-      .where('state', '=', 'active')
+      .where('ended_at', 'is', null)
       .where('id', '>', after)
       .$if(resourceId !== undefined, (query) => query.where('resource_id', '=', resourceId ?? ''))
       .$if(holder !== undefined, (query) => query.where('holder', '=', holder ?? ''))

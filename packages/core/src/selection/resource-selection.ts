@@ -1,7 +1,9 @@
+import type { Selectable } from 'kysely';
 import type { GenericSchema } from 'valibot';
 import type { Rejection, ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import { validate } from '../model/validate.ts';
 import { release, type CapacityRequest } from '../pool/reservations.ts';
+import type { ResourceRow } from '../store/schema.ts';
 import { compatible, type Compatible, type OfferServices } from './offers.ts';
 import {
   givenIdSchema,
@@ -10,7 +12,8 @@ import {
   type ReserveOptions,
   type SelectOptions,
 } from './options.ts';
-import { kindName, type SelectionFailure, type SelectionOutcome } from './outcome.ts';
+import { kindName, type SelectionFailure } from './outcome.ts';
+import type { Selection } from './select.ts';
 
 /** What came of choosing, whatever the kind. */
 export interface SelectionResult {
@@ -42,11 +45,17 @@ export interface Selected<View> {
   readonly resource?: View;
 }
 
+/** How users see the resources of a kind. */
+export interface Views<View> {
+  get(id: string): Promise<View>;
+  viewOf(row: Selectable<ResourceRow>): Promise<View>;
+}
+
 /** What differs between the kinds. */
 export interface SelectionKind<Requirements, View> {
   readonly schema: GenericSchema<unknown, Requirements>;
   readonly toRequest: (requirements: Requirements) => CapacityRequest;
-  readonly view: (id: string) => Promise<View>;
+  readonly views: Views<View>;
 }
 
 /** Thrown to undo a look. */
@@ -84,9 +93,9 @@ export class ResourceSelection<Requirements, View> {
     const outcome =
       holder === undefined
         ? await this.#look(request, more)
-        : await this.#services.selection.reserve(request, holder, more);
+        : await this.#services.selection.take(request, holder, more);
     if (!outcome.success) return { result: failed(request, outcome) };
-    const { reservation, chosen, alternatives } = outcome;
+    const { reservation, resource, chosen, alternatives } = outcome;
     return {
       result: {
         success: true,
@@ -97,12 +106,15 @@ export class ResourceSelection<Requirements, View> {
         suggestions: [],
         rejections: [],
       },
-      resource: await this.#kind.view(reservation.resourceId),
+      resource: await this.#kind.views.viewOf(resource),
     };
   }
 
   /** What a reservation would get, policies, strategies and those who wait included; nothing is changed. */
-  async #look(request: CapacityRequest, options: { readonly priority?: number }): Promise<SelectionOutcome> {
+  async #look(
+    request: CapacityRequest,
+    options: { readonly priority?: number },
+  ): Promise<Awaited<ReturnType<Selection['take']>>> {
     const { store, selection } = this.#services;
     let outcome: Awaited<ReturnType<typeof selection.attempt>> | undefined;
     try {
@@ -119,8 +131,9 @@ export class ResourceSelection<Requirements, View> {
 
   /** Those that fit, with their present capacity; those that can be had now first. One page. */
   async compatible(requirements: Requirements): Promise<readonly Offer<View>[]> {
+    const { views } = this.#kind;
     const offers = await compatible(this.#services, this.#request(requirements));
-    return Promise.all(offers.map(async (offer) => ({ ...offer, resource: await this.#kind.view(offer.resourceId) })));
+    return Promise.all(offers.map(async (offer) => ({ ...offer, resource: await views.get(offer.resourceId) })));
   }
 
   /** How good one resource would be now, or what is in the way. */

@@ -2,8 +2,8 @@ import type { Clock, Random } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import type { ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import type { Admissions } from '../pool/admission.ts';
-import type { CapacityRequest, NewLease, Reservation } from '../pool/reservations.ts';
-import { availablePage, suitable, type CandidateRow } from '../pool/suitable.ts';
+import type { CapacityRequest, Grant, NewLease, Reservation } from '../pool/reservations.ts';
+import { availablePage, suitable, type CandidateRow, type Page } from '../pool/suitable.ts';
 import { activeReservation, anyWaiting, endWaiting, enqueueWaiting, placeOf, rankOf } from '../pool/waiting-records.ts';
 import type { WaitingList } from '../pool/waiting-list.ts';
 import { newId } from '../runtime.ts';
@@ -23,7 +23,7 @@ import { estimateWait } from './wait-estimate.ts';
 
 /** What came of trying to reserve, within the transaction. */
 export type Attempt =
-  | SelectionSuccess
+  | (SelectionSuccess & Grant)
   | {
       readonly success: false;
       /** What policies and strategies said, by resource. */
@@ -82,7 +82,7 @@ export class Selection {
    * loaded; equals in the order of their ids.
    */
   async candidates(request: CapacityRequest): Promise<ScoredCandidate[]> {
-    const rows = await this.#page(this.#store.db, request, this.#clock.now(), 0);
+    const rows = await this.#page(this.#store.db, request, this.#clock.now(), { limit: limits.pageSize, skip: 0 });
     return this.#ranked(this.#store.db, rows, request);
   }
 
@@ -92,6 +92,18 @@ export class Selection {
     holder: string,
     options: { readonly priority?: number; readonly expectedMs?: number } = {},
   ): Promise<SelectionOutcome> {
+    const taken = await this.take(request, holder, options);
+    if (!taken.success) return taken;
+    const { resource: _resource, ...outcome } = taken;
+    return outcome;
+  }
+
+  /** As {@link Selection.reserve}, with the resource's row. */
+  async take(
+    request: CapacityRequest,
+    holder: string,
+    options: { readonly priority?: number; readonly expectedMs?: number } = {},
+  ): Promise<(SelectionSuccess & Grant) | SelectionFailure> {
     const { expectedMs } = options;
     const attempt = await this.#store.transaction(async (tx) => {
       const lease = { holder, rank: await this.rank(tx, request, options.priority ?? 0) };
@@ -115,8 +127,9 @@ export class Selection {
     const { id = newId(this.#clock, this.#random), rank = now } = lease;
     const others = await anyWaiting(tx, request.kind);
     const refusals = new Map<string, UnmetRequirement>();
-    for (let skip = 0; skip < limits.selectionMaxCandidates; skip += limits.selectionCandidates) {
-      const rows = await this.#page(tx.db, request, rank, skip);
+    const limit = this.#strategies.onlyLoadDecides(request) ? limits.selectionLeastLoaded : limits.selectionScored;
+    for (let skip = 0; skip < limits.selectionMaxCandidates; skip += limit) {
+      const rows = await this.#page(tx.db, request, rank, { limit, skip });
       const byId = new Map(rows.map((row) => [row.id, row]));
       const scored = await this.#ranked(tx.db, rows, request);
       for (const [index, chosen] of scored.entries()) {
@@ -126,9 +139,9 @@ export class Selection {
         const { granted, refused } = await this.#admissions.grant(tx, request, candidate, { ...lease, id, rank, now });
         if (refused !== undefined) refusals.set(candidate.id, refused);
         if (granted === undefined) continue;
-        return { success: true, reservation: granted, chosen, alternatives: scored.slice(index + 1) };
+        return { success: true, ...granted, chosen, alternatives: scored.slice(index + 1) };
       }
-      if (rows.length < limits.selectionCandidates) break;
+      if (rows.length < limit) break;
     }
     return { success: false, refusals };
   }
@@ -211,10 +224,10 @@ export class Selection {
     return this.#strategies.rank(rows, request, facts);
   }
 
-  async #page(db: Store['db'], request: CapacityRequest, rank: number, skip: number): Promise<CandidateRow[]> {
+  async #page(db: Store['db'], request: CapacityRequest, rank: number, page: Required<Page>): Promise<CandidateRow[]> {
     const { preferred } = request;
-    const rows = await availablePage(db, request, rank, { limit: limits.selectionCandidates, skip });
-    if (skip === 0 && preferred !== undefined && !rows.some((row) => row.id === preferred)) {
+    const rows = await availablePage(db, request, rank, page);
+    if (page.skip === 0 && preferred !== undefined && !rows.some((row) => row.id === preferred)) {
       if (request.only === undefined || request.only === preferred) {
         rows.push(...(await availablePage(db, { ...request, only: preferred }, rank, { limit: 1 })));
       }

@@ -13,7 +13,13 @@ import type { OfferServices } from './offers.ts';
 import type { SelectionOutcome } from './outcome.ts';
 import { boardRequest, buildRequest, vmRequest } from './requests.ts';
 import { reserveOptionsSchema, type ReserveOptions, type SelectOptions } from './options.ts';
-import { ResourceSelection, type Offer, type Selected, type SelectionResult } from './resource-selection.ts';
+import {
+  ResourceSelection,
+  type Offer,
+  type Selected,
+  type SelectionResult,
+  type Views,
+} from './resource-selection.ts';
 import {
   boardRequirementsSchema,
   buildRequirementsSchema,
@@ -111,9 +117,9 @@ export interface SelectionService {
 
 /** How the faces see resources. */
 export interface SelectionViews {
-  readonly buildServer: (id: string) => Promise<BuildServer>;
-  readonly host: (id: string) => Promise<Host>;
-  readonly board: (id: string) => Promise<Board>;
+  readonly buildServer: Views<BuildServer>;
+  readonly host: Views<Host>;
+  readonly board: Views<Board>;
 }
 
 /** The one engine by the names of the three kinds. */
@@ -136,7 +142,7 @@ function buildServerSelection(services: OfferServices, { buildServer }: Selectio
   const servers = new ResourceSelection(services, {
     schema: buildRequirementsSchema,
     toRequest: buildRequest,
-    view: buildServer,
+    views: buildServer,
   });
   const named = ({ result, resource }: Selected<BuildServer>): BuildServerSelectionResult => ({
     ...result,
@@ -154,7 +160,7 @@ function buildServerSelection(services: OfferServices, { buildServer }: Selectio
 }
 
 function hostSelection(services: OfferServices, { host }: SelectionViews): HostSelectionStrategy {
-  const hosts = new ResourceSelection(services, { schema: vmRequirementsSchema, toRequest: vmRequest, view: host });
+  const hosts = new ResourceSelection(services, { schema: vmRequirementsSchema, toRequest: vmRequest, views: host });
   const named = ({ result, resource }: Selected<Host>): HostSelectionResult => ({
     ...result,
     ...(resource !== undefined && { host: resource }),
@@ -172,7 +178,7 @@ function boardSelection(services: OfferServices, { board }: SelectionViews): Boa
   const boards = new ResourceSelection(services, {
     schema: boardRequirementsSchema,
     toRequest: boardRequest,
-    view: board,
+    views: board,
   });
   const named = async (
     { result, resource }: Selected<Board>,

@@ -3,6 +3,7 @@ import { toBringupError } from '../errors.ts';
 import type { ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import type { Admission, AdmissionCandidate } from '../pool/admission.ts';
+import { loadOf } from '../pool/load.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
 import type { CandidateRow } from '../pool/suitable.ts';
 
@@ -88,13 +89,19 @@ export class Strategies implements Admission {
     this.#logger = logger;
   }
 
+  /** Whether the order of the index, least loaded first, is the order of the scores. A wish is looked up by itself. */
+  onlyLoadDecides(request: CapacityRequest): boolean {
+    const learned = request.repository !== undefined || request.firmwareVersion !== undefined;
+    return !learned && this.#of(request).every(({ score }) => score === undefined);
+  }
+
   /** The candidates by score, the best first; equals in the order of their ids. */
   rank(
     rows: readonly CandidateRow[],
     request: CapacityRequest,
     facts: ReadonlyMap<string, CandidateFacts> = new Map(),
   ): ScoredCandidate[] {
-    const candidates = rows.map((row) => toCandidate(row, row.load, facts.get(row.id)));
+    const candidates = rows.map((row) => toCandidate(row, facts.get(row.id)));
     const quick = buildTime(candidates);
     const strategies = [...defaultStrategies, ...(quick === undefined ? [] : [quick]), ...this.#of(request)];
     return candidates
@@ -106,7 +113,7 @@ export class Strategies implements Admission {
     for (const strategy of this.#of(request)) {
       if (strategy.filter === undefined) continue;
       try {
-        const unmet = strategy.filter(toCandidate(row, loadOf(row)), request);
+        const unmet = strategy.filter(toCandidate(row), request);
         if (unmet !== undefined) return unmet;
       } catch (error) {
         const { message } = this.#failed(strategy, row.id, error);
@@ -165,7 +172,7 @@ export class Strategies implements Admission {
   }
 }
 
-function toCandidate(row: AdmissionCandidate, load: number, facts: CandidateFacts = {}): SelectionCandidate {
+function toCandidate(row: AdmissionCandidate, facts: CandidateFacts = {}): SelectionCandidate {
   return {
     resourceId: row.id,
     kind: row.kind as ResourceKind,
@@ -179,7 +186,7 @@ function toCandidate(row: AdmissionCandidate, load: number, facts: CandidateFact
       storageGb: row.storage_gb_total,
     },
     free: freeOf(row),
-    load,
+    load: loadOf(row),
     ...facts,
   };
 }
@@ -192,14 +199,4 @@ export function freeOf(row: Omit<AdmissionCandidate, 'kind' | 'name' | 'id' | 'g
     memoryMb: row.memory_mb_total - row.memory_mb_used,
     storageGb: row.storage_gb_total - row.storage_gb_used,
   };
-}
-
-function loadOf(row: AdmissionCandidate): number {
-  const share = (used: number, total: number): number => (total === 0 ? 0 : used / total);
-  return Math.max(
-    share(row.slots_used, row.slots_total),
-    share(row.cpu_used, row.cpu_total),
-    share(row.memory_mb_used, row.memory_mb_total),
-    share(row.storage_gb_used, row.storage_gb_total),
-  );
 }

@@ -1,4 +1,4 @@
-import type { ColumnDataType } from 'kysely';
+import { sql, type ColumnDataType, type CreateTableBuilder } from 'kysely';
 
 /**
  * What differs between database engines, as data. Nothing else in the SDK asks which engine it
@@ -12,7 +12,15 @@ export interface StoreFlavor {
   readonly int64: ColumnDataType;
   /** Column type for fractions. */
   readonly float64: ColumnDataType;
+  /** Keeps the rows of a table in its primary key, where the engine can. */
+  clustered<T extends string, C extends string>(table: CreateTableBuilder<T, C>): CreateTableBuilder<T, C>;
 }
 
 /** SQLite: integers are 64 bits wide whatever they are called. */
-export const sqliteFlavor: StoreFlavor = { name: 'sqlite', bytes: 'blob', int64: 'integer', float64: 'real' };
+export const sqliteFlavor: StoreFlavor = {
+  name: 'sqlite',
+  bytes: 'blob',
+  int64: 'integer',
+  float64: 'real',
+  clustered: (table) => table.modifyEnd(sql`without rowid`),
+};

@@ -125,7 +125,7 @@ CREATE TABLE environments (
   created_at integer not null);
 
 CREATE TABLE events (
-  seq integer primary key autoincrement,
+  seq integer primary key,
   at integer not null,
   name text not null,
   subject text not null,
@@ -263,7 +263,7 @@ CREATE TABLE reservations (
   expires_at integer not null,
   expected_end_at integer,
   created_at integer not null,
-  ended_at integer);
+  ended_at integer) without rowid;
 
 CREATE TABLE resources (
   id text not null primary key,
@@ -291,7 +291,6 @@ CREATE TABLE resources (
   memory_mb_used integer not null,
   storage_gb_total real not null,
   storage_gb_used real not null,
-  load real not null,
   held_rank integer,
   fence integer not null,
   last_health_check integer,
@@ -436,13 +435,13 @@ CREATE INDEX power_events_by_board on power_events (
   board_id, id);
 
 CREATE INDEX reservations_by_expiry on reservations (
-  state, expires_at);
+  expires_at) where ended_at is null;
 
 CREATE INDEX reservations_by_holder on reservations (
-  holder, state);
+  holder) where ended_at is null;
 
 CREATE INDEX reservations_by_resource on reservations (
-  resource_id, state);
+  resource_id) where ended_at is null;
 
 CREATE INDEX traits_by_resource on traits (
   resource_id);

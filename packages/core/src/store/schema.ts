@@ -78,8 +78,6 @@ export interface ResourceRow {
   memory_mb_used: number;
   storage_gb_total: number;
   storage_gb_used: number;
-  /** The most used of the four, 0…1. */
-  load: number;
   /** While it is held back for a waiting request: only requests of this rank or a lower one get it. */
   held_rank: number | null;
   /** Grows with every reservation; the newest reservation carries the newest fence. */
@@ -96,6 +94,7 @@ export interface OfferRow {
   architecture: string;
   /** 1 when it is online or degraded, not blocked, not in maintenance and has a free slot. */
   open: number;
+  /** How much of it is used, 0…1: of slots, cores, memory and storage the most used. */
   load: number;
 }
 

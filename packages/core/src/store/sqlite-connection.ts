@@ -81,7 +81,16 @@ export class SqliteConnection implements DatabaseConnection {
     query: CompiledQuery,
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<QueryResult<R>> {
-    return await this.#whenUnlocked(() => this.#run<R>(query), this.now(), options?.signal);
+    return await this.#whenUnlocked(() => this.#run<R>(query.sql, query.parameters), this.now(), options?.signal);
+  }
+
+  /** Runs a query inside the open transaction, which waits for nobody. @throws `store-failed`, or SQLite's own error. */
+  executeNow<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
+    try {
+      return this.#run<R>(sql, parameters);
+    } catch (error) {
+      throw storeFailure(error, this.#options.path);
+    }
   }
 
   /** Runs a statement that gives nothing back. @throws `store-failed`, or SQLite's own error. */
@@ -143,11 +152,11 @@ export class SqliteConnection implements DatabaseConnection {
     }
   }
 
-  #run<R>(query: CompiledQuery): QueryResult<R> {
-    const { statement, reader } = this.#prepare(query.sql);
-    const parameters = query.parameters.map(toSqlite);
-    if (reader) return { rows: statement.all(...parameters) as R[] };
-    const { changes, lastInsertRowid } = statement.run(...parameters);
+  #run<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
+    const { statement, reader } = this.#prepare(sql);
+    const values = parameters.map(toSqlite);
+    if (reader) return { rows: statement.all(...values) as R[] };
+    const { changes, lastInsertRowid } = statement.run(...values);
     return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
   }
 

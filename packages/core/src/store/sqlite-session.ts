@@ -28,6 +28,20 @@ export class SqliteSession implements DatabaseConnection {
     }
   }
 
+  /**
+   * Runs a query at once in a transaction that writes: it has the turn and SQLite's lock. Undefined where
+   * that is not so; `executeQuery` waits then, or says what is wrong.
+   */
+  executeNow<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> | undefined {
+    if (!this.#writes || this.#broken !== undefined) return undefined;
+    try {
+      return this.#connection.executeNow<R>(sql, parameters);
+    } catch (error) {
+      if (!this.#connection.inTransaction) this.#broken ??= error;
+      throw error;
+    }
+  }
+
   async *streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
     await this.#haveTurn();
     yield* this.#connection.streamQuery<R>(query, chunkSize);

@@ -77,6 +77,8 @@ export function setUpSqlite(database: SqliteHandle, path: string): void {
   database.prepare('pragma busy_timeout = 0').all();
   database.prepare('pragma synchronous = full').run();
   database.prepare('pragma foreign_keys = on').run();
+  // What savepoints and sorts set aside is small: in memory it costs no temporary file.
+  database.prepare('pragma temp_store = memory').run();
   database.prepare(`pragma cache_size = -${limits.sqliteCacheKb}`).run();
 }
 

@@ -110,6 +110,37 @@ describe('a request that finds nothing free', () => {
     expect(await pool.store.db.selectFrom('waiting').selectAll().execute()).toEqual([]);
   });
 
+  it('goes on in its place when its caller comes back with its id, and finds what it was granted meanwhile', async () => {
+    await using pool = await oneBoard();
+    const first = await pool.reservations.request(board, { holder: 'first' });
+    const dead = pool.reservations.request(board, { holder: 'second', id: 'mine' });
+    const back = pool.reservations.request(board, { holder: 'second', id: 'mine' });
+    await pool.clock.settle();
+    expect(await pool.reservations.listWaiting()).toMatchObject([{ id: 'mine' }]);
+    await pool.reservations.release(first.id);
+    const granted = await pool.clock.runUntil(back);
+    expect(granted).toMatchObject({ id: 'mine', resourceId: pool.id });
+    expect(await pool.clock.runUntil(dead)).toEqual(granted);
+    expect(await pool.clock.runUntil(pool.reservations.request(board, { holder: 'second', id: 'mine' }))).toEqual(
+      granted,
+    );
+  });
+
+  it('with the id of somebody else’s request is refused, and takes nothing from them', async () => {
+    await using pool = await oneBoard();
+    const first = await pool.reservations.request(board, { holder: 'first' });
+    const waiting = pool.reservations.request(board, { holder: 'second', id: 'theirs' });
+    await pool.clock.settle();
+    for (const id of [first.id, 'theirs']) {
+      await expect(pool.reservations.request(board, { holder: 'thief', id })).rejects.toMatchObject({
+        code: 'conflict',
+      });
+    }
+    expect(await pool.reservations.get(first.id)).toEqual(first);
+    await pool.reservations.release(first.id);
+    expect(await pool.clock.runUntil(waiting)).toMatchObject({ id: 'theirs' });
+  });
+
   it('E-no-match: fails at once when nothing can ever fit, and later when what could fit is gone', async () => {
     await using pool = await oneBoard();
     await expect(pool.reservations.request(vm(1), { holder: 'x' })).rejects.toMatchObject({

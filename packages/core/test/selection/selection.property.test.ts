@@ -224,7 +224,6 @@ describe('selection', () => {
                 cpu_used: 0,
                 memory_mb_used: 0,
                 storage_gb_used: 0,
-                load: 0,
               });
             },
           ),

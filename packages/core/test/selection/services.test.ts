@@ -150,8 +150,8 @@ describe('choosing a board', () => {
   const add = (pool: TestPool, name: string, type: string, traits: readonly string[] = []) =>
     pool.add({ kind: 'board', name, architectures: ['arm64'], slots: 1, traits: [boardTypeTrait(type), ...traits] });
   const boardsOf = (pool: TestPool) => {
-    const view = async (id: string) => (await pool.pool('board').get(id)) as never;
-    return selectionService(pool, { board: view, host: view, buildServer: view }).boards;
+    const views = pool.pool('board') as never;
+    return selectionService(pool, { board: views, host: views, buildServer: views }).boards;
   };
 
   it('R11.2, R13.3: offers boards of the architecture and type alone', async () => {

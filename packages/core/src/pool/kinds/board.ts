@@ -140,7 +140,7 @@ async function assignments(
   const held = await db
     .selectFrom('reservations')
     .select(['resource_id', 'holder'])
-    .where('state', '=', 'active')
+    .where('ended_at', 'is', null)
     .where(
       'resource_id',
       'in',

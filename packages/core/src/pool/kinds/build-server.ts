@@ -163,7 +163,7 @@ async function queueDepths(
           selectFrom('reservations')
             .select('reservations.id')
             .whereRef('reservations.holder', '=', 'builds.id')
-            .where('reservations.state', '=', 'active'),
+            .where('reservations.ended_at', 'is', null),
         ),
       ),
     )
