@@ -14,8 +14,17 @@ type Amount = 'slots' | 'cpu' | 'memory_mb' | 'storage_gb';
 
 /** What tells whether a resource can be allocated further, and how loaded it is. */
 const figures = [
-  ...(['status', 'blocked', 'maintenance', 'slots_used', 'slots_total', 'cpu_used', 'cpu_total'] as const),
-  ...(['memory_mb_used', 'memory_mb_total', 'storage_gb_used', 'storage_gb_total'] as const),
+  'status',
+  'blocked',
+  'maintenance',
+  'slots_used',
+  'slots_total',
+  'cpu_used',
+  'cpu_total',
+  'memory_mb_used',
+  'memory_mb_total',
+  'storage_gb_used',
+  'storage_gb_total',
 ] as const;
 
 /** A resource's figures after a change. */
