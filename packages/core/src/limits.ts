@@ -216,6 +216,18 @@ export const limits = {
   powerRetryMs: 1_000,
   /** Work that waits for its turn at a board's power looks by itself this often. */
   powerTurnMs: 5_000,
+  /** A device that switches power answers one request within this time, or has not answered. */
+  pduRequestMs: 3_000,
+  /** An outlet reads back what it was switched to within this time, or has not switched. */
+  pduSettleMs: 3_000,
+  /** Between two looks at an outlet that was switched. */
+  pduPollMs: 250,
+  /** Longest answer of a device that is taken. */
+  pduAnswerBytes: 262_144,
+  /** An SNMP request without an answer is sent again after this. */
+  pduSnmpResendMs: 1_000,
+  /** Times it is sent again. */
+  pduSnmpResends: 2,
   /** A board's power stays off for this long: capacitors have to run dry. */
   powerOffMs: 5_000,
   /** Longest step of a board's power sequence. */

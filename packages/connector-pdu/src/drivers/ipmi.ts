@@ -1,0 +1,73 @@
+import type { PowerState, Secret } from '@bringup/core';
+import * as v from 'valibot';
+import { type DriverCall, namedOutlets, type PduDriver } from '../driver.ts';
+import { failed, refused, unreachable } from '../errors.ts';
+import { checked, hostAndPort, hostField, optional, secret, text } from '../options.ts';
+import { type CommandAnswer, CommandRunner, excerpt, shellFields, type ShellAccess } from '../shell/runner.ts';
+
+/** Options of {@link ipmi}. */
+export interface IpmiOptions extends ShellAccess {
+  /** The BMC's host name or address, with `:port` where it is not 623. */
+  readonly host: string;
+  readonly username: string;
+  readonly password: Secret;
+  /** Cipher suite; 17 (SHA-256) where the BMC has it. Default: ipmitool's. */
+  readonly cipherSuite?: number;
+}
+
+const schema = v.strictObject({
+  ...shellFields,
+  host: hostField,
+  username: text,
+  password: secret,
+  cipherSuite: optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(17))),
+});
+
+/** The password comes on standard input and goes into ipmitool's environment: arguments are seen by all. */
+const script = 'IPMI_PASSWORD=$(cat); export IPMI_PASSWORD; exec ipmitool "$@" </dev/null';
+
+/**
+ * A server by its BMC, over IPMI 2.0, with ipmitool on some machine near it. Its one outlet is `chassis`.
+ * Off is a hard one: what runs is not asked. @throws `invalid-input`.
+ */
+export function ipmi(options: IpmiOptions): PduDriver {
+  checked('the ipmi options', schema, options);
+  const runner = new CommandRunner(options);
+  const { host, port } = hostAndPort(options.host, 623);
+  const ipmitool = async (words: readonly string[], { clock, signal }: DriverCall): Promise<string> => {
+    const session = ['-I', 'lanplus', '-H', host, '-p', String(port), '-U', options.username, '-E', '-R', '2'];
+    const suite = options.cipherSuite === undefined ? [] : ['-C', String(options.cipherSuite)];
+    const answer = await runner.run(
+      ['sh', '-c', script, 'ipmitool', ...session, '-N', '1', ...suite, 'chassis', 'power', ...words],
+      { clock, signal },
+      { stdin: options.password, program: 'ipmitool' },
+    );
+    if (answer.exitCode !== 0) throw trouble(answer);
+    return answer.stdout;
+  };
+  return {
+    kind: 'ipmi',
+    address: `${options.host} from ${runner.address}`,
+    method: 'network_pdu',
+    checkOutlet: namedOutlets(/chassis/, 'chassis'),
+    settleMs: 6_000,
+    switch: async (_, wanted, call): Promise<void> => void (await ipmitool([wanted], call)),
+    async read(_, call): Promise<PowerState> {
+      const state = /Chassis Power is (on|off)/.exec(await ipmitool(['status'], call))?.[1];
+      return state === 'on' || state === 'off' ? state : 'unknown';
+    },
+  };
+}
+
+function trouble({ stdout, stderr }: CommandAnswer): Error {
+  const said = excerpt(`${stdout} ${stderr}`);
+  if (/RAKP|unauthorized|invalid user ?name|password/i.test(said)) {
+    return refused(`the BMC refuses user or password: ${said}`);
+  }
+  if (/Unable to establish|Insufficient privilege/i.test(said)) {
+    return /privilege/i.test(said)
+      ? refused(`the user may not switch: ${said}`)
+      : unreachable(`no session with the BMC: ${said}; is IPMI over LAN enabled?`, { sent: false });
+  }
+  return failed(`ipmitool failed: ${said}`, { retryable: true });
+}

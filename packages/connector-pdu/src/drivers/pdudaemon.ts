@@ -1,0 +1,37 @@
+import * as v from 'valibot';
+import { namedOutlets, type PduDriver } from '../driver.ts';
+import { failed } from '../errors.ts';
+import { httpClient, httpFields, type HttpAccess } from '../http/client.ts';
+import { checked, text } from '../options.ts';
+
+/** Options of {@link pdudaemon}. */
+export interface PdudaemonOptions extends HttpAccess {
+  /** Where pdudaemon's HTTP listener is, with its port, which is 16421 by default. */
+  readonly host: string;
+  /** The PDU's name in pdudaemon's configuration. */
+  readonly hostname: string;
+}
+
+const schema = v.strictObject({ ...httpFields, hostname: text });
+
+/**
+ * A PDU that pdudaemon switches. pdudaemon has no way to ask for a state, and answers before it knows what
+ * became of a command: nothing is read back. Outlets are what pdudaemon calls ports. @throws `invalid-input`.
+ */
+export function pdudaemon(options: PdudaemonOptions): PduDriver {
+  const { hostname } = checked('the pdudaemon options', schema, options);
+  const host = /:\d+$/.test(options.host) ? options.host : `${options.host}:16421`;
+  const http = httpClient({ ...options, host });
+  return {
+    kind: 'pdudaemon',
+    address: `${http.address}, ${hostname}`,
+    method: 'network_pdu',
+    checkOutlet: namedOutlets(/\d{1,5}/, '4'),
+    async switch(port, wanted, call): Promise<void> {
+      const request = { path: `/power/control/${wanted}`, query: { hostname, port } };
+      const { status } = await http.send(request, call);
+      if (status === 200) return;
+      throw failed(`it refuses (${status}); does its configuration have a PDU '${hostname}' with this port?`);
+    },
+  };
+}
