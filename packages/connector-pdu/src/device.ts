@@ -77,10 +77,10 @@ export class Device {
   }
 
   async #change(outlet: string, wanted: 'on' | 'off', call: DriverCall): Promise<void> {
-    const { repeats = 0 } = this.driver;
+    const { repeats = 0, tellsState = true } = this.driver;
     for (let left = repeats; ; left -= 1) {
       const doubt = await this.#switch(outlet, wanted, call);
-      if (this.driver.read === undefined) {
+      if (!tellsState) {
         if (doubt !== undefined) throw doubt;
         return;
       }
@@ -145,7 +145,7 @@ export class Device {
   }
 
   #read(outlet: string, call: DriverCall): Promise<PowerState> {
-    return this.#request(call, async () => (await this.driver.read?.(outlet, call)) ?? 'unknown');
+    return this.#request(call, () => this.driver.read(outlet, call));
   }
 
   #request<T>(call: DriverCall, act: () => Promise<T>): Promise<T> {

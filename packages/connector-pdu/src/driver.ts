@@ -30,6 +30,8 @@ export interface PduDriver {
   readonly method: Exclude<PowerMethod, 'manual'>;
   /** Asked when a board's outlet is opened, before anything is sent. */
   readonly checkOutlet: OutletCheck;
+  /** Whether the device can tell what its outlets are. Without, nothing is read back. Default true. */
+  readonly tellsState?: boolean;
   /** An outlet reads back what it was switched to within this time, unless the user says otherwise. Default `limits.pduSettleMs`. */
   readonly settleMs?: number;
   /** How often an outlet is switched once more when it reads back otherwise. Default 0. */
@@ -41,10 +43,10 @@ export interface PduDriver {
    */
   switch(outlet: string, wanted: 'on' | 'off', call: DriverCall): Promise<void>;
   /**
-   * What the device says; `unknown` while it is between the two. Left out when the device can't tell at all.
-   * Safe to repeat. @throws as `switch`.
+   * What the device says; `unknown` while it is between the two. Safe to repeat. Of a device that can't tell,
+   * it makes sure that it is there. @throws as `switch`.
    */
-  read?(outlet: string, call: DriverCall): Promise<PowerState>;
+  read(outlet: string, call: DriverCall): Promise<PowerState>;
 }
 
 /** Outlets that are numbers. Default: from 1 on. */

@@ -27,7 +27,9 @@ const driver = v.custom<PduDriver>(
   (input) =>
     typeof input === 'object' &&
     input !== null &&
-    (['switch', 'checkOutlet'] as const).every((name) => typeof (input as Partial<PduDriver>)[name] === 'function') &&
+    (['switch', 'read', 'checkOutlet'] as const).every(
+      (name) => typeof (input as Partial<PduDriver>)[name] === 'function',
+    ) &&
     (['kind', 'address', 'method'] as const).every((name) => typeof (input as Partial<PduDriver>)[name] === 'string'),
   'must be a driver, such as netio({ … })',
 );

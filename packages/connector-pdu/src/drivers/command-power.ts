@@ -40,19 +40,18 @@ export function commandPower(options: CommandPowerOptions): PduDriver {
     kind: 'command',
     address: runner.address,
     method,
+    tellsState: state !== undefined,
     // No name may begin with a dash: it would be an option of the command.
     checkOutlet: namedOutlets(/[\w.:@/][\w.:@/-]{0,127}/, 'socket-4: letters, digits and . : @ / _ -'),
     async switch(outlet, wanted, call): Promise<void> {
       const words = filled(wanted === 'on' ? on : off, outlet);
       expectSuccess(words[0] ?? '', await runner.run(words, call, input));
     },
-    ...(state !== undefined && {
-      read: async (outlet, call): Promise<PowerState> => {
-        const words = filled(state.argv, outlet);
-        const answer = await runner.run(words, call, input);
-        expectSuccess(words[0] ?? '', answer);
-        return stateByPattern(answer.stdout, state);
-      },
-    }),
+    async read(outlet, call): Promise<PowerState> {
+      const words = state === undefined ? ['true'] : filled(state.argv, outlet);
+      const answer = await runner.run(words, call, input);
+      expectSuccess(words[0] ?? '', answer);
+      return state === undefined ? 'unknown' : stateByPattern(answer.stdout, state);
+    },
   };
 }

@@ -44,6 +44,7 @@ export function gpio(options: GpioOptions): PduDriver {
     kind: 'gpio',
     address: runner.address,
     method: 'gpio_relay',
+    tellsState: libgpiod === 2,
     checkOutlet: namedOutlets(/[A-Za-z0-9_.][A-Za-z0-9_.-]*:\d{1,4}/, 'gpiochip0:17'),
     async switch(outlet, wanted, call): Promise<void> {
       const [chip = '', line = ''] = outlet.split(':');
@@ -52,14 +53,16 @@ export function gpio(options: GpioOptions): PduDriver {
       const how = libgpiod === 2 ? ['-t0', '-c', chip] : ['--mode=exit', chip];
       await run(['gpioset', ...low, ...how, setting], call);
     },
-    ...(libgpiod === 2 && {
-      read: async (outlet, call): Promise<PowerState> => {
-        const [chip = '', line = ''] = outlet.split(':');
-        const value = await run(['gpioget', ...low, '--as-is', '--numeric', '-c', chip, line], call);
-        if (value === '1') return 'on';
-        if (value === '0') return 'off';
-        throw failed(`gpioget says '${value.slice(0, 50)}', which is neither 0 nor 1`);
-      },
-    }),
+    async read(outlet, call): Promise<PowerState> {
+      const [chip = '', line = ''] = outlet.split(':');
+      if (libgpiod === 1) {
+        await run(['gpioset', '--version'], call);
+        return 'unknown';
+      }
+      const value = await run(['gpioget', ...low, '--as-is', '--numeric', '-c', chip, line], call);
+      if (value === '1') return 'on';
+      if (value === '0') return 'off';
+      throw failed(`gpioget says '${value.slice(0, 50)}', which is neither 0 nor 1`);
+    },
   };
 }

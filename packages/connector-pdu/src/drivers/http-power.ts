@@ -58,13 +58,16 @@ export function httpPower(options: HttpPowerOptions): PduDriver {
     kind: 'http',
     address: http.address,
     method,
+    tellsState: state !== undefined,
     checkOutlet: namedOutlets(/[\w.:@-]{1,128}/, 'socket-4: letters, digits and . : @ _ -'),
     async switch(outlet, wanted, call): Promise<void> {
       await http.text(filled(wanted === 'on' ? on : off, outlet), call);
     },
-    ...(state !== undefined && {
-      read: async (outlet, call): Promise<PowerState> =>
-        stateByPattern(await http.text(filled(state, outlet), call), state),
-    }),
+    async read(outlet, call): Promise<PowerState> {
+      if (state !== undefined) return stateByPattern(await http.text(filled(state, outlet), call), state);
+      // Whatever it says to that, it is there.
+      await http.send({ path: '/' }, call);
+      return 'unknown';
+    },
   };
 }

@@ -1,3 +1,4 @@
+import type { PowerState } from '@bringup/core';
 import * as v from 'valibot';
 import { namedOutlets, type PduDriver } from '../driver.ts';
 import { failed } from '../errors.ts';
@@ -26,12 +27,18 @@ export function pdudaemon(options: PdudaemonOptions): PduDriver {
     kind: 'pdudaemon',
     address: `${http.address}, ${hostname}`,
     method: 'network_pdu',
+    tellsState: false,
     checkOutlet: namedOutlets(/\d{1,5}/, '4'),
     async switch(port, wanted, call): Promise<void> {
       const request = { path: `/power/control/${wanted}`, query: { hostname, port } };
       const { status } = await http.send(request, call);
       if (status === 200) return;
       throw failed(`it refuses (${status}); does its configuration have a PDU '${hostname}' with this port?`);
+    },
+    async read(_, call): Promise<PowerState> {
+      // Not found, but answered.
+      await http.send({ path: '/' }, call);
+      return 'unknown';
     },
   };
 }

@@ -5,7 +5,7 @@ import type * as NetSnmp from 'net-snmp';
 import * as v from 'valibot';
 import type { DriverCall } from '../driver.ts';
 import { failed, noSuchOutlet, refused, unreachable } from '../errors.ts';
-import { type Field, hostAndPort, hostField, optional, secret, text } from '../options.ts';
+import { type Field, hostAndPort, hostField, milliseconds, optional, type Optional, secret, text } from '../options.ts';
 
 /** SNMPv1 or v2c: whoever knows the community, which goes over the network in clear, may switch. */
 export interface SnmpCommunity {
@@ -35,6 +35,11 @@ export interface SnmpAccess {
   /** Host name or address, with `:port` where it is not 161. */
   readonly host: string;
   readonly snmp: SnmpCommunity | SnmpUser;
+  /**
+   * A request without an answer is sent again after this many milliseconds, `limits.pduSnmpResends` times.
+   * Default `limits.pduSnmpResendMs`.
+   */
+  readonly resendMs?: number;
 }
 
 const key = v.pipe(
@@ -43,8 +48,13 @@ const key = v.pipe(
 );
 
 /** Fields of an {@link SnmpAccess} in a schema of options. */
-export const snmpFields: { readonly host: Field<string>; readonly snmp: Field<SnmpCommunity | SnmpUser> } = {
+export const snmpFields: {
+  readonly host: Field<string>;
+  readonly snmp: Field<SnmpCommunity | SnmpUser>;
+  readonly resendMs: Optional<number>;
+} = {
   host: hostField,
+  resendMs: optional(milliseconds),
   snmp: v.variant(
     'version',
     [
@@ -111,12 +121,12 @@ export class SnmpClient {
   }
 
   #session(snmp: typeof NetSnmp): NetSnmp.Session {
-    const { snmp: who } = this.#access;
+    const { snmp: who, resendMs = limits.pduSnmpResendMs } = this.#access;
     const { host, port } = hostAndPort(this.#access.host, 161);
     const options: NetSnmp.SessionOptions = {
       port,
       transport: isIPv6(host) ? 'udp6' : 'udp4',
-      timeout: limits.pduSnmpResendMs,
+      timeout: resendMs,
       retries: limits.pduSnmpResends,
     };
     if (who.version !== 'v3') {
@@ -146,14 +156,18 @@ export class SnmpClient {
    * cause.
    */
   #explain(snmp: typeof NetSnmp, error: Error & { readonly status?: number }): BringupError {
-    const { version } = this.#access.snmp;
+    const {
+      snmp: { version },
+      resendMs = limits.pduSnmpResendMs,
+    } = this.#access;
     if (error instanceof snmp.RequestFailedError) return refusal(snmp, error.status);
     if (error.name === 'RequestTimedOutError') {
-      const waited = limits.pduSnmpResendMs * (limits.pduSnmpResends + 1);
-      const doubt = version === 'v3' ? '' : ', and the community right (a wrong one gets no answer)';
-      return unreachable(`its SNMP agent does not answer within ${waited} ms; is it on, SNMP enabled${doubt}?`, {
-        sent: true,
-      });
+      const waited = resendMs * (limits.pduSnmpResends + 1);
+      const secret = version === 'v3' ? 'the passwords' : 'the community';
+      return unreachable(
+        `its SNMP agent does not answer within ${waited} ms; is it on, SNMP enabled, and ${secret} right?`,
+        { sent: true },
+      );
     }
     if (error.name === 'ResponseInvalidError') {
       // Of what is in these messages, only the names of RFC 3414's counters hold no secret.
