@@ -13,6 +13,7 @@ export type { EventFeed, ReadEventsOptions } from './store/feed.ts';
 export type { EventMap, EventName, LabEvent, TransferReport, WorkEvent, WorkVerb } from './events.ts';
 export type {
   BuildServerDetail,
+  DecommissionOptions,
   BuildServerService,
   BoardService,
   HostService,

@@ -21,6 +21,7 @@ import { FlashManager } from './deployments/flash-manager.ts';
 import { DeploymentManager } from './deployments/manager.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
 import { VmTarget } from './deployments/vm-target.ts';
+import { decommissioning } from './environments/decommission.ts';
 import { keepReservations } from './environments/keeper.ts';
 import { EnvironmentService } from './environments/service.ts';
 import { WorkloadService } from './environments/workloads.ts';
@@ -187,7 +188,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   work.register(new DeploymentHandler(parts, targets));
   work.register(new FlashHandler(parts));
   work.register(new BootHandler(parts, logs, targets));
-  work.register(new ReleaseHandler(store, targets));
+  work.register(new ReleaseHandler(store, targets, random));
   work.register(new TestRunHandler({ store, connectors, artifacts, logs, targets, board }));
   work.register(new PipelineHandler(store));
   work.register(new PowerHandler({ connectors, random, board }));
@@ -234,21 +235,32 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const deployments = new DeploymentManager({ store, work, clock, artifacts, targets });
   const flash = new FlashManager({ store, work, connectors, artifacts, board });
   const environments = new EnvironmentService({ store, work, clock, deployments, connectors, host, board });
+  const workloads = new WorkloadService({ store, work, clock, environments });
+  const decommission = decommissioning({ workloads, clock, logger });
   return {
-    buildServers: buildServers(pool, serverPool, {
-      byIds: (ids) => existing(ids.map((id) => builds.getBuildStatus(id))),
-      ofServer: (serverId) => builds.getBuildHistory({ serverId }),
-    }),
-    hosts: hosts(connectors, hostPool),
-    boards: boards(boardPool, {
-      powerCycle: (id, options) => power.powerCycle(id, options),
-      flashFirmware: (id, request) => flash.flashFirmware(id, request),
-    }),
+    buildServers: buildServers(
+      pool,
+      serverPool,
+      {
+        byIds: (ids) => existing(ids.map((id) => builds.getBuildStatus(id))),
+        ofServer: (serverId) => builds.getBuildHistory({ serverId }),
+      },
+      decommission,
+    ),
+    hosts: hosts(connectors, hostPool, decommission),
+    boards: boards(
+      boardPool,
+      {
+        powerCycle: (id, options) => power.powerCycle(id, options),
+        flashFirmware: (id, request) => flash.flashFirmware(id, request),
+      },
+      decommission,
+    ),
     builds,
     artifacts,
     deployments,
     environments,
-    workloads: new WorkloadService({ store, work, clock, environments }),
+    workloads,
     flash,
     testRuns: new TestRunManager({ store, work, artifacts }),
     pipelines: new PipelineManager({ store, work }),

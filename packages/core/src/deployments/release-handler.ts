@@ -1,3 +1,5 @@
+import { raiseAlert } from '../alerts/raise.ts';
+import type { Random } from '../contracts/runtime.ts';
 import { isBringupError, type BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { DeploymentTargetType } from '../model/deployment.ts';
@@ -17,7 +19,7 @@ interface Checkpoint {
 /**
  * Gives an environment back: first what runs there ends, then the capacity it took is free. A host
  * that is out of reach is tried again for a while; then the capacity is freed all the same, since
- * nothing may stay reserved for ever, and the error names the VM that a person must remove.
+ * nothing may stay reserved for ever, and an alert names the VM that a person must remove.
  */
 export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoint> {
   readonly kind = 'release';
@@ -25,8 +27,11 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
   readonly #store: Store;
   readonly #targets: Readonly<Record<DeploymentTargetType, DeploymentTarget>>;
 
-  constructor(store: Store, targets: Readonly<Record<DeploymentTargetType, DeploymentTarget>>) {
+  readonly #random: Random;
+
+  constructor(store: Store, targets: Readonly<Record<DeploymentTargetType, DeploymentTarget>>, random: Random) {
     this.#store = store;
+    this.#random = random;
     this.#targets = targets;
   }
 
@@ -89,7 +94,18 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
     if (typeof row?.reservation_id === 'string') await release(tx, row.reservation_id, now);
   }
 
-  async cleanUp(context: WorkContext<Checkpoint>, input: ReleaseInput, _error: BringupError): Promise<void> {
-    await context.transaction((tx) => this.#free(context, input, tx));
+  async cleanUp(context: WorkContext<Checkpoint>, input: ReleaseInput, error: BringupError): Promise<void> {
+    const { deploymentId, vm, hostId } = error.details;
+    await context.transaction(async (tx) => {
+      await this.#free(context, input, tx);
+      if (typeof deploymentId !== 'string' || vm === undefined || hostId === undefined) return;
+      const trouble = {
+        type: 'left-behind',
+        severity: 'warning',
+        subject: deploymentId,
+        message: error.message,
+      } as const;
+      await raiseAlert(tx, { ...trouble, details: { vm, hostId } }, { clock: context.clock, random: this.#random });
+    });
   }
 }

@@ -72,13 +72,17 @@ export class WorkloadService {
    * @throws what kept a VM from ending; `aborted`, `deadline-exceeded`.
    */
   async release(resourceId: string, options: CallOptions = {}): Promise<void> {
-    for (const { holder, workKind, environmentId, reservationId } of await this.list(resourceId)) {
-      if (workKind !== undefined) {
-        await this.#work.cancel(holder, 'the resource it is on was wanted empty');
-        await this.#work.finished(holder, options);
-      }
-      if (environmentId !== undefined) await this.#environments.release(environmentId, options);
-      await this.#store.transaction((tx) => release(tx, reservationId, this.#clock.now()));
+    for (const workload of await this.list(resourceId)) await this.end(workload, options);
+  }
+
+  /** Ends one of what is on a resource. @throws as {@link WorkloadService.release}. */
+  async end(workload: Workload, options: CallOptions = {}): Promise<void> {
+    const { holder, workKind, environmentId, reservationId } = workload;
+    if (workKind !== undefined) {
+      await this.#work.cancel(holder, 'the resource it is on was wanted empty');
+      await this.#work.finished(holder, options);
     }
+    if (environmentId !== undefined) await this.#environments.release(environmentId, options);
+    await this.#store.transaction((tx) => release(tx, reservationId, this.#clock.now()));
   }
 }

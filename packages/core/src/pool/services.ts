@@ -20,6 +20,26 @@ import type { Connectors } from './connectors.ts';
 import type { PoolOptions } from './look.ts';
 import type { ListOptions, Pool } from './pool.ts';
 
+/** How a resource is taken out of the pool. */
+export interface DecommissionOptions extends CallOptions {
+  /**
+   * Even though it is in use: what is on it is ended first, as `lab.workloads.release` does, so builds
+   * are cancelled and environments given back. When that takes longer than `timeoutMs`, or is aborted,
+   * the resource stays, in maintenance. Default false.
+   */
+  readonly force?: boolean;
+}
+
+/** Takes a resource of any kind out of its pool. */
+export type Decommission = (
+  pool: {
+    setMaintenance(id: string, on: boolean): Promise<unknown>;
+    remove(id: string, options: { readonly force?: boolean }): Promise<void>;
+  },
+  id: string,
+  options?: DecommissionOptions,
+) => Promise<void>;
+
 /** All about one build server. */
 export interface BuildServerDetail {
   readonly server: BuildServer;
@@ -72,7 +92,7 @@ export interface BuildServerService {
   /** In maintenance no new builds go there. */
   setMaintenanceMode(id: string, on: boolean): Promise<BuildServer>;
   /** @throws `not-found`; `conflict` while builds run, unless `force`. */
-  decommissionServer(id: string, options?: { readonly force?: boolean }): Promise<void>;
+  decommissionServer(id: string, options?: DecommissionOptions): Promise<void>;
 }
 
 /** QEMU hosts of the lab. */
@@ -107,7 +127,7 @@ export interface HostService {
   /** In maintenance no new VMs go there. */
   setMaintenanceMode(id: string, on: boolean): Promise<Host>;
   /** @throws `not-found`; `conflict` while VMs run, unless `force`. */
-  decommissionHost(id: string, options?: { readonly force?: boolean }): Promise<void>;
+  decommissionHost(id: string, options?: DecommissionOptions): Promise<void>;
 }
 
 /** Boards of the lab. */
@@ -143,7 +163,7 @@ export interface BoardService {
   /** In maintenance it can't be allocated. */
   setMaintenanceMode(id: string, on: boolean): Promise<Board>;
   /** @throws `not-found`; `conflict` while it is in use, unless `force`. */
-  decommissionBoard(id: string, options?: { readonly force?: boolean }): Promise<void>;
+  decommissionBoard(id: string, options?: DecommissionOptions): Promise<void>;
   /**
    * Runs the board's power sequence, off, a delay, on, and watches until it answers; the same as
    * `lab.power.powerCycle`.
@@ -176,6 +196,7 @@ export function buildServers(
   { store, clock }: Pick<PoolOptions, 'store' | 'clock'>,
   pool: Pool<BuildServerRegistration, BuildServer>,
   builds: BuildLookup,
+  decommission: Decommission,
 ): BuildServerService {
   const capacityOf = async (server: BuildServer): Promise<BuildServerCapacity> =>
     buildServerCapacity(store.db, await pool.row(server.id), server.queueDepth, clock.now());
@@ -201,12 +222,16 @@ export function buildServers(
       };
     },
     setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
-    decommissionServer: (id, options) => pool.remove(id, options),
+    decommissionServer: (id, options) => decommission(pool, id, options),
   };
 }
 
 /** The pool by the names of hosts. */
-export function hosts(connectors: Connectors, pool: Pool<HostRegistration, Host>): HostService {
+export function hosts(
+  connectors: Connectors,
+  pool: Pool<HostRegistration, Host>,
+  decommission: Decommission,
+): HostService {
   return {
     registerHost: (registration, options) => pool.register(registration, options),
     validateHostConnectivity: (registration, options) => pool.validate(registration, options),
@@ -222,12 +247,16 @@ export function hosts(connectors: Connectors, pool: Pool<HostRegistration, Host>
       );
     },
     setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
-    decommissionHost: (id, options) => pool.remove(id, options),
+    decommissionHost: (id, options) => decommission(pool, id, options),
   };
 }
 
 /** The pool by the names of boards, and what is done with a board by others. */
-export function boards(pool: Pool<BoardRegistration, Board>, control: BoardControl): BoardService {
+export function boards(
+  pool: Pool<BoardRegistration, Board>,
+  control: BoardControl,
+  decommission: Decommission,
+): BoardService {
   return {
     flashFirmware: (id, request) => control.flashFirmware(id, request),
     registerBoard: (registration, options) => pool.register(registration, options),
@@ -237,7 +266,7 @@ export function boards(pool: Pool<BoardRegistration, Board>, control: BoardContr
     findBoard: (name) => pool.findByName(name),
     updateBoard: (id, changes, options) => pool.update(id, changes, options),
     setMaintenanceMode: (id, on) => pool.setMaintenance(id, on),
-    decommissionBoard: (id, options) => pool.remove(id, options),
+    decommissionBoard: (id, options) => decommission(pool, id, options),
     powerCycleBoard: (id, options) => control.powerCycle(id, options),
   };
 }
