@@ -10,11 +10,13 @@ import { findOutputs } from '../../src/builds/collect.ts';
 import { cleanServer, readResourceUse } from '../../src/builds/housekeeping.ts';
 import { buildScript, readNoteScript, removeScript, scriptRecipe } from '../../src/builds/scripts.ts';
 import { presentScript } from '../../src/deployments/transfer.ts';
+import { readVitals, utilizationOf, vitalsScript } from '../../src/health/vitals.ts';
 import { probeBoard } from '../../src/pool/peripherals.ts';
 import { probeFacts, probeNetwork, probeToolchains } from '../../src/pool/probe.ts';
 import { memoryBuildScripts, type MemoryBuildFunction } from '../../src/testing/memory-build.ts';
 import { MemoryJobs } from '../../src/testing/memory-detached.ts';
 import { memoryMachineScripts } from '../../src/testing/memory-machine.ts';
+import { memoryVitals } from '../../src/testing/memory-vitals.ts';
 import { pollDetached, startDetached, stopDetached, type DetachedNews } from '../../src/work/detached.ts';
 
 /** Commands for both: as a script, and as the function that plays it in memory. */
@@ -86,6 +88,7 @@ async function realSide(): Promise<Side> {
 
 async function memorySide(): Promise<Side> {
   const jobs = new MemoryJobs();
+  const machine = { peripherals: ['ethernet'], temperatureCelsius: 40.5, networkBytes: 1_000 };
   const commit = '0123456789abcdef0123456789abcdef01234567';
   const repositories = new Map([['/work/repo', { branches: { main: commit }, files: { 'main.c': 'int main;\n' } }]]);
   const connector = memoryShell({
@@ -93,7 +96,8 @@ async function memorySide(): Promise<Side> {
       ...Object.entries(played),
       ...jobs.scripts,
       ...memoryBuildScripts(repositories, play),
-      ...memoryMachineScripts(() => ({ peripherals: ['ethernet'] })),
+      ...memoryMachineScripts(() => machine),
+      ...memoryVitals(() => machine),
     ]),
   });
   connector.host('server').fs.makeFolder('/work');
@@ -319,6 +323,34 @@ describe.each([
     );
     expect(native).toMatchObject({ path: '/usr/bin/gcc', available: true });
     expect(facts.kernelVersion).toMatch(/^\d+\.\d+/);
+  });
+
+  it('tell how the machine is doing, in agreement with what it is', async () => {
+    const facts = await probeFacts(side.session, side.folder);
+    const vitals = await readVitals(side.session, side.folder, {});
+    expect(vitals.kernelVersion).toBe(facts.kernelVersion);
+    expect(vitals.memoryKb / 1024 / facts.memoryMb).toBeCloseTo(1, 1);
+    expect(vitals.memoryAvailableKb).toBeGreaterThan(0);
+    expect(vitals.memoryAvailableKb).toBeLessThan(vitals.memoryKb);
+    expect(Math.abs(vitals.storageFreeKb / 1024 / 1024 - facts.freeGb)).toBeLessThan(2);
+    expect(vitals.cpuBusy).toBeGreaterThan(0);
+    expect(vitals.cpuBusy).toBeLessThan(vitals.cpuTotal);
+    // Its counters only grow; where there is no such folder, it looks at the root.
+    const later = await readVitals(side.session, '/nowhere/at/all', {});
+    expect(later.cpuTotal).toBeGreaterThanOrEqual(vitals.cpuTotal);
+    expect(later.networkBytesIn).toBeGreaterThanOrEqual(vitals.networkBytesIn);
+    expect(later.storageUsedKb).toBeGreaterThan(0);
+    const { cpuPercent, memoryPercent } = utilizationOf(later, vitals);
+    for (const share of [cpuPercent, memoryPercent]) expect(share >= 0 && share <= 100).toBe(true);
+  });
+
+  it('say how the machine is doing in the same lines, each with as many whole numbers', async () => {
+    const { stdout, stderr, exitCode } = await side.session.exec(['sh', '-c', vitalsScript, 'bringup', side.folder]);
+    expect({ exitCode, stderr: stderr.toString() }).toEqual({ exitCode: 0, stderr: '' });
+    const lines = stdout.toString().replace(/^millidegrees \d+\n/m, '');
+    expect(lines).toMatch(
+      /^kernel \S+\ncpu \d+ \d+\nmemory_kb \d+ \d+\nstorage_kb \d+ \d+\nnetwork \d+ \d+\ncompilers \d+\n$/,
+    );
   });
 
   it('tell the network interfaces of the machine, loopback left out', async () => {
