@@ -12,7 +12,7 @@ export interface Console extends AsyncDisposable {
   readonly output: AsyncIterable<Uint8Array>;
   /** Sends bytes to the machine. @throws `console-closed`, `connection-lost`. */
   write(data: Uint8Array, options?: CallOptions): Promise<void>;
-  /** Sends a serial break where the carrier can; absent where it can't. */
+  /** Sends a serial break; absent where the carrier can't. @throws `unsupported` where the device turns out not to. */
   sendBreak?(): Promise<void>;
 }
 
