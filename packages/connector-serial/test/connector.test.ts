@@ -46,8 +46,14 @@ describe('an RFC 2217 line', () => {
   });
 
   it('needs no answer to controls, which some servers never give', async () => {
-    const { open } = await line({ protocol: 'rfc2217', answer: (command, value) => (command > 4 ? undefined : value) });
-    await open('?dtr=on');
+    const { server, open } = await line({
+      protocol: 'rfc2217',
+      answer: (command, value) => (command > 4 ? undefined : value),
+    });
+    const console = await open('?dtr=on');
+    await console.write(Buffer.from('hello'));
+    await server.until(() => server.received.length === 5);
+    expect(server.received.toString()).toBe('hello');
   });
 
   it('whose server never answers is given up in time', async () => {
