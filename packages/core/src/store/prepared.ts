@@ -27,10 +27,8 @@ interface Immediate {
 
 const connections = new WeakMap<Kysely<Schema>, Immediate>();
 
-/** The connection that a transaction runs on. */
+/** Asks for the connection that a transaction runs on. */
 async function connectionOf(transaction: Kysely<Schema>): Promise<Immediate> {
-  const known = connections.get(transaction);
-  if (known !== undefined) return known;
   const connection = (await transaction.getExecutor().provideConnection(async (provided) => provided)) as Immediate;
   connections.set(transaction, connection);
   return connection;
@@ -85,7 +83,7 @@ export class PreparedQuery<P, R> {
       parameter instanceof Parameter ? parameter.in(values as Readonly<Record<string, unknown>>) : parameter,
     );
     // A tenth of what a reservation costs is Kysely's way to a connection that its transaction has anyway.
-    const connection = db.isTransaction ? await connectionOf(db) : undefined;
+    const connection = connections.get(db) ?? (db.isTransaction ? await connectionOf(db) : undefined);
     return (
       connection?.executeNow?.<R>(compiled.sql, parameters) ?? (await db.executeQuery({ ...compiled, parameters }))
     );
@@ -126,7 +124,10 @@ export function preparedFor<S, P, R>(
   const shapes = new Map<string, PreparedQuery<P, R>>();
   return (shape) => {
     const key = JSON.stringify(shape);
-    const query = shapes.get(key) ?? new PreparedQuery<P, R>((db, bind) => build(db, bind, shape));
+    const known = shapes.get(key);
+    if (known !== undefined && shapes.size < limits.preparedShapes) return known;
+    const query = known ?? new PreparedQuery<P, R>((db, bind) => build(db, bind, shape));
+    // Near the bound the order of use matters.
     shapes.delete(key);
     shapes.set(key, query);
     const [oldest] = shapes.size > limits.preparedShapes ? shapes.keys() : [];

@@ -163,8 +163,11 @@ export class SqliteConnection implements DatabaseConnection {
   #prepare(sql: string): Prepared {
     const known = this.#prepared.get(sql);
     if (known !== undefined) {
-      this.#prepared.delete(sql);
-      this.#prepared.set(sql, known);
+      // The order of use matters only where there may soon be too many.
+      if (this.#prepared.size > limits.sqliteStatements / 2) {
+        this.#prepared.delete(sql);
+        this.#prepared.set(sql, known);
+      }
       return known;
     }
     const statement = this.#options.handle.prepare(sql);
