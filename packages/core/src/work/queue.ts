@@ -1,4 +1,4 @@
-import { sql, type Selectable, type SelectQueryBuilder, type Transaction } from 'kysely';
+import type { Selectable, SelectQueryBuilder, Transaction } from 'kysely';
 import { BringupError, type StoredError } from '../errors.ts';
 import type { WorkVerb } from '../events.ts';
 import type { WorkKind, WorkState } from '../model/work.ts';
@@ -6,6 +6,17 @@ import { isFinal } from '../model/work.ts';
 import type { Schema, WorkRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
+import {
+  addItem,
+  asideItem,
+  claimItems,
+  endItem,
+  itemById,
+  ownedItem,
+  readyWaiting,
+  setWakeOn,
+  tellRunning,
+} from './queue-queries.ts';
 import { endOf, never, toWorkEvent } from './records.ts';
 
 /** What a new item is made of. */
@@ -28,34 +39,17 @@ export async function announce(tx: StoreTransaction, row: Selectable<WorkRow>, v
 
 /** Puts a new item into the queue. */
 export async function enqueue(tx: StoreTransaction, work: NewWork, now: number): Promise<void> {
-  const row = await tx.db
-    .insertInto('work_items')
-    .values({
-      id: work.id,
-      kind: work.kind,
-      state: 'queued',
-      phase: null,
-      input: JSON.stringify(work.input),
-      checkpoint: null,
-      output: null,
-      error: null,
-      parent_id: work.parentId ?? null,
-      child_key: work.childKey ?? null,
-      wake_on: null,
-      priority: work.priority ?? 0,
-      run_after: now,
-      deadline_at: work.timeoutMs === undefined ? null : now + work.timeoutMs,
-      stop_reason: null,
-      takeovers: 0,
-      owner: null,
-      lease_until: null,
-      fence: 0,
-      created_at: now,
-      started_at: null,
-      finished_at: null,
-    })
-    .returningAll()
-    .executeTakeFirstOrThrow();
+  const row = await addItem.first(tx.db, {
+    id: work.id,
+    kind: work.kind,
+    input: JSON.stringify(work.input),
+    parent_id: work.parentId ?? null,
+    child_key: work.childKey ?? null,
+    priority: work.priority ?? 0,
+    deadline_at: work.timeoutMs === undefined ? null : now + work.timeoutMs,
+    now,
+  });
+  if (row === undefined) throw new TypeError(`work item ${work.id} was not added`);
   await announce(tx, row, 'queued');
   tx.wake('work');
 }
@@ -117,28 +111,8 @@ export async function claim(
   count: number,
   now: number,
 ): Promise<Selectable<WorkRow>[]> {
-  const rows = await tx.db
-    .updateTable('work_items')
-    .set((eb) => ({
-      state: 'running',
-      owner,
-      lease_until: now + limits.leaseMs,
-      fence: eb('fence', '+', 1),
-      wake_on: null,
-      started_at: sql<number>`coalesce(started_at, ${now})`,
-    }))
-    .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('work_items')
-        .select('id')
-        .where('state', '=', 'queued')
-        .where('kind', 'in', kinds)
-        .orderBy('priority', 'desc')
-        .orderBy('id')
-        .limit(count),
-    )
-    .returningAll()
-    .execute();
+  const values = { kinds, owner, leaseUntil: now + limits.leaseMs, count, now };
+  const rows = await claimItems({ kinds: kinds.length }).all(tx.db, values);
   // They are updated in any order, but go by their turn.
   rows.sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
   // An item that waited or was recovered is claimed again; it has started only once.
@@ -151,14 +125,7 @@ export async function owned(
   db: Transaction<Schema>,
   claimed: { readonly id: string; readonly owner: string; readonly fence: number },
 ): Promise<Selectable<WorkRow> | undefined> {
-  return db
-    .selectFrom('work_items')
-    .selectAll()
-    .where('id', '=', claimed.id)
-    .where('state', '=', 'running')
-    .where('owner', '=', claimed.owner)
-    .where('fence', '=', claimed.fence)
-    .executeTakeFirst();
+  return ownedItem.first(db, claimed);
 }
 
 /** Ends an item for good and wakes whoever waits for it. The caller has checked that it may. */
@@ -170,20 +137,14 @@ export async function finish(
     | { readonly state: 'failed' | 'cancelled'; readonly error: StoredError },
   now: number,
 ): Promise<void> {
-  const row = await tx.db
-    .updateTable('work_items')
-    .set({
-      state: end.state,
-      output: end.state === 'succeeded' ? JSON.stringify(end.output ?? null) : null,
-      error: end.state === 'succeeded' ? null : JSON.stringify(end.error),
-      owner: null,
-      lease_until: null,
-      wake_on: null,
-      finished_at: now,
-    })
-    .where('id', '=', id)
-    .returningAll()
-    .executeTakeFirstOrThrow();
+  const row = await endItem.first(tx.db, {
+    id,
+    state: end.state,
+    output: end.state === 'succeeded' ? JSON.stringify(end.output ?? null) : null,
+    error: end.state === 'succeeded' ? null : JSON.stringify(end.error),
+    now,
+  });
+  if (row === undefined) throw new TypeError(`there is no work item ${id}`);
   await announce(tx, row, end.state);
   await wake(tx, endOf(id));
   tx.wake('work');
@@ -195,27 +156,9 @@ export async function wake(
   wakeOn: string,
   count: number = limits.workConcurrency,
 ): Promise<void> {
-  await tx.db
-    .updateTable('work_items')
-    .set({ state: 'queued', wake_on: null })
-    .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('work_items')
-        .select('id')
-        .where('wake_on', '=', wakeOn)
-        .where('state', '=', 'waiting')
-        .orderBy('priority', 'desc')
-        .orderBy('id')
-        .limit(count),
-    )
-    .execute();
+  await readyWaiting.run(tx.db, { wakeOn, count });
   // Those that look right now whether they have to wait at all: see expectWake().
-  await tx.db
-    .updateTable('work_items')
-    .set({ wake_on: null })
-    .where('wake_on', '=', wakeOn)
-    .where('state', '=', 'running')
-    .execute();
+  await tellRunning.run(tx.db, { wakeOn });
   tx.wake('work');
 }
 
@@ -224,7 +167,7 @@ export async function wake(
  * after the look and before the item is put aside, it is ready again at once.
  */
 export async function expectWake({ db }: StoreTransaction, id: string, wakeOn: string): Promise<void> {
-  await db.updateTable('work_items').set({ wake_on: wakeOn }).where('id', '=', id).execute();
+  await setWakeOn.run(db, { id, wakeOn });
 }
 
 /** Gives a running item back to the queue. */
@@ -244,27 +187,19 @@ export async function putAside(
   wait: { readonly childId?: string; readonly wakeOn?: string; readonly atLatestMs?: number },
   now: number,
 ): Promise<void> {
-  const child =
-    wait.childId === undefined
-      ? undefined
-      : await tx.db.selectFrom('work_items').select('state').where('id', '=', wait.childId).executeTakeFirst();
+  const child = wait.childId === undefined ? undefined : await itemById.first(tx.db, { id: wait.childId });
   // What the run could not know: the child has ended, the event has happened, it was asked to stop.
   const ready =
     wait.childId === undefined
       ? (wait.wakeOn !== undefined && row.wake_on !== wait.wakeOn) || (row.stop_reason !== null && row.error === null)
       : child === undefined || isFinal(child.state as WorkState);
-  const updated = await tx.db
-    .updateTable('work_items')
-    .set({
-      state: ready ? 'queued' : 'waiting',
-      owner: null,
-      lease_until: null,
-      wake_on: wait.childId === undefined ? (wait.wakeOn ?? null) : endOf(wait.childId),
-      run_after: wait.atLatestMs === undefined ? never : now + wait.atLatestMs,
-    })
-    .where('id', '=', row.id)
-    .returningAll()
-    .executeTakeFirstOrThrow();
+  const updated = await asideItem.first(tx.db, {
+    id: row.id,
+    state: ready ? 'queued' : 'waiting',
+    wake_on: wait.childId === undefined ? (wait.wakeOn ?? null) : endOf(wait.childId),
+    run_after: wait.atLatestMs === undefined ? never : now + wait.atLatestMs,
+  });
+  if (updated === undefined) throw new TypeError(`there is no work item ${row.id}`);
   if (ready) tx.wake('work');
   else if (wait.childId === undefined) await announce(tx, updated, 'waiting');
 }
@@ -280,7 +215,7 @@ export async function requestStop(
   reason: StoredError,
   now: number,
 ): Promise<void> {
-  const row = await tx.db.selectFrom('work_items').selectAll().where('id', '=', id).executeTakeFirst();
+  const row = await itemById.first(tx.db, { id });
   if (row === undefined || isFinal(row.state as WorkState) || uncancellable.includes(row.kind as WorkKind)) return;
   await stopChildren(tx, id, uncancellable, reason, now);
   if (row.state === 'queued' && row.started_at === null) {

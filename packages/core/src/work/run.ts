@@ -8,6 +8,7 @@ import type { Store, StoreTransaction } from '../store/store.ts';
 import { SteppedAside, type ChildOptions, type WaitFor, type WorkContext } from './handler.ts';
 import type { LogStore, LogWriter } from './logs.ts';
 import { announce, enqueue, expectWake, owned } from './queue.ts';
+import { childOf, setCheckpoint, setPhase } from './queue-queries.ts';
 import { toWorkItem } from './records.ts';
 
 /** What a run needs from the engine. */
@@ -132,11 +133,7 @@ export class Run<C> implements WorkContext<C> {
   }
 
   async saveIn({ db }: StoreTransaction, checkpoint: C): Promise<void> {
-    await db
-      .updateTable('work_items')
-      .set({ checkpoint: JSON.stringify(checkpoint) })
-      .where('id', '=', this.id)
-      .execute();
+    await setCheckpoint.run(db, { id: this.id, checkpoint: JSON.stringify(checkpoint) });
     this.#checkpoint = checkpoint;
   }
 
@@ -145,24 +142,13 @@ export class Run<C> implements WorkContext<C> {
   }
 
   async phaseIn(tx: StoreTransaction, name: string): Promise<void> {
-    const row = await tx.db
-      .updateTable('work_items')
-      .set({ phase: name })
-      .where('id', '=', this.id)
-      .where((eb) => eb.or([eb('phase', 'is', null), eb('phase', '!=', name)]))
-      .returningAll()
-      .executeTakeFirst();
+    const row = await setPhase.first(tx.db, { id: this.id, phase: name });
     if (row !== undefined) await announce(tx, row, 'phase');
   }
 
   async child<I, O>(key: string, kind: WorkKind, input: I, options: ChildOptions = {}): Promise<WorkItem<I, O>> {
     const child = await this.fenced(async (tx, row) => {
-      const existing = await tx.db
-        .selectFrom('work_items')
-        .selectAll()
-        .where('parent_id', '=', this.id)
-        .where('child_key', '=', key)
-        .executeTakeFirst();
+      const existing = await childOf.first(tx.db, { parentId: this.id, key });
       if (existing !== undefined) return toWorkItem<I, O>(existing);
       // Whoever stored a moment ago that this is to stop did not find this child to stop, too.
       const stopped = this.signal.aborted || row.stop_reason !== null;

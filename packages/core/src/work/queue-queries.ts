@@ -1,0 +1,198 @@
+// The SQL that every item of work runs through, see queue.ts.
+import { sql, type Selectable, type UpdateResult } from 'kysely';
+import { prepared, preparedFor, type Bind, type PreparedQuery } from '../store/prepared.ts';
+import type { WorkRow } from '../store/schema.ts';
+
+type Row = Selectable<WorkRow>;
+
+export type NewWorkValues = Pick<
+  WorkRow,
+  'id' | 'kind' | 'input' | 'parent_id' | 'child_key' | 'priority' | 'deadline_at'
+> & { readonly now: number };
+
+export const addItem: PreparedQuery<NewWorkValues, Row> = prepared((db, p: Bind<NewWorkValues>) =>
+  db
+    .insertInto('work_items')
+    .values({
+      id: p('id'),
+      kind: p('kind'),
+      state: 'queued',
+      phase: null,
+      input: p('input'),
+      checkpoint: null,
+      output: null,
+      error: null,
+      parent_id: p('parent_id'),
+      child_key: p('child_key'),
+      wake_on: null,
+      priority: p('priority'),
+      run_after: p('now'),
+      deadline_at: p('deadline_at'),
+      stop_reason: null,
+      takeovers: 0,
+      owner: null,
+      lease_until: null,
+      fence: 0,
+      created_at: p('now'),
+      started_at: null,
+      finished_at: null,
+    })
+    .returningAll(),
+);
+
+interface ClaimValues {
+  readonly kinds: readonly string[];
+  readonly owner: string;
+  readonly leaseUntil: number;
+  readonly count: number;
+  readonly now: number;
+}
+
+/** Claims ready items, in any order of rows; one query for each number of kinds. */
+export const claimItems: (shape: { readonly kinds: number }) => PreparedQuery<ClaimValues, Row> = preparedFor(
+  (db, p: Bind<ClaimValues>, { kinds }: { readonly kinds: number }) =>
+    db
+      .updateTable('work_items')
+      .set((eb) => ({
+        state: 'running',
+        owner: p('owner'),
+        lease_until: p('leaseUntil'),
+        fence: eb('fence', '+', 1),
+        wake_on: null,
+        started_at: sql<number>`coalesce(started_at, ${p('now')})`,
+      }))
+      .where('id', 'in', (eb) =>
+        eb
+          .selectFrom('work_items')
+          .select('id')
+          .where('state', '=', 'queued')
+          .where(
+            'kind',
+            'in',
+            Array.from({ length: kinds }, (_, index) => p('kinds', index)),
+          )
+          .orderBy('priority', 'desc')
+          .orderBy('id')
+          .limit(p('count')),
+      )
+      .returningAll(),
+);
+
+interface Claim {
+  readonly id: string;
+  readonly owner: string;
+  readonly fence: number;
+}
+
+export const ownedItem: PreparedQuery<Claim, Row> = prepared((db, p: Bind<Claim>) =>
+  db
+    .selectFrom('work_items')
+    .selectAll()
+    .where('id', '=', p('id'))
+    .where('state', '=', 'running')
+    .where('owner', '=', p('owner'))
+    .where('fence', '=', p('fence')),
+);
+
+export const itemById: PreparedQuery<{ id: string }, Row> = prepared((db, p: Bind<{ id: string }>) =>
+  db.selectFrom('work_items').selectAll().where('id', '=', p('id')),
+);
+
+type EndValues = Pick<WorkRow, 'id' | 'state' | 'output' | 'error'> & { readonly now: number };
+
+export const endItem: PreparedQuery<EndValues, Row> = prepared((db, p: Bind<EndValues>) =>
+  db
+    .updateTable('work_items')
+    .set({
+      state: p('state'),
+      output: p('output'),
+      error: p('error'),
+      owner: null,
+      lease_until: null,
+      wake_on: null,
+      finished_at: p('now'),
+    })
+    .where('id', '=', p('id'))
+    .returningAll(),
+);
+
+interface WakeValues {
+  readonly wakeOn: string;
+  readonly count: number;
+}
+
+export const readyWaiting: PreparedQuery<WakeValues, UpdateResult> = prepared((db, p: Bind<WakeValues>) =>
+  db
+    .updateTable('work_items')
+    .set({ state: 'queued', wake_on: null })
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('work_items')
+        .select('id')
+        .where('wake_on', '=', p('wakeOn'))
+        .where('state', '=', 'waiting')
+        .orderBy('priority', 'desc')
+        .orderBy('id')
+        .limit(p('count')),
+    ),
+);
+
+export const tellRunning: PreparedQuery<Pick<WakeValues, 'wakeOn'>, UpdateResult> = prepared(
+  (db, p: Bind<Pick<WakeValues, 'wakeOn'>>) =>
+    db
+      .updateTable('work_items')
+      .set({ wake_on: null })
+      .where('wake_on', '=', p('wakeOn'))
+      .where('state', '=', 'running'),
+);
+
+export const setWakeOn: PreparedQuery<{ id: string; wakeOn: string }, UpdateResult> = prepared(
+  (db, p: Bind<{ id: string; wakeOn: string }>) =>
+    db
+      .updateTable('work_items')
+      .set({ wake_on: p('wakeOn') })
+      .where('id', '=', p('id')),
+);
+
+type AsideValues = Pick<WorkRow, 'id' | 'state' | 'wake_on' | 'run_after'>;
+
+export const asideItem: PreparedQuery<AsideValues, Row> = prepared((db, p: Bind<AsideValues>) =>
+  db
+    .updateTable('work_items')
+    .set({ state: p('state'), owner: null, lease_until: null, wake_on: p('wake_on'), run_after: p('run_after') })
+    .where('id', '=', p('id'))
+    .returningAll(),
+);
+
+type Checkpointed = Pick<WorkRow, 'id' | 'checkpoint'>;
+
+export const setCheckpoint: PreparedQuery<Checkpointed, UpdateResult> = prepared((db, p: Bind<Checkpointed>) =>
+  db
+    .updateTable('work_items')
+    .set({ checkpoint: p('checkpoint') })
+    .where('id', '=', p('id')),
+);
+
+interface Phase {
+  readonly id: string;
+  readonly phase: string;
+}
+
+/** No row when it is in that phase already. */
+export const setPhase: PreparedQuery<Phase, Row> = prepared((db, p: Bind<Phase>) =>
+  db
+    .updateTable('work_items')
+    .set({ phase: p('phase') })
+    .where('id', '=', p('id'))
+    .where((eb) => eb.or([eb('phase', 'is', null), eb('phase', '!=', p('phase'))]))
+    .returningAll(),
+);
+
+interface Child {
+  readonly parentId: string;
+  readonly key: string;
+}
+
+export const childOf: PreparedQuery<Child, Row> = prepared((db, p: Bind<Child>) =>
+  db.selectFrom('work_items').selectAll().where('parent_id', '=', p('parentId')).where('child_key', '=', p('key')),
+);
