@@ -234,27 +234,54 @@ describe('a flash', () => {
       ?.id ?? expect.fail();
 
   it(
-    'P15: of any size, at any moment: the board is flashing and nobody gets it',
+    'P15: of any size, by itself or in a deployment, at any moment: the board is flashing and nobody gets it',
     () =>
       fc.assert(
-        fc.asyncProperty(fc.integer({ min: 1, max: 20 }), fc.nat(100), async (bytesPerSecond, percent) => {
-          const { lab, buildId, boardId } = await labWithBoard();
-          await using _lab = lab;
-          lab.board('board1').flash.bytesPerSecond = bytesPerSecond;
-          const artifactId = await kernelOf(lab, buildId);
-          const { id, totalBytes } = await lab.boards.flashFirmware(boardId, { artifactIds: [artifactId] });
-          await lab.clock.advance(((totalBytes / bytesPerSecond) * 1_000 * percent) / 101);
-          expect(await lab.flash.getFlashProgress(id)).toMatchObject({ status: 'flashing' });
-          expect(await statusOf(lab)).toBe('flashing');
-          const wanted = boardRequest({ architecture: 'x86_64' });
-          expect(await lab.selection.candidates(wanted)).toEqual([]);
-          expect(await lab.selection.reserve(wanted, 'somebody')).toMatchObject({ success: false });
-          expect(await lab.clock.runUntil(lab.flash.waitForFlash(id))).toMatchObject({ status: 'completed' });
-          expect(await statusOf(lab)).toBe('available');
-        }),
+        fc.asyncProperty(
+          fc.integer({ min: 1, max: 20 }),
+          fc.nat(100),
+          fc.constantFrom('by itself', 'in a deployment'),
+          async (bytesPerSecond, percent, how) => {
+            const { lab, buildId, boardId } = await labWithBoard();
+            await using _lab = lab;
+            lab.board('board1').flash.bytesPerSecond = bytesPerSecond;
+            const begun =
+              how === 'by itself'
+                ? await lab.boards.flashFirmware(boardId, { artifactIds: [await kernelOf(lab, buildId)] })
+                : await lab.deployments.deployToBoard({ artifacts: { buildId } });
+            for (let ms = 0; ms < 5_000 && (await statusOf(lab)) !== 'flashing'; ms += 10) await lab.clock.advance(10);
+            const [{ id, totalBytes } = expect.fail()] = await lab.flash.getFlashHistory(boardId);
+            await lab.clock.advance(((totalBytes / bytesPerSecond) * 1_000 * percent) / 102);
+            expect(await lab.flash.getFlashProgress(id)).toMatchObject({ status: 'flashing' });
+            expect(await statusOf(lab)).toBe('flashing');
+
+            const wanted = boardRequest({ architecture: 'x86_64' });
+            expect(await lab.selection.candidates(wanted)).toEqual([]);
+            expect(await lab.selection.reserve(wanted, 'somebody')).toMatchObject({ success: false });
+            expect(await lab.selection.boards.selectBoard({ architecture: 'x86_64', boardId })).toMatchObject({
+              success: false,
+            });
+            const waiting = lab.reservations.request(wanted, { holder: 'somebody', priority: 100 });
+            const other = await lab.boards.flashFirmware(boardId, { artifactIds: [await kernelOf(lab, buildId)] });
+            await lab.clock.advance(1);
+            expect((await lab.reservations.listWaiting()).map(({ holder }) => holder)).toEqual(['somebody', other.id]);
+            expect(await statusOf(lab)).toBe('flashing');
+
+            expect(await lab.clock.runUntil(lab.flash.waitForFlash(id))).toMatchObject({ status: 'completed' });
+            if (how === 'in a deployment') {
+              await lab.clock.runUntil(lab.deployments.waitForDeployment(begun.id));
+              await lab.clock.runUntil(lab.deployments.releaseDeployment(begun.id));
+            }
+            const { id: reservationId } = await lab.clock.runUntil(waiting);
+            expect(await statusOf(lab)).toBe('in_use');
+            await lab.reservations.release(reservationId);
+            expect(await lab.clock.runUntil(lab.flash.waitForFlash(other.id))).toMatchObject({ status: 'completed' });
+            expect(await statusOf(lab)).toBe('available');
+          },
+        ),
         { numRuns: 100 },
       ),
-    120_000,
+    180_000,
   );
 
   it('is refused for a board without a station, and for files of another architecture', async () => {
