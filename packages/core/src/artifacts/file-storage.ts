@@ -11,6 +11,7 @@ import { systemClock } from '../runtime.ts';
 import { blobCorrupted, blobMismatch, blobNotFound, checkRead, checkSha256, clipRange, isSha256 } from './blob.ts';
 import { writeHashed } from './hashed-write.ts';
 import { leftoverName, removeLeftovers } from './leftovers.ts';
+import { Puts } from './puts.ts';
 import { readVerified } from './verified-read.ts';
 
 /** What {@link fileArtifactStorage} takes. */
@@ -44,31 +45,19 @@ class FileArtifactStorage implements ArtifactStorage {
   readonly #root: string;
   readonly #clock: Clock;
   readonly #life = new AbortController();
-  readonly #puts = new Set<Promise<unknown>>();
+  readonly #puts: Puts;
   #prepared: Promise<void> | undefined;
 
   constructor(root: string, clock: Clock) {
     this.#root = root;
     this.#clock = clock;
+    this.#puts = new Puts(clock);
   }
 
   async put(bytes: AsyncIterable<Uint8Array>, options: PutBlobOptions = {}): Promise<BlobInfo> {
     if (options.sha256 !== undefined) checkSha256(options.sha256);
     const deadline = this.#start('storing an artifact', options);
-    let stored: BlobInfo | undefined;
-    const work = this.#store(bytes, options.sha256, deadline).then((info) => (stored = info));
-    this.#puts.add(work);
-    try {
-      return await deadline.race(work);
-    } catch (error) {
-      // What was cut short cleans up first; what was complete by then is stored after all.
-      await settledWithin(this.#clock, limits.killGraceMs, work);
-      if (stored !== undefined) return stored;
-      throw error;
-    } finally {
-      this.#puts.delete(work);
-      deadline[Symbol.dispose]();
-    }
+    return this.#puts.finish(deadline, this.#store(bytes, options.sha256, deadline));
   }
 
   async *get(sha256: string, options: GetBlobOptions = {}): AsyncGenerator<Uint8Array, void> {
@@ -153,7 +142,7 @@ class FileArtifactStorage implements ArtifactStorage {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#life.abort(new BringupError('aborted', `the artifact storage at ${this.#root} was closed`));
-    await settledWithin(this.#clock, limits.killGraceMs, Promise.allSettled(this.#puts));
+    await this.#puts.settled();
   }
 
   /** Does a put's work; when it rejects, nothing of it is left. */

@@ -4,8 +4,9 @@ import type { ArtifactStorage, BlobInfo, GetBlobOptions, PutBlobOptions } from '
 import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
 import { BringupError, invalidInput } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { settledWithin, startDeadline, type Deadline } from '../local/deadline.ts';
+import { startDeadline, type Deadline } from '../local/deadline.ts';
 import { newId, systemClock, systemRandom } from '../runtime.ts';
+import { Puts } from './puts.ts';
 import { blobCorrupted, blobNotFound, checkRead, checkSha256, isSha256 } from './blob.ts';
 import { isBeyondEnd, isMissing, openS3, s3Failure, type OpenedS3, type S3Connection } from './s3-client.ts';
 import { uploadBlob } from './s3-upload.ts';
@@ -57,12 +58,13 @@ class S3ArtifactStorage implements ArtifactStorage {
   readonly #place: string;
   readonly #prefix: string;
   readonly #life = new AbortController();
-  readonly #puts = new Set<Promise<unknown>>();
+  readonly #puts: Puts;
   #opened: Promise<OpenedS3> | undefined;
 
   constructor(options: S3ArtifactStorageOptions & { readonly partBytes: number }) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#puts = new Puts(this.#clock);
     this.#random = options.random ?? systemRandom;
     this.#prefix = options.prefix ?? '';
     this.#place = `s3://${options.bucket}/${this.#prefix}`;
@@ -71,20 +73,7 @@ class S3ArtifactStorage implements ArtifactStorage {
   async put(bytes: AsyncIterable<Uint8Array>, options: PutBlobOptions = {}): Promise<BlobInfo> {
     if (options.sha256 !== undefined) checkSha256(options.sha256);
     const deadline = this.#start('storing an artifact', options);
-    let stored: BlobInfo | undefined;
-    const work = this.#upload(bytes, options.sha256, deadline).then((info) => (stored = info));
-    this.#puts.add(work);
-    try {
-      return await deadline.race(work);
-    } catch (error) {
-      // What was cut short cleans up first; what was complete by then is stored after all.
-      await settledWithin(this.#clock, limits.killGraceMs, work);
-      if (stored !== undefined) return stored;
-      throw error;
-    } finally {
-      this.#puts.delete(work);
-      deadline[Symbol.dispose]();
-    }
+    return this.#puts.finish(deadline, this.#upload(bytes, options.sha256, deadline));
   }
 
   async #upload(bytes: AsyncIterable<Uint8Array>, sha256: string | undefined, deadline: Deadline): Promise<BlobInfo> {
@@ -224,7 +213,7 @@ class S3ArtifactStorage implements ArtifactStorage {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#life.abort(new BringupError('aborted', `the artifact storage at ${this.#place} was closed`));
-    await settledWithin(this.#clock, limits.killGraceMs, Promise.allSettled(this.#puts));
+    await this.#puts.settled();
     const opened = await this.#opened?.catch(() => undefined);
     if (this.#options.client === undefined) opened?.client.destroy();
   }

@@ -13,6 +13,7 @@ import type { Connectors } from '../pool/connectors.ts';
 import type { FlashRow } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
+import { courseOf } from '../work/records.ts';
 import { insertFlash, type FlashInput } from './flash-records.ts';
 import { flashParts, planFlash } from './flash-plan.ts';
 import { flashSlotsSchema } from './schema.ts';
@@ -168,10 +169,7 @@ function toFlash(row: Selectable<FlashRow>, item: WorkItem): Flash {
     attempts: row.attempts,
     transferredBytes: row.transferred_bytes,
     totalBytes: parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-    ...(item.startedAt !== undefined && { startedAt: item.startedAt }),
-    ...(item.finishedAt !== undefined && { completedAt: item.finishedAt }),
-    ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
-    createdAt: item.createdAt,
+    ...courseOf(item),
   };
 }
 

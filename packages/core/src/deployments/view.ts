@@ -6,6 +6,7 @@ import type { WorkItem } from '../model/work.ts';
 import type { DeploymentRow } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
+import { courseOf } from '../work/records.ts';
 
 /** What a deployment's view is put together from. */
 export interface DeploymentViews {
@@ -38,11 +39,8 @@ export async function deploymentView(views: DeploymentViews, row: Selectable<Dep
     ...(row.boot !== null && { boot: JSON.parse(row.boot) as BootReport }),
     ...(row.verification !== null && { verification: JSON.parse(row.verification) as VerificationReport }),
     ...(row.rolled_back_by !== null && { rolledBackBy: row.rolled_back_by }),
-    ...(item.startedAt !== undefined && { startedAt: item.startedAt }),
-    ...(item.finishedAt !== undefined && { completedAt: item.finishedAt }),
     ...(typeof environment?.released_at === 'number' && { releasedAt: environment.released_at }),
-    ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
-    createdAt: item.createdAt,
+    ...courseOf(item),
   };
 }
 

@@ -23,6 +23,7 @@ import type { PipelineRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { testLogId } from '../testruns/handler.ts';
 import type { WorkEngine } from '../work/engine.ts';
+import { courseOf } from '../work/records.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
 import type { PipelineInput } from './handler.ts';
 import { pipelineRequestSchema } from './schema.ts';
@@ -166,10 +167,7 @@ export class PipelineManager {
       stages,
       status: pipelineStatus(item),
       ...(!isFinal(item.state) && item.phase !== undefined && { currentStage: item.phase as StageName }),
-      ...(item.startedAt !== undefined && { startedAt: item.startedAt }),
-      ...(item.finishedAt !== undefined && { completedAt: item.finishedAt }),
-      ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
-      createdAt: item.createdAt,
+      ...courseOf(item),
     };
   }
 

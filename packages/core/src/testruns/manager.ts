@@ -7,6 +7,7 @@ import { validate } from '../model/validate.ts';
 import type { WorkItem } from '../model/work.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
+import { courseOf } from '../work/records.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
 import { testLogId, type TestRunInput } from './handler.ts';
 import { testConfigSchema } from './schema.ts';
@@ -65,10 +66,7 @@ export class TestRunManager {
       status: testRunStatus(item),
       ...(row.results !== null && { results: JSON.parse(row.results) as TestReport }),
       artifacts: await this.#artifacts.getArtifactsByProducer(id),
-      ...(item.startedAt !== undefined && { startedAt: item.startedAt }),
-      ...(item.finishedAt !== undefined && { completedAt: item.finishedAt }),
-      ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
-      createdAt: item.createdAt,
+      ...courseOf(item),
     };
   }
 

@@ -27,6 +27,22 @@ export function toWorkItem<I, O>(row: Selectable<WorkRow>): WorkItem<I, O> {
   };
 }
 
+/** What every view of a piece of work tells of it: when it was, and what went wrong. */
+export function courseOf({ createdAt, startedAt, finishedAt, error }: WorkItem): {
+  readonly createdAt: number;
+  readonly startedAt?: number;
+  readonly completedAt?: number;
+  readonly errorMessage?: string;
+  readonly error?: StoredError;
+} {
+  return {
+    ...(startedAt !== undefined && { startedAt }),
+    ...(finishedAt !== undefined && { completedAt: finishedAt }),
+    ...(error !== undefined && { errorMessage: error.message, error }),
+    createdAt,
+  };
+}
+
 /** What events about the item carry. */
 export function toWorkEvent(row: Selectable<WorkRow>): WorkEvent {
   return {
