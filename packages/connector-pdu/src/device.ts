@@ -45,7 +45,8 @@ export class Device {
       try {
         return await this.#read(outlet, call);
       } catch (error) {
-        if (call.signal.aborted || !isBringupError(error) || !error.retryable) throw error;
+        // To ask is harmless. A device that was not even reached won't be a moment later.
+        if (call.signal.aborted || !mayHaveHappened(error)) throw error;
         await sleep(call.clock, limits.pduPollMs, call.signal);
         return this.#read(outlet, call);
       }

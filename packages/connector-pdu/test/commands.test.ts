@@ -172,13 +172,22 @@ describe('commands that switch', () => {
   it('a password reaches ipmitool in its environment and no command line, and a wrong one is told apart', async () => {
     await (await open(bmc).open(bmcOutlet)).on();
     expect(await commands.calls()).toContain(
-      'ipmitool -I lanplus -H bmc-3.lab -p 623 -U admin -E -R 2 -N 1 -C 17 chassis power on',
+      'ipmitool -v -I lanplus -H bmc-3.lab -p 623 -U admin -E -R 2 -N 1 -C 17 chassis power on',
     );
     expect((await commands.calls()).join()).not.toContain('sesame');
     const wrong = await open((shell) => bmc(shell, new Secret('guess'))).open(bmcOutlet);
     const error: unknown = await wrong.on().catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code: 'authentication-failed', retryable: false });
     expect(inspect(error, { depth: 10 })).not.toContain('guess');
+  });
+
+  it('a user who may look but not switch is told so', async () => {
+    await commands.mark('broken', 'Set Chassis Power Control to Up/On failed: Insufficient privilege level\n');
+    const outlet = await open(bmc).open(bmcOutlet);
+    await expect(outlet.on()).rejects.toMatchObject({
+      code: 'authentication-failed',
+      message: expect.stringContaining('may not switch') as string,
+    });
   });
 
   it('a BMC that is away may come back', async () => {

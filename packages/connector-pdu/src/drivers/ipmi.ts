@@ -35,10 +35,13 @@ export function ipmi(options: IpmiOptions): PduDriver {
   const runner = new CommandRunner(options);
   const { host, port } = hostAndPort(options.host, 623);
   const ipmitool = async (words: readonly string[], { clock, signal }: DriverCall): Promise<string> => {
-    const session = ['-I', 'lanplus', '-H', host, '-p', String(port), '-U', options.username, '-E', '-R', '2'];
+    const session = ['-I', 'lanplus', '-H', host, '-p', String(port), '-U', options.username, '-E'];
+    // With the usual four tries, a BMC that is away would take longer than anybody waits.
+    const patience = ['-R', '2', '-N', '1'];
     const suite = options.cipherSuite === undefined ? [] : ['-C', String(options.cipherSuite)];
     const answer = await runner.run(
-      ['sh', '-c', script, 'ipmitool', ...session, '-N', '1', ...suite, 'chassis', 'power', ...words],
+      // -v: only so it says why it gets no session.
+      ['sh', '-c', script, 'ipmitool', '-v', ...session, ...patience, ...suite, 'chassis', 'power', ...words],
       { clock, signal },
       { stdin: options.password, program: 'ipmitool' },
     );
@@ -60,14 +63,16 @@ export function ipmi(options: IpmiOptions): PduDriver {
 }
 
 function trouble({ stdout, stderr }: CommandAnswer): Error {
-  const said = excerpt(`${stdout} ${stderr}`);
-  if (/RAKP|unauthorized|invalid user ?name|password/i.test(said)) {
+  const said = excerpt(`${stdout}\n${stderr}`.replaceAll(chatter, ''));
+  if (/RAKP|unauthorized|invalid user ?name/i.test(said)) {
     return refused(`the BMC refuses user or password: ${said}`);
   }
-  if (/Unable to establish|Insufficient privilege/i.test(said)) {
-    return /privilege/i.test(said)
-      ? refused(`the user may not switch: ${said}`)
-      : unreachable(`no session with the BMC: ${said}; is IPMI over LAN enabled?`, { sent: false });
+  if (/privilege/i.test(said)) return refused(`the user may not switch: ${said}`);
+  if (/Unable to establish/i.test(said)) {
+    return unreachable(`no session with the BMC: ${said}; is it on, and IPMI over LAN enabled?`, { sent: false });
   }
   return failed(`ipmitool failed: ${said}`, { retryable: true });
 }
+
+/** What `-v` says beside what is of interest. */
+const chatter = /^(?:Loading|Running|Discovered|Get HPM|Get VSO|Invalid completion code).*$/gm;
