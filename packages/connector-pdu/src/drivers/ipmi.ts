@@ -2,7 +2,7 @@ import type { PowerState, Secret } from '@bringup/core';
 import * as v from 'valibot';
 import { type DriverCall, namedOutlets, type PduDriver } from '../driver.ts';
 import { failed, refused, unreachable } from '../errors.ts';
-import { checked, hostAndPort, hostField, optional, secret, text } from '../options.ts';
+import { checked, hostAndPort, hostField, optional, secret, text, whole } from '../options.ts';
 import { type CommandAnswer, CommandRunner, excerpt, shellFields, type ShellAccess } from '../shell/runner.ts';
 
 /** Options of {@link ipmi}. */
@@ -20,7 +20,7 @@ const schema = v.strictObject({
   host: hostField,
   username: text,
   password: secret,
-  cipherSuite: optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(17))),
+  cipherSuite: optional(whole(1, 17)),
 });
 
 /** The password comes on standard input and goes into ipmitool's environment: arguments are seen by all. */

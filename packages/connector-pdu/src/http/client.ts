@@ -34,8 +34,15 @@ export const httpFields: {
       [
         v.boolean(),
         v.strictObject({
-          ca: v.exactOptional(v.pipe(v.string(), v.includes('-----BEGIN CERTIFICATE-----'))),
-          fingerprint: v.exactOptional(v.pipe(v.string(), v.regex(/^(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}$/i))),
+          ca: v.exactOptional(
+            v.pipe(v.string('must be PEM'), v.includes('-----BEGIN CERTIFICATE-----', 'must hold certificates in PEM')),
+          ),
+          fingerprint: v.exactOptional(
+            v.pipe(
+              v.string('must be a string'),
+              v.regex(/^(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}$/i, 'must be a SHA-256 fingerprint: 32 bytes in hex'),
+            ),
+          ),
         }),
       ],
       'must be true, or { ca } with certificates in PEM, or { fingerprint } with a SHA-256 fingerprint',
