@@ -165,7 +165,11 @@ export const capabilitiesR10ToR18: RequirementList = {
   },
   'R18.1': {
     says: 'Each board has its method of power control: USB hub port, PDU outlet or GPIO relay.',
-    where: ['packages/core/src/model/power.ts', 'packages/core/src/pool/kinds/board-registration.ts'],
+    where: [
+      'packages/core/src/model/power.ts',
+      'packages/core/src/pool/kinds/board-registration.ts',
+      'packages/connector-pdu/src/connector.ts',
+    ],
   },
   'R18.2': {
     says: 'A power cycle runs the configured sequence and watches the board come back.',

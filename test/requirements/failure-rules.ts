@@ -80,7 +80,7 @@ export const failureRules: RequirementList = {
   },
   'E-power': {
     says: 'Power control that fails leaves the board to manual intervention, with an alert.',
-    where: ['packages/core/src/power/intervention.ts'],
+    where: ['packages/core/src/power/intervention.ts', 'packages/connector-pdu/src/device.ts'],
   },
   'E-no-match': {
     says: 'When nothing is compatible, the answer names the unmet requirements and suggests what to change.',
