@@ -310,6 +310,18 @@ export {
   type ConsoleRunResult,
   type ConsoleShellOptions,
 } from './consoles/console-shell.ts';
+export {
+  UBoot,
+  quoteUBoot,
+  ubootPrompt,
+  type UBootLoaded,
+  type UBootOptions,
+  type UBootResult,
+} from './consoles/uboot.ts';
+export { ubootFlash, type UBootFlashOptions } from './consoles/uboot-flash.ts';
+export type { UBootSlot } from './consoles/uboot-slot.ts';
+export { tftpFolder, type TftpFolder, type TftpFolderOptions } from './consoles/tftp-folder.ts';
+export type { ConsolePutOptions, ConsoleTransferReceipt } from './consoles/console-files.ts';
 export type { ConsoleLogin } from './consoles/console-login.ts';
 export type { Pattern } from './consoles/patterns.ts';
 export { quoteShellCommand, quoteShellWord } from './consoles/quote.ts';

@@ -357,6 +357,26 @@ export const limits = {
   consoleEchoMs: 1_000,
   /** Between two pieces typed into a console that does not echo. */
   consoleTypePauseMs: 10,
+  /** A file moves over a console in blocks of this size; one that arrives damaged is sent again. */
+  consoleBlockBytes: 6_144,
+  /** One such block, at the slowest baud rate in use. */
+  consoleBlockTimeoutMs: 60_000,
+  /** Further tries of one block. */
+  consoleBlockRetries: 5,
+  /** From opening a console to U-Boot's prompt, the restart of the board included. */
+  ubootTimeoutMs: 60_000,
+  /** U-Boot getting an address. */
+  ubootNetworkMs: 60_000,
+  /** Loading into memory, or checking what is there. */
+  ubootLoadMs: 600_000,
+  /** Longest line typed into U-Boot: CONFIG_SYS_CBSIZE is 512 on many boards. */
+  ubootLineBytes: 500,
+  /** What U-Boot loads and writes at a time; it needs that much memory from the load address on. */
+  ubootChunkBytes: 16_777_216,
+  /** Tries of one block by YMODEM. */
+  ymodemAttempts: 10,
+  /** A receiver of YMODEM that says nothing for this long is gone. */
+  ymodemAnswerMs: 10_000,
   /** Longest line typed into a console's shell: busybox drops what goes beyond 1024. */
   consoleInputLineBytes: 1_000,
   /** Diagnostic lines kept of one test; the last ones. */

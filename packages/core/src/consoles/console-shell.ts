@@ -1,10 +1,13 @@
 import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
+import type { ByteSource, TransferOptions } from '../contracts/shell.ts';
 import { BringupError, invalidInput } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { systemClock, systemRandom } from '../runtime.ts';
+import { getFile, putFile, type ConsolePutOptions, type ConsoleTransferReceipt } from './console-files.ts';
 import { consoleGone, reachShell, type ConsoleLogin } from './console-login.ts';
 import type { ConsoleSession } from './console-session.ts';
 import type { ExpectMatch, PassedLine } from './expect.ts';
+import { newMarker } from './marker.ts';
 import { quoteShellCommand } from './quote.ts';
 
 /** How a {@link ConsoleShell} is opened. */
@@ -110,9 +113,28 @@ export class ConsoleShell {
     }
   }
 
+  /**
+   * Stores bytes under an absolute path of the machine. They are typed as text, in blocks that the machine
+   * checks, so neither kernel messages nor a line that drops bytes can damage the file; slow, about
+   * a third of the line's speed. Needs `cksum` and `dd` there; uses `base64` and `sha256sum` if it has them.
+   * @throws `checksum-mismatch`, `disk-full`, `transfer-failed`, and those of `run`.
+   */
+  put(source: ByteSource, path: string, options: ConsolePutOptions = {}): Promise<ConsoleTransferReceipt> {
+    return putFile(this, source, path, options);
+  }
+
+  /**
+   * The bytes of a file of the machine, as `put` moves them. Ends normally only if all of it is what the
+   * machine has, with what that proved. No other command meanwhile.
+   * @throws `not-found`, `checksum-mismatch`, `transfer-failed`, and those of `run`.
+   */
+  get(path: string, options: TransferOptions = {}): AsyncGenerator<Uint8Array, ConsoleTransferReceipt, void> {
+    return getFile(this, path, options);
+  }
+
   async #ask(command: string, name: string, options: ConsoleRunOptions): Promise<ConsoleRunResult> {
-    const begin = this.#marker();
-    const end = this.#marker();
+    const begin = newMarker(this.#random);
+    const end = newMarker(this.#random);
     const timeoutMs = options.timeoutMs ?? limits.execTimeoutMs;
     const until = this.#clock.now() + timeoutMs;
     const removeNoise = (options.kernelMessages ?? (this.#kernelIsQuiet ? 'keep' : 'remove')) === 'remove';
@@ -168,19 +190,12 @@ export class ConsoleShell {
       interrupt,
       clock: this.#clock,
       probe: () => {
-        const { typed, answer } = this.#marker();
+        const { typed, answer } = newMarker(this.#random);
         return { command: `echo ${typed}`, answer };
       },
     });
     this.#inStep = true;
     this.#echoes = true;
-  }
-
-  #marker(): { readonly typed: string; readonly answer: string } {
-    const id = Math.floor(this.#random.next() * 36 ** 8)
-      .toString(36)
-      .padStart(8, '0');
-    return { typed: `'bring''up-${id}'`, answer: `bringup-${id}` };
   }
 }
 

@@ -1,5 +1,6 @@
 import { ConsoleSession } from '../consoles/console-session.ts';
 import { ConsoleShell } from '../consoles/console-shell.ts';
+import { ubootPrompt } from '../consoles/uboot.ts';
 import type { ConsoleLogin } from '../consoles/console-login.ts';
 import type { Console } from '../contracts/console.ts';
 import type { Clock, Random } from '../contracts/runtime.ts';
@@ -21,9 +22,9 @@ export interface ConsoleQuestion {
   readonly signal: AbortSignal;
 }
 
-/** U-Boot's prompt, whatever a vendor put before the arrow; then a login; then a shell. */
+/** A bootloader; then a login; then a shell. */
 const prompts: readonly (readonly [RegExp, ConsoleAnswer])[] = [
-  [/^\S*(=>|U-Boot>|uboot>) ?$/i, 'u-boot'],
+  [ubootPrompt, 'u-boot'],
   [/(?<!last )login: ?$|password: ?$/i, 'login'],
   [/[#$%>] ?$/, 'shell'],
 ];
