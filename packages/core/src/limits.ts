@@ -375,6 +375,8 @@ export const limits = {
   ubootChunkBytes: 16_777_216,
   /** Tries of one block by YMODEM. */
   ymodemAttempts: 10,
+  /** How long a receiver of YMODEM may take to ask for the file after it took the header. */
+  ymodemPauseMs: 300,
   /** A receiver of YMODEM that says nothing for this long is gone. */
   ymodemAnswerMs: 10_000,
   /** Longest line typed into a console's shell: busybox drops what goes beyond 1024. */

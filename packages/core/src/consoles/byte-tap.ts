@@ -50,6 +50,7 @@ export class ByteTap {
 
   /** The console said this. What nobody reads is bounded: the oldest goes. @internal */
   push(chunk: Uint8Array): void {
+    if (chunk.length === 0) return;
     this.#chunks.push(chunk);
     this.#size += chunk.length;
     while (this.#size > limits.consoleWindowBytes && this.#chunks.length > 1) {

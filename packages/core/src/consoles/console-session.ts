@@ -125,13 +125,14 @@ export class ConsoleSession implements AsyncDisposable {
   }
 
   /**
-   * Takes the console's bytes as they are, for a protocol such as YMODEM, until `use` has ended. They
-   * are logged, but no expect sees them.
+   * Takes the console's bytes as they are, for a protocol such as YMODEM, until `use` has ended, the rest of an
+   * unfinished line included: a protocol's first byte may be there already. They are logged, but no expect sees them.
    * @throws what `use` throws; TypeError while another does the same.
    */
   async raw<T>(use: (bytes: ByteTap) => Promise<T>): Promise<T> {
     if (this.#tap !== undefined) throw new TypeError('the bytes of this console session are taken already');
     const tap = new ByteTap(this.#clock);
+    tap.push(Buffer.from(this.#window.takePartial()));
     if (!this.#state.open) tap.end(this.#state.error);
     this.#tap = tap;
     try {

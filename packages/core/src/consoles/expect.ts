@@ -87,6 +87,13 @@ export class ExpectWindow {
     return (this.#splitter.partial?.text ?? '').slice(this.#consumed);
   }
 
+  /** Takes what was not consumed of the unfinished line. */
+  takePartial(): string {
+    const text = this.partial;
+    this.#consumed += text.length;
+    return text;
+  }
+
   #matchPartial(patterns: readonly CompiledPattern[]): ExpectMatch | undefined {
     const text = this.partial;
     if (text === '') return undefined;

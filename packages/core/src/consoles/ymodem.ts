@@ -34,7 +34,8 @@ export async function sendYmodem(session: ConsoleSession, source: ByteSource, op
     try {
       await line.wait(wantsCrc);
       await line.block(SOH, 0, header(source.sizeBytes));
-      await line.wait(wantsCrc);
+      // Some receivers, U-Boot's among them, ask for the file with no more than their acknowledgement.
+      await line.wait(wantsCrc, limits.ymodemPauseMs);
       let sent = 0;
       let number = 0;
       for await (const block of inBlocks(source.read(), blockBytes)) {
@@ -64,9 +65,12 @@ class Line {
     this.#call = signal === undefined ? {} : { signal };
   }
 
-  /** Waits for one byte; everything else is noise. */
-  async wait(wanted: number): Promise<void> {
-    while ((await this.#answer()) !== wanted);
+  /** Waits for one byte; everything else is noise. With patience, no longer than for that. */
+  async wait(wanted: number, patienceMs?: number): Promise<void> {
+    for (;;) {
+      const byte = patienceMs === undefined ? await this.#answer() : await this.#byte(patienceMs);
+      if (byte === wanted || byte === undefined) return;
+    }
   }
 
   /** Sends a block until the receiver takes it. */
@@ -101,10 +105,13 @@ class Line {
   }
 
   async #answer(): Promise<number> {
-    const byte = await this.#bytes.read({ ...this.#call, timeoutMs: limits.ymodemAnswerMs });
-    if (byte === undefined) {
-      throw new BringupError('transfer-failed', 'the receiver does not answer (YMODEM)', { retryable: true });
-    }
+    const byte = await this.#byte(limits.ymodemAnswerMs);
+    if (byte !== undefined) return byte;
+    throw new BringupError('transfer-failed', 'the receiver does not answer (YMODEM)', { retryable: true });
+  }
+
+  async #byte(timeoutMs: number): Promise<number | undefined> {
+    const byte = await this.#bytes.read({ ...this.#call, timeoutMs });
     if (byte === CAN) throw new BringupError('transfer-failed', 'the receiver cancelled (YMODEM)', { retryable: true });
     return byte;
   }
