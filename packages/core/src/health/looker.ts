@@ -1,4 +1,3 @@
-import PQueue from 'p-queue';
 import { withDeadline } from '../async.ts';
 import type { Clock, Logger, Random } from '../contracts/runtime.ts';
 import { isBringupError, toBringupError, type BringupError } from '../errors.ts';
@@ -9,6 +8,7 @@ import type { Connectors } from '../pool/connectors.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { applyChange, isChange, isLookedAfter, isSwitchedOff, type StartRecovery } from './apply.ts';
 import { conditionsAfter, type Conditions, type DecidedThresholds } from './conditions.ts';
+import { Gate } from './gate.ts';
 import type { StoredLook } from './history.ts';
 import { judge, type Outcome, type Verdict } from './judge.ts';
 import { boardHealth } from './kinds/board.ts';
@@ -16,7 +16,7 @@ import { buildServerHealth } from './kinds/build-server.ts';
 import { hostHealth } from './kinds/host.ts';
 import type { Look } from './kinds/kind.ts';
 import type { Recorder } from './recorder.ts';
-import type { Target } from './target.ts';
+import { renewed, type Target } from './target.ts';
 import type { ThresholdBook } from './thresholds.ts';
 import { utilizationOf } from './vitals.ts';
 
@@ -61,8 +61,8 @@ export function defaultThresholds(kind: ResourceKind): DecidedThresholds {
 /** Looks at resources, judges what it sees and stores it. A bounded number at a time. */
 export class Looker {
   readonly #options: LookerOptions;
-  readonly #looks = new PQueue({ concurrency: limits.healthConcurrency });
-  readonly #connects = new PQueue({ concurrency: limits.healthConnects });
+  readonly #looks = new Gate(limits.healthConcurrency);
+  readonly #connects = new Gate(limits.healthConnects);
 
   constructor(options: LookerOptions) {
     this.#options = options;
@@ -92,8 +92,8 @@ export class Looker {
   ): Promise<LookResult> {
     if (isLookedAfter(target.standing.status)) return { againInMs: undefined, settled: true };
     const { clock, logger } = this.#options;
-    const queue = target.way.isOpen ? this.#looks : this.#connects;
-    const seen = await queue.add(() => this.#see(target, signal));
+    const gate = target.way.isOpen ? this.#looks : this.#connects;
+    const seen = await gate.pass(() => this.#see(target, signal));
     if (signal.aborted || seen === 'left alone') return { againInMs: undefined, settled: true };
     if (seen === 'starved') {
       logger.warn({ resource: target.id }, 'a look at a resource was not judged: this process was too busy');
@@ -178,12 +178,14 @@ export class Looker {
     if (answered && change?.status === 'online') target.missed = 0;
     target.missed = ((target.missed << 1) | (answered ? 0 : 1)) & ((1 << limits.healthConnectivityLooks) - 1);
     if (vitals !== undefined) {
-      target.utilization = utilizationOf(vitals, target.vitals);
-      target.vitals = vitals;
+      target.utilization = renewed(target.utilization, utilizationOf(vitals, target.ticks));
+      target.ticks = renewed(target.ticks, { cpuBusy: vitals.cpuBusy, cpuTotal: vitals.cpuTotal });
     }
     if (look.powerStatus !== undefined) target.powerStatus = look.powerStatus;
     if (answered) target.lastLookAt = at;
-    target.health = healthAfter(target, look, answered ? responseTimeMs : undefined, standing.status === 'offline');
+    const isOffline = standing.status === 'offline';
+    const now = healthAfter(target, look, answered ? responseTimeMs : undefined, isOffline);
+    target.health = renewed(target.health, now);
     const { utilization, health } = target;
     const figures = vitals === undefined ? undefined : utilization;
     const stored: StoredLook = [
@@ -287,7 +289,8 @@ function healthAfter(
     ...(vitals !== undefined && {
       storagePercent: target.utilization?.storagePercent ?? 0,
       freeStorageGb: Math.round((vitals.storageFreeKb / 1024 / 1024) * 10) / 10,
-      kernelVersion: vitals.kernelVersion,
+      // The string that is there already, if it is the same: the new one is part of a longer one.
+      kernelVersion: vitals.kernelVersion === before?.kernelVersion ? before.kernelVersion : vitals.kernelVersion,
     }),
     ...(responseTimeMs !== undefined && { lastResponseTimeMs: responseTimeMs }),
     ...(activity !== undefined && (kind === 'host' ? { runningVms: activity } : { activeCompilations: activity })),

@@ -46,10 +46,10 @@ export class Monitor implements AsyncDisposable {
   readonly #visitor: Looker;
   readonly #schedule: Schedule;
   readonly #targets = new Map<string, Target>();
-  readonly #running = new Set<Promise<unknown>>();
   readonly #guard = (tx: StoreTransaction): Promise<void> => this.#lease.check(tx);
-  /** Of the looks under way. One signal for all of them would be slow: its listeners are searched one by one. */
-  readonly #stops = new Set<AbortController>();
+  /** Turns under way. */
+  #running = 0;
+  #allDone: (() => void) | undefined;
   #heartbeat: Disposable | undefined;
   #beating: Promise<void> = Promise.resolve();
   #started = false;
@@ -125,7 +125,7 @@ export class Monitor implements AsyncDisposable {
 
   /** Looks that are not in the store yet. */
   unwritten(resourceId: string): readonly StoredLook[] {
-    return [...this.#recorder.unwritten(resourceId), ...(this.#targets.get(resourceId)?.minute?.looks ?? [])];
+    return [...this.#recorder.unwritten(resourceId), ...(this.#targets.get(resourceId)?.unstored.looks() ?? [])];
   }
 
   /** Keeps or takes the lease, looks which resources there are, and comes again. */
@@ -223,15 +223,18 @@ export class Monitor implements AsyncDisposable {
   #turn(id: string): void {
     const target = this.#targets.get(id);
     if (target === undefined) return;
-    const look = this.#lookAt(target).finally(() => this.#running.delete(look));
-    this.#running.add(look);
+    this.#running += 1;
+    void this.#lookAt(target).finally(() => {
+      this.#running -= 1;
+      if (this.#running === 0) this.#allDone?.();
+    });
   }
 
   async #lookAt(target: Target): Promise<void> {
     const { logger } = this.#options;
     const stop = new AbortController();
     const { signal } = stop;
-    this.#stops.add(stop);
+    target.stop = stop;
     let againInMs: number | undefined;
     try {
       const result = await this.#looker.look(target, signal, this.#guard);
@@ -242,7 +245,7 @@ export class Monitor implements AsyncDisposable {
       if (!signal.aborted)
         logger.warn({ error, resource: target.id }, 'what was seen of a resource could not be stored');
     } finally {
-      this.#stops.delete(stop);
+      target.stop = undefined;
     }
     if (signal.aborted || this.#targets.get(target.id) !== target) return;
     this.#schedule.set(target.id, againInMs ?? this.#jitter(lookIntervalMs(target)));
@@ -257,18 +260,19 @@ export class Monitor implements AsyncDisposable {
     this.#targets.delete(target.id);
     this.#schedule.delete(target.id);
     this.#recorder.forget(target);
+    target.stop?.abort();
     void target.way[Symbol.asyncDispose]();
   }
 
   #stopLooks(): void {
-    for (const stop of this.#stops) stop.abort();
+    for (const { stop } of this.#targets.values()) stop?.abort();
   }
 
   async #letGo(mine: boolean): Promise<void> {
     this.#watching = false;
     this.#schedule[Symbol.dispose]();
     this.#stopLooks();
-    await Promise.all(this.#running);
+    if (this.#running > 0) await new Promise<void>((resolve) => (this.#allDone = resolve));
     const targets = [...this.#targets.values()];
     this.#targets.clear();
     for (const target of targets) this.#recorder.finishMinute(target);

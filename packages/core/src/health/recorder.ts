@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 import type { MachineHealth, ResourceUtilization } from '../model/health.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { insertMinutes, rollUp, type MinuteOfLooks, type StoredLook } from './history.ts';
-import type { Target } from './target.ts';
+import { renewed, type Target } from './target.ts';
 
 const minuteMs = 60_000;
 
@@ -22,7 +22,7 @@ export class Recorder {
   readonly #logger: Logger;
   /** Called in each transaction, to throw when this process may not write. */
   readonly #guard: (tx: StoreTransaction) => Promise<void>;
-  readonly #changed = new Map<Target, 'visible' | 'slight'>();
+  #changed = new Map<Target, 'visible' | 'slight'>();
   #minutes: FinishedMinute[] = [];
   #timer: Disposable | undefined;
   #flushing: Promise<void> = Promise.resolve();
@@ -42,9 +42,9 @@ export class Recorder {
   /** Takes down a look; what it found is in the target. */
   add(target: Target, look: StoredLook): void {
     const [at] = look;
-    target.minute ??= { at, looks: [] };
-    target.minute.looks.push(look);
-    if (at - target.minute.at >= minuteMs - limits.healthLookMs / 2) this.finishMinute(target);
+    const { unstored } = target;
+    unstored.add(look);
+    if (at - (unstored.since ?? at) >= minuteMs - limits.healthLookMs / 2) this.finishMinute(target);
     const change = changeOf(target, at);
     if (change !== undefined && this.#changed.get(target) !== 'visible') this.#changed.set(target, change);
     if (this.#changed.size > 0 || this.#minutes.length > 0) this.#arm();
@@ -52,8 +52,10 @@ export class Recorder {
 
   /** Closes the minute of a target, however short it was. */
   finishMinute(target: Target): void {
-    if (target.minute !== undefined) this.#minutes.push({ resourceId: target.id, minute: target.minute });
-    delete target.minute;
+    const { since: at } = target.unstored;
+    if (at === undefined) return;
+    this.#minutes.push({ resourceId: target.id, minute: { at, looks: target.unstored.looks() } });
+    target.unstored.clear();
   }
 
   /** Looks at a resource that are not stored yet. */
@@ -84,11 +86,11 @@ export class Recorder {
   }
 
   async #write(): Promise<void> {
-    const changed = [...this.#changed];
+    const changed = this.#changed;
     const minutes = this.#minutes;
-    this.#changed.clear();
+    this.#changed = new Map();
     this.#minutes = [];
-    if (changed.length === 0 && minutes.length === 0) return;
+    if (changed.size === 0 && minutes.length === 0) return;
     const now = this.#clock.now();
     await this.#store.transaction(async (tx) => {
       await this.#guard(tx);
@@ -144,7 +146,11 @@ function changeOf(target: Target, now: number): 'visible' | 'slight' | undefined
   if (health === undefined) return undefined;
   const visible = stored === undefined || isVisible(stored, utilization, health);
   if (!visible && now - stored.at < limits.healthStoreMs) return undefined;
-  target.stored = { at: now, health, ...(utilization !== undefined && { utilization }) };
+  target.stored = {
+    at: now,
+    health: renewed(stored?.health, health),
+    ...(utilization !== undefined && { utilization: renewed(stored?.utilization, utilization) }),
+  };
   return visible ? 'visible' : 'slight';
 }
 

@@ -2,17 +2,22 @@ import type { Clock } from '../contracts/runtime.ts';
 
 interface Turn {
   readonly id: string;
-  readonly dueMs: number;
+  dueMs: number;
+  /** Its place in the heap; -1 while it is not in it. */
+  place: number;
 }
 
 /**
  * Whose turn it is: one timer for any number of things that come round again. Each is in it at most
  * once, so what is late does not pile up.
+ *
+ * A turn is kept from one round to the next: a map whose entries come and go is rebuilt all the time,
+ * and V8 keeps what was in its older states far longer than anything else does.
  */
 export class Schedule implements Disposable {
   readonly #clock: Clock;
   readonly #due: (id: string) => void;
-  /** A heap: each turn is due no later than the two below it. May hold turns that were moved since. */
+  /** Each turn is due no later than the two below it. */
   readonly #heap: Turn[] = [];
   readonly #turns = new Map<string, Turn>();
   #timer: { readonly dueMs: number; readonly timer: Disposable } | undefined;
@@ -25,18 +30,25 @@ export class Schedule implements Disposable {
 
   /** Gives `id` its only turn, `delayMs` from now. */
   set(id: string, delayMs: number): void {
-    const turn = { id, dueMs: this.#clock.now() + delayMs };
-    this.#turns.set(id, turn);
-    this.#push(turn);
+    let turn = this.#turns.get(id);
+    if (turn === undefined) {
+      turn = { id, dueMs: 0, place: -1 };
+      this.#turns.set(id, turn);
+    } else this.#remove(turn);
+    turn.dueMs = this.#clock.now() + delayMs;
+    this.#rise(turn, this.#heap.length);
     this.#arm();
   }
 
   delete(id: string): void {
+    const turn = this.#turns.get(id);
+    if (turn === undefined) return;
+    this.#remove(turn);
     this.#turns.delete(id);
   }
 
   has(id: string): boolean {
-    return this.#turns.has(id);
+    return (this.#turns.get(id)?.place ?? -1) >= 0;
   }
 
   #arm(): void {
@@ -52,42 +64,54 @@ export class Schedule implements Disposable {
     this.#timer = undefined;
     const now = this.#clock.now();
     for (let turn = this.#heap[0]; turn !== undefined && turn.dueMs <= now; turn = this.#heap[0]) {
-      this.#pop();
-      if (this.#turns.get(turn.id) !== turn) continue;
-      this.#turns.delete(turn.id);
+      this.#remove(turn);
       this.#due(turn.id);
     }
     this.#arm();
   }
 
-  #push(turn: Turn): void {
-    const heap = this.#heap;
-    let at = heap.push(turn) - 1;
-    while (at > 0) {
-      const above = (at - 1) >> 1;
-      const parent = heap[above];
-      if (parent === undefined || parent.dueMs <= turn.dueMs) break;
-      heap[at] = parent;
-      at = above;
-    }
-    heap[at] = turn;
+  #remove(turn: Turn): void {
+    const { place } = turn;
+    if (place < 0) return;
+    turn.place = -1;
+    const last = this.#heap.pop();
+    if (last === undefined || last === turn) return;
+    // The last one takes the place, and goes up or down from there.
+    this.#rise(last, place);
+    if (last.place === place) this.#sink(last, place);
   }
 
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      const left = heap[2 * at + 1];
-      const right = heap[2 * at + 2];
-      const child = right !== undefined && left !== undefined && right.dueMs < left.dueMs ? 2 * at + 2 : 2 * at + 1;
-      const smaller = heap[child];
-      if (smaller === undefined || smaller.dueMs >= last.dueMs) break;
-      heap[at] = smaller;
-      at = child;
+  /** Puts a turn where it belongs, at `place` or above. */
+  #rise(turn: Turn, place: number): void {
+    let at = place;
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      const parent = this.#heap[above];
+      if (parent === undefined || parent.dueMs <= turn.dueMs) break;
+      this.#put(parent, at);
+      at = above;
     }
-    heap[at] = last;
+    this.#put(turn, at);
+  }
+
+  /** Puts a turn where it belongs, at `place` or below. */
+  #sink(turn: Turn, place: number): void {
+    let at = place;
+    for (;;) {
+      const left = this.#heap[2 * at + 1];
+      const right = this.#heap[2 * at + 2];
+      const smaller = right !== undefined && left !== undefined && right.dueMs < left.dueMs ? right : left;
+      if (smaller === undefined || smaller.dueMs >= turn.dueMs) break;
+      const below = smaller.place;
+      this.#put(smaller, at);
+      at = below;
+    }
+    this.#put(turn, at);
+  }
+
+  #put(turn: Turn, place: number): void {
+    this.#heap[place] = turn;
+    turn.place = place;
   }
 
   [Symbol.dispose](): void {

@@ -107,8 +107,9 @@ async function report(monitor: Monitor, id: string, kind: ResourceKind, signal: 
     reachable: result.error === undefined,
     checkedAt: at,
     conditions: [...target.conditions.keys()],
-    ...(utilization !== undefined && { utilization }),
-    ...(health !== undefined && { health }),
+    // Copies: the next look writes into these.
+    ...(utilization !== undefined && { utilization: { ...utilization } }),
+    ...(health !== undefined && { health: { ...health } }),
     ...(result.error !== undefined && { error: result.error.toJSON() }),
   };
 }

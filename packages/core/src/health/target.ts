@@ -9,9 +9,9 @@ import { hostKind } from '../pool/kinds/host.ts';
 import type { StoredStatus } from '../pool/status.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { Conditions } from './conditions.ts';
-import type { MinuteOfLooks } from './history.ts';
 import { initialStanding, type Standing } from './judge.ts';
-import type { Vitals } from './vitals.ts';
+import { LookLog } from './look-log.ts';
+import type { CpuTicks } from './vitals.ts';
 import type { Way } from './way.ts';
 
 /** A resource of any kind as its users see it. */
@@ -39,7 +39,8 @@ export interface Target {
   outage: 'unreachable' | 'authentication-failed' | undefined;
   /** One bit for each look of late, the last one lowest: 1 when it was not answered. */
   missed: number;
-  vitals?: Vitals;
+  /** As of the last look. */
+  ticks?: CpuTicks;
   /** When what changes rarely was last asked. */
   factsAt?: number;
   powerStatus?: PowerState;
@@ -48,9 +49,19 @@ export interface Target {
   /** As last stored, for telling a visible change. */
   stored?: { readonly at: number; readonly utilization?: ResourceUtilization; readonly health: MachineHealth };
   lastLookAt?: number;
-  minute?: MinuteOfLooks;
+  readonly unstored: LookLog;
   /** The look that is under way; the next one waits for it. */
   looking: Promise<unknown> | undefined;
+  /** Ends the turn that is under way. Each has its own: one signal's listeners are searched one by one. */
+  stop: AbortController | undefined;
+}
+
+/**
+ * Puts figures in the place of older ones. What is kept from look to look is not made anew for each: V8
+ * takes what outlived a few seconds for something that stays, and is slow to see that it did not.
+ */
+export function renewed<T extends object>(old: T | undefined, figures: T): T {
+  return old === undefined ? { ...figures } : Object.assign(old, figures);
 }
 
 /** The parts of a target that are read from its row again and again. */
@@ -99,7 +110,9 @@ export function newTarget(
     conditions: told?.conditions ?? new Map(),
     outage: told?.outage,
     missed: 0,
+    unstored: new LookLog(),
     looking: undefined,
+    stop: undefined,
     ...(utilization !== undefined && { utilization }),
     ...(health !== undefined && { health }),
   };

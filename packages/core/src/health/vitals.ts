@@ -60,6 +60,9 @@ export interface Vitals {
   readonly compilers: number;
 }
 
+/** What the load of CPUs is reckoned from. */
+export type CpuTicks = Pick<Vitals, 'cpuBusy' | 'cpuTotal'>;
+
 /** Looks at a machine. @throws `command-failed`, and those of the session. */
 export async function readVitals(
   session: Pick<ShellSession, 'exec'>,
@@ -102,7 +105,7 @@ export function parseVitals(output: string): Vitals | undefined {
 }
 
 /** What a machine is busy with: its CPUs since the look before or, at the first one, since its boot. */
-export function utilizationOf(vitals: Vitals, before?: Vitals): ResourceUtilization {
+export function utilizationOf(vitals: Vitals, before?: CpuTicks): ResourceUtilization {
   // Counters that went back: it was booted in between.
   const since = before !== undefined && before.cpuTotal < vitals.cpuTotal ? before : { cpuBusy: 0, cpuTotal: 0 };
   return {

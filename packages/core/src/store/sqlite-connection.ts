@@ -43,6 +43,8 @@ export interface SqliteConnectionOptions {
 interface Prepared {
   readonly statement: SqliteStatement;
   readonly reader: boolean;
+  /** Which use of a statement was the last one of this. */
+  lastUse: number;
 }
 
 const longestPauseMs = 20;
@@ -60,6 +62,7 @@ const changesSchema = /^\s*(?:create|alter|drop|attach|detach|pragma|vacuum)\b/i
 export class SqliteConnection implements DatabaseConnection {
   readonly #options: SqliteConnectionOptions;
   readonly #prepared = new Map<string, Prepared>();
+  #uses = 0;
 
   constructor(options: SqliteConnectionOptions) {
     this.#options = options;
@@ -160,29 +163,34 @@ export class SqliteConnection implements DatabaseConnection {
     return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
   }
 
+  /** Seldom: moving each statement to the end of the map when it is used would rebuild the map all the time. */
+  #dropLongestUnused(): void {
+    let oldest: { readonly sql: string; readonly lastUse: number } | undefined;
+    for (const [sql, { lastUse }] of this.#prepared) {
+      if (oldest === undefined || lastUse < oldest.lastUse) oldest = { sql, lastUse };
+    }
+    if (oldest !== undefined) this.#prepared.delete(oldest.sql);
+  }
+
   #prepare(sql: string): Prepared {
     const known = this.#prepared.get(sql);
+    this.#uses += 1;
     if (known !== undefined) {
-      // The order of use matters only where there may soon be too many.
-      if (this.#prepared.size > limits.sqliteStatements / 2) {
-        this.#prepared.delete(sql);
-        this.#prepared.set(sql, known);
-      }
+      known.lastUse = this.#uses;
       return known;
     }
     const statement = this.#options.handle.prepare(sql);
-    const prepared = { statement, reader: statement.reader ?? (statement.columns?.().length ?? 0) > 0 };
+    const prepared = {
+      statement,
+      reader: statement.reader ?? (statement.columns?.().length ?? 0) > 0,
+      lastUse: this.#uses,
+    };
     if (changesSchema.test(sql)) {
       this.#prepared.clear();
       return prepared;
     }
+    if (this.#prepared.size >= limits.sqliteStatements) this.#dropLongestUnused();
     this.#prepared.set(sql, prepared);
-    if (this.#prepared.size > limits.sqliteStatements) {
-      for (const oldest of this.#prepared.keys()) {
-        this.#prepared.delete(oldest);
-        break;
-      }
-    }
     return prepared;
   }
 }

@@ -76,7 +76,7 @@ class SqliteDriver implements Driver {
   readonly #options: SqliteConnectionOptions;
   readonly #connection: SqliteConnection;
   readonly #line: SqliteLine;
-  readonly #sessions = new Set<SqliteSession>();
+  #sessions = 0;
   #allReturned: (() => void) | undefined;
 
   constructor(options: SqliteConnectionOptions) {
@@ -88,15 +88,14 @@ class SqliteDriver implements Driver {
   async init(): Promise<void> {}
 
   async acquireConnection(): Promise<SqliteSession> {
-    const session = new SqliteSession(this.#connection, this.#line);
-    this.#sessions.add(session);
-    return session;
+    this.#sessions += 1;
+    return new SqliteSession(this.#connection, this.#line);
   }
 
   async releaseConnection(session: SqliteSession): Promise<void> {
     session.end();
-    this.#sessions.delete(session);
-    if (this.#sessions.size === 0) this.#allReturned?.();
+    this.#sessions -= 1;
+    if (this.#sessions === 0) this.#allReturned?.();
   }
 
   async beginTransaction(session: SqliteSession, settings: TransactionSettings): Promise<void> {
@@ -137,7 +136,7 @@ class SqliteDriver implements Driver {
     const { clock, lockTimeoutMs, handle } = this.#options;
     const patience = sleep(clock, lockTimeoutMs, enough.signal).catch(() => undefined);
     const allReturned = new Promise<void>((resolve) => (this.#allReturned = resolve));
-    if (this.#sessions.size > 0) await Promise.race([allReturned, patience]);
+    if (this.#sessions > 0) await Promise.race([allReturned, patience]);
     enough.abort();
     handle.close();
   }
