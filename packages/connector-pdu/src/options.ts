@@ -74,3 +74,8 @@ export function hostAndPort(text: string, usual: number): { readonly host: strin
   if (found === undefined) throw new TypeError(`'${text}' is no host.`);
   return found;
 }
+
+/** A host and its port as they stand in an address: an IPv6 address gets its brackets. */
+export function authority({ host, port }: { readonly host: string; readonly port: number }): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { localShell, Secret, type BringupError, type PowerControlConfig } from '@bringup/core';
 import { describe, expect, it } from 'vitest';
 import * as drivers from '../src/index.ts';
+import { splitHost } from '../src/options.ts';
 
 const { apc, commandPower, eaton, gpio, gude, httpPower, ipmi, netio, pdu, pdudaemon, poeSwitch } = drivers;
 const { raritan, redfish, serverTechnology, shellyGen2, snmpPdu, tasmota, uhubctl, usbRelay } = drivers;
@@ -88,6 +91,38 @@ describe('options', () => {
       expect(said.replace(`${clear}: there is no such option`, '')).not.toContain(clear);
     }
   });
+});
+
+describe('a host', () => {
+  it.each([
+    ['pdu.lab', 'pdu.lab', 80],
+    ['pdu.lab:8080', 'pdu.lab', 8080],
+    ['10.0.0.5:1', '10.0.0.5', 1],
+    ['::1', '::1', 80],
+    ['fd00::5:161', 'fd00::5:161', 80],
+    ['[fd00::5]:161', 'fd00::5', 161],
+  ])('%s is %s and port %i', (text, host, port) => {
+    expect(splitHost(text, 80)).toEqual({ host, port });
+  });
+
+  it.each(['', 'a b', 'pdu.lab:', 'pdu.lab:0', 'pdu.lab:65536', 'user@pdu.lab', 'pdu.lab/x', '[::1', 'a:b:c:d!'])(
+    '%j is none',
+    (text) => {
+      expect(splitHost(text, 80)).toBeUndefined();
+    },
+  );
+});
+
+it('SNMP’s library is not loaded before something is asked over SNMP', async () => {
+  const script = `import Module from 'node:module';
+    const { apc } = await import('@bringup/connector-pdu');
+    const { Secret } = await import('@bringup/core');
+    apc({ host: 'pdu.lab', snmp: { version: 'v2c', community: new Secret('x') } });
+    console.log(Object.keys(Module._cache).filter((file) => file.includes('net-snmp')).length);`;
+  const flags = ['--conditions=bringup-source', '--disable-warning=ExperimentalWarning', '--input-type=module', '-e'];
+  const cwd = new URL('.', import.meta.url);
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, script], { cwd });
+  expect(stdout.trim()).toBe('0');
 });
 
 describe('finding an outlet', () => {

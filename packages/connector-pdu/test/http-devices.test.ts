@@ -2,7 +2,18 @@ import { inspect } from 'node:util';
 import { isBringupError, limits, Secret, type PowerOutlet } from '@bringup/core';
 import { fakeClock, powerContract, type FakeClock } from '@bringup/core/testing';
 import { describe, expect, it } from 'vitest';
-import { gude, httpPower, netio, pdu, redfish, shellyGen1, shellyGen2, tasmota, type PduDriver } from '../src/index.ts';
+import {
+  gude,
+  httpPower,
+  netio,
+  pdu,
+  pdudaemon,
+  redfish,
+  shellyGen1,
+  shellyGen2,
+  tasmota,
+  type PduDriver,
+} from '../src/index.ts';
 import { hastyClock } from './fixtures/clock.ts';
 import * as fake from './fixtures/devices.ts';
 import type { Fault, HttpDevice, HttpDeviceOptions } from './fixtures/http-device.ts';
@@ -201,6 +212,43 @@ it.each(cases.filter(({ missing }) => missing !== undefined))(
     }
   },
 );
+
+const requests = {
+  on: { method: 'PUT', path: '/sockets/3', body: 'closed' },
+  off: { method: 'PUT', path: '/sockets/3' },
+} as const;
+
+describe.each([
+  {
+    name: 'pdudaemon',
+    device: () => new fake.PdudaemonServer(),
+    driver: (host: string) => pdudaemon({ host, hostname: 'rack' }),
+  },
+  {
+    name: 'generic http that does not say how to ask',
+    device: () => new fake.PlainDevice(),
+    driver: (host: string) => httpPower({ host, ...requests }),
+  },
+])('$name', ({ name, device: make, driver }) => {
+  powerContract({
+    name,
+    setup: async () => {
+      const device = await make().start();
+      const connector = pdu({ devices: { dev: driver(device.host) }, clock: hastyClock });
+      return {
+        outlet: await connector.open({ method: 'network_pdu', pduAddress: 'dev', pduOutlet: '3' }),
+        tellsState: false,
+        actual: () => (device.live.has('3') ? 'on' : 'off'),
+        stick: () => void (device.stuck = true),
+        disconnect: () => device.unplug(),
+        dispose: async () => {
+          await connector[Symbol.asyncDispose]();
+          await device.unplug();
+        },
+      };
+    },
+  });
+});
 
 describe('quirks of devices', () => {
   it('a Tasmota with several relays numbers them', async () => {

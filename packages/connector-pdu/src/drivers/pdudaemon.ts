@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { namedOutlets, type PduDriver } from '../driver.ts';
 import { failed } from '../errors.ts';
 import { httpClient, httpFields, type HttpAccess } from '../http/client.ts';
-import { checked, text } from '../options.ts';
+import { authority, checked, hostAndPort, text } from '../options.ts';
 
 /** Options of {@link pdudaemon}. */
 export interface PdudaemonOptions extends HttpAccess {
@@ -21,7 +21,7 @@ const schema = v.strictObject({ ...httpFields, hostname: text });
  */
 export function pdudaemon(options: PdudaemonOptions): PduDriver {
   const { hostname } = checked('the pdudaemon options', schema, options);
-  const host = /:\d+$/.test(options.host) ? options.host : `${options.host}:16421`;
+  const host = authority(hostAndPort(options.host, 16_421));
   const http = httpClient({ ...options, host });
   return {
     kind: 'pdudaemon',

@@ -5,7 +5,7 @@ import type { Secret } from '@bringup/core';
 import * as v from 'valibot';
 import type { DriverCall } from '../driver.ts';
 import { failed, refused, unreachable } from '../errors.ts';
-import { hostAndPort, hostField, optional, secret, text } from '../options.ts';
+import { authority, hostAndPort, hostField, optional, secret, text } from '../options.ts';
 import { answerChallenge, type Login } from './auth.ts';
 import { openSocket, type HttpsOptions } from './socket.ts';
 
@@ -165,7 +165,7 @@ class Client implements HttpClient {
       const socket = await openSocket({ ...endpoint, ...tls }, inner);
       sent = true;
       return speak(socket, { method, path, body }, inner, {
-        host,
+        host: authority(endpoint),
         connection: 'close',
         accept: '*/*',
         ...(json !== undefined && { 'content-type': 'application/json' }),

@@ -1,9 +1,11 @@
 import { chmod, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { localShell, Secret, type ShellConnector } from '@bringup/core';
+import { ssh } from '@bringup/connector-ssh';
+import { localShell, Secret } from '@bringup/core';
 import { afterAll, expect, it } from 'vitest';
-import { ipmi, pdu, type PduDriver } from '../../src/index.ts';
+import { startSshd } from '../../../../test/fixtures/sshd.ts';
+import { ipmi, pdu, type PduDriver, type ShellAccess } from '../../src/index.ts';
 import { Daemon, freePort } from '../fixtures/daemon.ts';
 
 /** What ipmi_sim asks, or has do, when the chassis is asked, or has to do something. */
@@ -55,27 +57,41 @@ class Bmc implements AsyncDisposable {
   }
 }
 
-const shell: ShellConnector = localShell();
-afterAll(() => shell[Symbol.asyncDispose]());
-
 const config = { method: 'network_pdu', pduAddress: 'bmc', pduOutlet: 'chassis' } as const;
-const driver = (host: string, username = 'admin', password = 'sesame'): PduDriver =>
-  ipmi({ shell, host, username, password: new Secret(password), cipherSuite: 3 });
+const driver = (access: ShellAccess, host: string, username = 'admin', password = 'sesame'): PduDriver =>
+  ipmi({ ...access, host, username, password: new Secret(password), cipherSuite: 3 });
 
-it('ipmitool switches a BMC’s chassis, and reads it back', async () => {
+const local = { shell: localShell() };
+afterAll(() => local.shell[Symbol.asyncDispose]());
+
+/** What the chassis is, and is said to be, after it was switched on, off and on. */
+async function switched(access: ShellAccess): Promise<string[]> {
   await using bmc = await Bmc.start();
-  await using connector = pdu({ devices: { bmc: driver(bmc.host) } });
+  await using connector = pdu({ devices: { bmc: driver(access, bmc.host) } });
   const outlet = await connector.open(config);
+  const states: string[] = [];
   for (const wanted of ['on', 'off', 'on'] as const) {
     await outlet[wanted]();
-    expect(await bmc.power()).toBe(wanted);
-    expect(await outlet.state()).toBe(wanted);
+    states.push(await bmc.power(), await outlet.state());
   }
+  return states;
+}
+
+const onOffOn = ['on', 'on', 'off', 'off', 'on', 'on'];
+
+it('ipmitool switches a BMC’s chassis, and reads it back', async () => {
+  expect(await switched(local)).toEqual(onOffOn);
+});
+
+it('so it does on another machine, over SSH', async () => {
+  await using sshd = await startSshd();
+  await using shell = ssh({ knownHosts: [sshd.knownHosts] });
+  expect(await switched({ shell, target: sshd.target })).toEqual(onOffOn);
 });
 
 it('a chassis that does not switch is a failure, and so is a BMC that is away', async () => {
   await using bmc = await Bmc.start();
-  await using connector = pdu({ devices: { bmc: driver(bmc.host) }, settleMs: 300 });
+  await using connector = pdu({ devices: { bmc: driver(local, bmc.host) }, settleMs: 300 });
   const outlet = await connector.open(config);
   await writeFile(join(bmc.daemon.folder, 'stuck'), '');
   await expect(outlet.on()).rejects.toMatchObject({ code: 'power-failed', details: { wanted: 'on', actual: 'off' } });
@@ -86,7 +102,7 @@ it('a chassis that does not switch is a failure, and so is a BMC that is away', 
 it('a BMC that refuses the password or the user is told from one that is away', async () => {
   await using bmc = await Bmc.start();
   const ends = async (username: string, password: string): Promise<unknown> => {
-    await using connector = pdu({ devices: { bmc: driver(bmc.host, username, password) } });
+    await using connector = pdu({ devices: { bmc: driver(local, bmc.host, username, password) } });
     const outlet = await connector.open(config);
     return await outlet.on().catch((error: unknown) => error);
   };
