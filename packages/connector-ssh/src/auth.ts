@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { ShellTarget } from '@bringup/core';
 import ssh2 from 'ssh2';
 import type { AnyAuthMethod, AuthenticationType, ParsedKey, Prompt } from 'ssh2';
 import { authenticationFailed, messageOf, type TargetName } from './errors.ts';
+import { KnownIdentities } from './known-identities.ts';
+import type { Credentials } from './route.ts';
 
 /** The key files that are tried when the target names none, in this order. */
 const usualKeyFiles = ['id_ed25519', 'id_ecdsa', 'id_rsa'];
@@ -33,30 +34,31 @@ export class Login {
   }
 
   /**
-   * Gathers what the target names: its key file, or else the agent and the usual key files; then
-   * its password.
+   * Gathers what there is: the key file the caller named, or else the agent and the key files of the
+   * configuration or the usual ones; then the password.
    * @throws `authentication-failed` when the named key file can't be used.
    */
-  static async prepare(target: ShellTarget, name: TargetName, agent: string | undefined): Promise<Login> {
-    const { username } = target;
+  static async prepare(credentials: Credentials, name: TargetName): Promise<Login> {
+    const { username, keyPath, identityFiles } = credentials;
     const attempts: Attempt[] = [];
     const notes: string[] = [];
-    if (target.keyPath !== undefined) {
-      const key = await readKey(target.keyPath, target);
+    if (keyPath !== undefined) {
+      const key = await readKey(keyPath, credentials);
       if (typeof key === 'string') throw authenticationFailed(name, { tried: [], notes: [key], accepted: [] });
-      attempts.push(keyAttempt(username, target.keyPath, key));
+      attempts.push(keyAttempt(username, keyPath, key));
     } else {
-      if (agent !== undefined) {
-        attempts.push({ label: 'agent', method: { type: 'agent', username, agent }, serverName: 'publickey' });
-      }
-      for (const file of usualKeyFiles) {
-        const path = join(homedir(), '.ssh', file);
-        const key = await readKey(path, target, true);
+      const agent = await agentAttempt(credentials);
+      if (agent !== undefined) attempts.push(agent);
+      const named = identityFiles.length > 0;
+      const files = named ? identityFiles : usualKeyFiles.map((file) => join(homedir(), '.ssh', file));
+      for (const path of files) {
+        const key = await readKey(path, credentials, true);
         if (typeof key === 'string') notes.push(key);
         else if (key !== undefined) attempts.push(keyAttempt(username, path, key));
+        else if (named) notes.push(`key ${path} does not exist`);
       }
     }
-    attempts.push(...passwordAttempts(target));
+    attempts.push(...passwordAttempts(credentials));
     return new Login(name, attempts, notes);
   }
 
@@ -91,13 +93,22 @@ export class Login {
   }
 }
 
+async function agentAttempt(credentials: Credentials): Promise<Attempt | undefined> {
+  const { username, agent, identityFiles, identitiesOnly } = credentials;
+  if (agent === undefined) return undefined;
+  const usual = usualKeyFiles.map((file) => join(homedir(), '.ssh', file));
+  const files = identityFiles.length > 0 ? identityFiles : usual;
+  const keys = await KnownIdentities.of(agent, files, identitiesOnly);
+  return { label: 'agent', method: { type: 'agent', username, agent: keys }, serverName: 'publickey' };
+}
+
 function keyAttempt(username: string, path: string, key: ParsedKey): Attempt {
   // ssh2 takes a parsed key, which its types leave out; parsing again would repeat a costly KDF.
   const method = { type: 'publickey', username, key: key as unknown as Buffer } as const;
   return { label: `key ${path}`, method, serverName: 'publickey' };
 }
 
-function passwordAttempts({ username, password }: ShellTarget): readonly Attempt[] {
+function passwordAttempts({ username, password }: Credentials): readonly Attempt[] {
   if (password === undefined) return [];
   const prompt = (
     _name: string,
@@ -116,10 +127,14 @@ function passwordAttempts({ username, password }: ShellTarget): readonly Attempt
   ];
 }
 
-/** The key in a file, or in words why it can't be used. */
-async function readKey(path: string, target: ShellTarget): Promise<ParsedKey | string>;
-async function readKey(path: string, target: ShellTarget, optional: true): Promise<ParsedKey | string | undefined>;
-async function readKey(path: string, target: ShellTarget, optional = false): Promise<ParsedKey | string | undefined> {
+/** The key in a file (a private one), or in words why it can't be used. */
+async function readKey(path: string, credentials: Credentials): Promise<ParsedKey | string>;
+async function readKey(path: string, credentials: Credentials, optional: true): Promise<ParsedKey | string | undefined>;
+async function readKey(
+  path: string,
+  credentials: Credentials,
+  optional = false,
+): Promise<ParsedKey | string | undefined> {
   let text: Buffer;
   try {
     text = await readFile(path);
@@ -127,10 +142,10 @@ async function readKey(path: string, target: ShellTarget, optional = false): Pro
     if (optional && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     return `key ${path} can't be read: ${messageOf(error)}`;
   }
-  const key = ssh2.utils.parseKey(text, target.passphrase?.reveal());
+  const key = ssh2.utils.parseKey(text, credentials.passphrase?.reveal());
   if (key instanceof Error) {
     if (!/encrypted|passphrase|decrypt/i.test(key.message)) return `key ${path} can't be used: ${key.message}`;
-    return target.passphrase === undefined
+    return credentials.passphrase === undefined
       ? `key ${path} is encrypted: give its passphrase, or load it into the agent`
       : `key ${path} can't be decrypted: the passphrase is wrong`;
   }

@@ -1,12 +1,14 @@
 import { Socket } from 'node:net';
-import type { BringupError, Clock, ForwardTarget, Logger, ShellTarget } from '@bringup/core';
+import type { Duplex } from 'node:stream';
+import type { BringupError, Clock, ForwardTarget, Logger } from '@bringup/core';
 import ssh2 from 'ssh2';
 import type { Client, ClientChannel } from 'ssh2';
 import { Login } from './auth.ts';
 import { coalesceWrites } from './coalesce-writes.ts';
 import { connectionFailed, connectionLost, type TargetName } from './errors.ts';
-import { HostKeys, type HostKeyPolicy } from './host-keys.ts';
+import { HostKeys } from './host-keys.ts';
 import { preparePacketKeys } from './packet-keys.ts';
+import type { Endpoint } from './route.ts';
 
 /** Ciphers in order of speed on CPUs with AES instructions; ChaCha20 is slow in ssh2 without native code. */
 const ciphers = [
@@ -25,10 +27,6 @@ const endGraceMs = 1_000;
 export interface ConnectionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly hostKeys: HostKeyPolicy;
-  readonly agent: string | undefined;
-  readonly keepaliveIntervalMs: number;
-  readonly keepaliveCount: number;
 }
 
 /**
@@ -66,25 +64,28 @@ export class Connection {
   }
 
   /**
-   * Connects, verifies the host key and logs in. Aborting the signal destroys the socket.
+   * Connects, verifies the host key and logs in; over `tunnel`, a stream to the server, where it can't
+   * be reached directly. Aborting the signal destroys that or the socket.
    * @throws `connection-failed`, `authentication-failed`, `host-key-unknown`, `host-key-changed`.
    */
   static async open(
-    where: ShellTarget,
-    target: TargetName,
+    endpoint: Endpoint,
     options: ConnectionOptions,
     signal: AbortSignal,
+    tunnel?: () => Promise<Duplex>,
   ): Promise<Connection> {
-    const port = where.port ?? 22;
+    const { name, credentials, keyName } = endpoint;
     const [login, hostKeys] = await Promise.all([
-      Login.prepare(where, target, options.agent),
-      HostKeys.read(options.hostKeys, target, where.hostname, port),
+      Login.prepare(credentials, name),
+      HostKeys.read(endpoint.hostKeys, name, keyName.hostname, keyName.port),
     ]);
-    const socket = await connectSocket(where.address ?? where.hostname, port, target, signal);
+    const socket = await (tunnel?.() ?? connectSocket(endpoint.host, endpoint.port, name, signal));
+    coalesceWrites(socket);
     const abort = (): void => void socket.destroy();
     signal.addEventListener('abort', abort, { once: true });
     try {
-      return await logIn(socket, where.username, target, options, login, hostKeys);
+      if (signal.aborted) abort();
+      return await logIn(socket, endpoint, options, login, hostKeys);
     } catch (error) {
       socket.destroy();
       throw error;
@@ -193,7 +194,6 @@ function connectSocket(host: string, port: number, target: TargetName, signal: A
     };
     const connected = (): void => {
       settle();
-      coalesceWrites(socket);
       resolve(socket);
     };
     signal.addEventListener('abort', abort, { once: true });
@@ -204,13 +204,13 @@ function connectSocket(host: string, port: number, target: TargetName, signal: A
 }
 
 function logIn(
-  socket: Socket,
-  username: string,
-  target: TargetName,
+  socket: Duplex,
+  endpoint: Endpoint,
   options: ConnectionOptions,
   login: Login,
   hostKeys: HostKeys,
 ): Promise<Connection> {
+  const { name: target } = endpoint;
   return new Promise((resolve, reject) => {
     const client = new ssh2.Client();
     let refused: unknown;
@@ -237,10 +237,10 @@ function logIn(
     });
     client.connect({
       sock: socket,
-      username,
+      username: endpoint.credentials.username,
       readyTimeout: 0,
-      keepaliveInterval: options.keepaliveIntervalMs,
-      keepaliveCountMax: options.keepaliveCount,
+      keepaliveInterval: endpoint.keepaliveIntervalMs,
+      keepaliveCountMax: endpoint.keepaliveCount,
       algorithms: { cipher: [...ciphers], serverHostKey: hostKeys.algorithms },
       authHandler: ((accepted: Parameters<Login['next']>[0]) => login.next(accepted)) as never,
       hostVerifier: (key: Buffer, verify: (valid: boolean) => void) => {

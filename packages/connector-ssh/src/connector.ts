@@ -1,16 +1,18 @@
 import { createHash } from 'node:crypto';
-import { limits, throwIfAborted, withDeadline } from '@bringup/core';
+import { throwIfAborted, withDeadline } from '@bringup/core';
 import type { CallOptions, ShellConnector, ShellSession, ShellTarget } from '@bringup/core';
+import { openThrough } from './bastion.ts';
 import { Connection } from './connection.ts';
-import type { TargetName } from './errors.ts';
 import type { ResolvedOptions } from './options.ts';
 import { Pool } from './pool.ts';
+import { type Endpoint, Router } from './route.ts';
 import { SshSession } from './session.ts';
 
 /** Sessions over SSH, pooled by target, account and identity. */
 export class SshConnector implements ShellConnector {
   readonly name = 'ssh';
   readonly #options: ResolvedOptions;
+  readonly #router: Router;
   readonly #pools = new Map<string, Promise<Pool>>();
   readonly #sessions = new Set<SshSession>();
   readonly #disposal = new AbortController();
@@ -18,19 +20,21 @@ export class SshConnector implements ShellConnector {
 
   constructor(options: ResolvedOptions) {
     this.#options = options;
+    this.#router = new Router(options.route);
   }
 
   async connect(target: ShellTarget, options: CallOptions = {}): Promise<ShellSession> {
     this.#check();
-    const name = targetName(target);
-    const what = `Connecting to ${name.label}`;
-    throwIfAborted(options.signal, what);
+    const label = `${target.username}@${target.hostname}`;
+    throwIfAborted(options.signal, `Connecting to ${label}`);
+    const endpoint = await this.#router.route(target);
+    const what = `Connecting to ${endpoint.name.label}`;
     const { clock } = this.#options.connection;
-    return withDeadline(clock, what, { timeoutMs: limits.connectTimeoutMs, ...options }, async (signal) => {
-      const pool = await this.#pool(target, name);
+    return withDeadline(clock, what, { timeoutMs: patience(endpoint), ...options }, async (signal) => {
+      const pool = await this.#pool(endpoint);
       throwIfAborted(signal, what);
       this.#check();
-      const session = new SshSession(pool, name, clock);
+      const session = new SshSession(pool, endpoint.name, clock);
       this.#sessions.add(session);
       void session.closed.then(() => this.#sessions.delete(session));
       return session;
@@ -47,15 +51,16 @@ export class SshConnector implements ShellConnector {
     return this.#ending;
   }
 
-  /** The open pool for a target; callers at the same time share the making of one. */
-  async #pool(target: ShellTarget, name: TargetName): Promise<Pool> {
-    const key = poolKey(target);
+  /** The open pool for a server; callers at the same time share the making of one. */
+  async #pool(endpoint: Endpoint): Promise<Pool> {
+    const key = poolKey(endpoint);
     const present = this.#pools.get(key);
     const pool = await present;
     if (pool?.isOpen === true) return pool;
     const again = this.#pools.get(key);
-    if (again !== undefined && again !== present) return this.#pool(target, name);
-    const making = this.#open(target, name);
+    if (again !== undefined && again !== present) return this.#pool(endpoint);
+    this.#check();
+    const making = this.#open(endpoint);
     this.#pools.set(key, making);
     const forget = (): void => {
       if (this.#pools.get(key) === making) this.#pools.delete(key);
@@ -65,14 +70,18 @@ export class SshConnector implements ShellConnector {
   }
 
   /** Other callers may wait for the same connection, so one caller's abort does not end the attempt; time does. */
-  async #open(target: ShellTarget, name: TargetName): Promise<Pool> {
+  async #open(endpoint: Endpoint): Promise<Pool> {
     const { connection, pool } = this.#options;
+    const { via, name } = endpoint;
     const open = (signal: AbortSignal): Promise<Connection> =>
       withDeadline(
         connection.clock,
         `Connecting to ${name.label}`,
-        { timeoutMs: limits.connectTimeoutMs, signal: AbortSignal.any([signal, this.#disposal.signal]) },
-        (attempt) => Connection.open(target, name, connection, attempt),
+        { timeoutMs: patience(endpoint), signal: AbortSignal.any([signal, this.#disposal.signal]) },
+        (attempt) =>
+          via === undefined
+            ? Connection.open(endpoint, connection, attempt)
+            : openThrough({ endpoint, via, bastion: () => this.#pool(via), options: connection }, attempt),
       );
     return new Pool(await open(this.#disposal.signal), { ...pool, open });
   }
@@ -82,18 +91,17 @@ export class SshConnector implements ShellConnector {
   }
 }
 
-function targetName({ hostname, address, port = 22, username }: ShellTarget): TargetName {
-  return {
-    label: `${username}@${hostname}${port === 22 ? '' : `:${port}`}`,
-    details: { hostname, address: address ?? hostname, port, username },
-  };
+/** How long connecting may take, with every host on the way. */
+function patience(endpoint: Endpoint): number {
+  return endpoint.connectTimeoutMs + (endpoint.via === undefined ? 0 : patience(endpoint.via));
 }
 
 /** Secrets take part as hashes: the key must not hold what a heap dump could show. */
-function poolKey(target: ShellTarget): string {
-  const { hostname, address, port, username, keyPath, passphrase, password } = target;
+function poolKey(endpoint: Endpoint): string {
+  const { via, name: _name, credentials, ...facts } = endpoint;
+  const { passphrase, password, ...login } = credentials;
   const secrets = createHash('sha256')
     .update(JSON.stringify([passphrase?.reveal(), password?.reveal()]))
     .digest('base64');
-  return JSON.stringify([hostname, address ?? hostname, port ?? 22, username, keyPath, secrets]);
+  return JSON.stringify([facts, login, secrets, via === undefined ? null : poolKey(via)]);
 }

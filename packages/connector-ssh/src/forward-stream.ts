@@ -38,6 +38,11 @@ export class ForwardStream extends Duplex {
     this.#channel.write(chunk, done);
   }
 
+  /** What was written in one turn goes as one: an SSH connection through this one writes in small parts. */
+  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    this.#channel.write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
+  }
+
   override _final(done: (error?: Error | null) => void): void {
     this.#channel.end(done);
   }

@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { matchesPatterns } from './patterns.ts';
 
 /** One usable line of a known_hosts file; sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". */
 export interface KnownHostEntry {
@@ -44,14 +45,7 @@ export function knownHostName(hostname: string, port: number): string {
 /** Whether the hosts field of an entry names this host: patterns, negations or a hashed name. */
 export function namesHost(hosts: string, name: string): boolean {
   if (hosts.startsWith('|')) return hashMatches(hosts, name);
-  let matched = false;
-  for (const pattern of hosts.toLowerCase().split(',')) {
-    const negated = pattern.startsWith('!');
-    if (!wildcard(negated ? pattern.slice(1) : pattern, name)) continue;
-    if (negated) return false;
-    matched = true;
-  }
-  return matched;
+  return matchesPatterns(hosts.toLowerCase().split(','), name);
 }
 
 /** `|1|salt|HMAC-SHA1(salt, name)`, both in base64. */
@@ -61,29 +55,6 @@ function hashMatches(hosts: string, name: string): boolean {
   const actual = createHmac('sha1', Buffer.from(salt, 'base64')).update(name).digest();
   const wanted = Buffer.from(hash, 'base64');
   return wanted.length === actual.length && timingSafeEqual(wanted, actual);
-}
-
-/** `*` and `?` only: brackets are part of names with a port. Linear in time for any pattern. */
-function wildcard(pattern: string, name: string): boolean {
-  let [p, n, star, resume] = [0, 0, -1, 0];
-  while (n < name.length) {
-    if (pattern[p] === '*') {
-      star = p;
-      p += 1;
-      resume = n;
-    } else if (p < pattern.length && (pattern[p] === '?' || pattern[p] === name[n])) {
-      p += 1;
-      n += 1;
-    } else if (star >= 0) {
-      p = star + 1;
-      resume += 1;
-      n = resume;
-    } else {
-      return false;
-    }
-  }
-  while (pattern[p] === '*') p += 1;
-  return p === pattern.length;
 }
 
 /** What a set of known_hosts lines says about a host and the key it showed. */

@@ -4,6 +4,7 @@ import { invalidInput, limits, silentLogger, systemClock } from '@bringup/core';
 import type { Clock, Logger } from '@bringup/core';
 import type { ConnectionOptions } from './connection.ts';
 import type { PoolOptions } from './pool.ts';
+import type { RouteOptions } from './route.ts';
 
 /** Options of {@link ssh}. */
 export interface SshOptions {
@@ -15,22 +16,35 @@ export interface SshOptions {
   readonly hostKeys?: 'verify' | 'accept-new';
   /**
    * Files in OpenSSH's known_hosts format. A file named here must exist, unless `accept-new` is to
-   * make it. Default `~/.ssh/known_hosts` and `/etc/ssh/ssh_known_hosts`.
+   * make it. Default: what the configuration says, else `~/.ssh/known_hosts` and
+   * `/etc/ssh/ssh_known_hosts`.
    */
   readonly knownHosts?: readonly string[];
+  /**
+   * OpenSSH client configurations (`ssh_config`), the first value of which counts: where hosts really
+   * are, as whom and with which keys to log in, which bastions to go through. What a target and these
+   * options name counts more. No command in them is ever run, and nothing in them switches host keys
+   * off. A file named here must exist; none at all with `[]`. Default `~/.ssh/config`, which nobody else
+   * may be able to write, and `/etc/ssh/ssh_config`.
+   */
+  readonly configFiles?: readonly string[];
   /**
    * Fingerprints (`SHA256:…`, as `ssh-keygen -l` prints them) by host name, or by `[host]:port` for
    * ports other than 22. A host named here must show one of these keys; no file is asked.
    */
   readonly fingerprints?: Readonly<Record<string, readonly string[]>>;
-  /** Socket of the SSH agent; `null` for none. Default: the environment's SSH_AUTH_SOCK. */
+  /**
+   * Socket of the SSH agent; `null` for none. Default: the configuration's IdentityAgent, else the
+   * environment's SSH_AUTH_SOCK.
+   */
   readonly agent?: string | null;
   /**
    * Milliseconds between keepalive messages. A connection whose other side answers none of
-   * `keepaliveCount` is lost: by default after 20 s at most. 0 turns it off. Default 5000.
+   * `keepaliveCount` is lost: by default after 20 s at most. 0 turns it off. Default: the
+   * configuration's ServerAliveInterval, else 5000.
    */
   readonly keepaliveIntervalMs?: number;
-  /** Keepalive messages that may stay unanswered. Default 3. */
+  /** Keepalive messages that may stay unanswered. Default: ServerAliveCountMax, else 3. */
   readonly keepaliveCount?: number;
   /** Commands at a time on one connection; one more is kept for signals. OpenSSH's MaxSessions is 10. Default 9. */
   readonly channelsPerConnection?: number;
@@ -47,42 +61,47 @@ export interface SshOptions {
 /** {@link SshOptions} with everything decided. */
 export interface ResolvedOptions {
   readonly connection: ConnectionOptions;
+  readonly route: RouteOptions;
   readonly pool: Omit<PoolOptions, 'open'>;
 }
 
 /** @throws `invalid-input` for bounds that are no positive numbers. */
 export function resolveOptions(options: SshOptions): ResolvedOptions {
-  const { clock = systemClock, logger = silentLogger, agent = process.env['SSH_AUTH_SOCK'] } = options;
-  const keepaliveIntervalMs = options.keepaliveIntervalMs ?? limits.sshKeepaliveIntervalMs;
+  const { clock = systemClock, logger = silentLogger, keepaliveIntervalMs, keepaliveCount } = options;
   const bounds = {
-    keepaliveCount: options.keepaliveCount ?? limits.sshKeepaliveCount,
     channelsPerConnection: options.channelsPerConnection ?? limits.sshChannelsPerConnection,
     connectionsPerTarget: options.connectionsPerTarget ?? limits.sshConnectionsPerTarget,
     idleMs: options.idleMs ?? limits.sshIdleMs,
   };
-  const issues = Object.entries({ ...bounds, keepaliveIntervalMs: keepaliveIntervalMs + 1 })
+  const checked = {
+    keepaliveCount: keepaliveCount ?? 1,
+    ...bounds,
+    keepaliveIntervalMs: (keepaliveIntervalMs ?? 0) + 1,
+  };
+  const issues = Object.entries(checked)
     .filter(([, value]) => !(value >= 1))
     .map(([path]) => ({ path, message: 'is too small' }));
   if (issues.length > 0) throw invalidInput('ssh options', issues);
   return {
-    connection: {
-      clock,
+    connection: { clock, logger },
+    route: {
       logger,
-      hostKeys: {
-        files: options.knownHosts ?? [join(homedir(), '.ssh', 'known_hosts'), '/etc/ssh/ssh_known_hosts'],
-        filesRequired: options.knownHosts !== undefined,
-        acceptNew: options.hostKeys === 'accept-new',
-        pinned: options.fingerprints ?? {},
-      },
-      agent: agent === null || agent === '' ? undefined : agent,
+      configFiles: configFiles(options.configFiles),
+      hostKeys: { acceptNew: options.hostKeys === 'accept-new', pinned: options.fingerprints ?? {} },
+      knownHosts: options.knownHosts,
+      agent: options.agent,
       keepaliveIntervalMs,
-      keepaliveCount: bounds.keepaliveCount,
+      keepaliveCount,
     },
-    pool: {
-      clock,
-      channelsPerConnection: bounds.channelsPerConnection,
-      connectionsPerTarget: bounds.connectionsPerTarget,
-      idleMs: bounds.idleMs,
-    },
+    pool: { clock, ...bounds },
   };
+}
+
+function configFiles(named: readonly string[] | undefined): RouteOptions['configFiles'] {
+  return (
+    named?.map((path) => ({ path, optional: false, ownOnly: false })) ?? [
+      { path: join(homedir(), '.ssh', 'config'), optional: true, ownOnly: true },
+      { path: '/etc/ssh/ssh_config', optional: true, ownOnly: false },
+    ]
+  );
 }
