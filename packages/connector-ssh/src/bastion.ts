@@ -46,7 +46,8 @@ async function tunnel(pool: Pool, { endpoint, via }: Way): Promise<Duplex> {
     return stream.once('end', () => stream.destroy());
   } catch (error) {
     if (!(error instanceof ChannelRefused)) throw onTheWay(error, name, via.name);
-    const refused = /prohibited/i.test(error.message);
+    // RFC 4254 §5.1: 1 is administratively prohibited; a port that does not answer is 2.
+    const refused = error.reason === 1;
     throw new BringupError(
       'connection-failed',
       `Could not connect to ${name.label}: ${via.name.label} could not reach ${host}:${port} for it: ${error.message}. ` +
