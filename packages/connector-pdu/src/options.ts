@@ -54,6 +54,12 @@ export const milliseconds: Field<number> = v.pipe(
   v.minValue(1, 'must be at least 1 ms'),
 );
 
+/** How boards refer to the outlets of a device that can be anything. */
+export const methodField: Field<'network_pdu' | 'usb_hub' | 'gpio_relay'> = v.picklist(
+  ['network_pdu', 'usb_hub', 'gpio_relay'],
+  'must be network_pdu, usb_hub or gpio_relay',
+);
+
 /** Host name or address, with its port where that is not the usual one. */
 export const hostField: Field<string> = v.pipe(
   v.string('must be a string'),

@@ -1,7 +1,7 @@
 import type { PowerState, Secret } from '@bringup/core';
 import * as v from 'valibot';
 import { namedOutlets, type PduDriver } from '../driver.ts';
-import { checked, optional, secret } from '../options.ts';
+import { checked, methodField, optional, secret } from '../options.ts';
 import { CommandRunner, expectSuccess, shellFields, type ShellAccess } from '../shell/runner.ts';
 import { stateByPattern, statePatterns, type StatePatterns } from '../state-patterns.ts';
 
@@ -25,7 +25,7 @@ const schema = v.strictObject({
   off: argv,
   state: v.exactOptional(v.strictObject({ argv, ...statePatterns })),
   stdin: optional(secret),
-  method: optional(v.picklist(['network_pdu', 'usb_hub', 'gpio_relay'], 'must be network_pdu, usb_hub or gpio_relay')),
+  method: optional(methodField),
 });
 
 /** Anything that a command on some machine switches. @throws `invalid-input`. */

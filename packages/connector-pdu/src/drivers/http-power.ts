@@ -2,7 +2,7 @@ import { Secret, type PowerState } from '@bringup/core';
 import * as v from 'valibot';
 import { namedOutlets, type PduDriver } from '../driver.ts';
 import { httpClient, httpFields, type DeviceRequest, type HttpAccess } from '../http/client.ts';
-import { checked, optional, text } from '../options.ts';
+import { checked, methodField, optional, text } from '../options.ts';
 import { stateByPattern, statePatterns, type StatePatterns } from '../state-patterns.ts';
 
 /** One request of {@link HttpPowerOptions}. */
@@ -38,7 +38,7 @@ const schema = v.strictObject({
   off: v.strictObject(requestFields),
   state: v.exactOptional(v.strictObject({ ...requestFields, ...statePatterns })),
   headers: v.exactOptional(v.record(text, v.union([v.string(), v.instance(Secret)], 'must be a string or a Secret'))),
-  method: optional(v.picklist(['network_pdu', 'usb_hub', 'gpio_relay'], 'must be network_pdu, usb_hub or gpio_relay')),
+  method: optional(methodField),
 });
 
 /** Any device that is switched by HTTP requests. @throws `invalid-input`. */

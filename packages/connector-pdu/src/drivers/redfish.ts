@@ -2,7 +2,7 @@ import { BringupError, type PowerState } from '@bringup/core';
 import * as v from 'valibot';
 import { type DriverCall, namedOutlets, type PduDriver } from '../driver.ts';
 import { failed, noSuchOutlet } from '../errors.ts';
-import { shaped } from '../http/answer.ts';
+import { parsed, shaped } from '../http/answer.ts';
 import { httpClient, httpFields, type HttpAccess } from '../http/client.ts';
 import { checked } from '../options.ts';
 
@@ -42,7 +42,7 @@ export function redfish(options: RedfishOptions): PduDriver {
     const { status, text } = await http.send({ path, headers: { accept: 'application/json' } }, call);
     if (status === 404) throw noSuchOutlet('it has no such system');
     if (status !== 200) throw failed(`it answers ${path} with ${status}`, { retryable: status >= 500 });
-    return shaped(system, parsed(text));
+    return shaped(system, parsed(text, path));
   };
   return {
     kind: 'redfish',
@@ -72,12 +72,4 @@ function stateOf(state: string | null | undefined): PowerState {
 
 function unsupported(message: string): BringupError {
   return new BringupError('unsupported', message);
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    throw failed('it answers with something that is no JSON', { retryable: true });
-  }
 }

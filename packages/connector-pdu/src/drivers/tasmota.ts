@@ -2,7 +2,7 @@ import type { PowerState } from '@bringup/core';
 import * as v from 'valibot';
 import { numberedOutlets, type DriverCall, type PduDriver } from '../driver.ts';
 import { failed, noSuchOutlet, refused } from '../errors.ts';
-import { shaped } from '../http/answer.ts';
+import { parsed, shaped } from '../http/answer.ts';
 import { httpClient, httpFields, type HttpAccess } from '../http/client.ts';
 import { checked } from '../options.ts';
 
@@ -25,7 +25,7 @@ export function tasmota(options: TasmotaOptions): PduDriver {
     };
     const sent = await http.send({ path: '/cm', query }, call);
     if (sent.status !== 200) throw failed(`it answers with ${sent.status}`, { retryable: sent.status >= 500 });
-    return stateIn(shaped(words, parsed(sent.text)), outlet);
+    return stateIn(shaped(words, parsed(sent.text, '/cm')), outlet);
   };
   return {
     kind: 'tasmota',
@@ -35,14 +35,6 @@ export function tasmota(options: TasmotaOptions): PduDriver {
     switch: async (outlet, wanted, call): Promise<void> => void (await command(outlet, ` ${wanted}`, call)),
     read: (outlet, call) => command(outlet, '', call),
   };
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    throw failed('it answers /cm with something that is no JSON', { retryable: true });
-  }
 }
 
 function stateIn(answer: Readonly<Record<string, unknown>>, outlet: string): PowerState {

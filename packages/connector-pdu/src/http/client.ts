@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import type { DriverCall } from '../driver.ts';
 import { failed, refused, unreachable } from '../errors.ts';
 import { authority, hostAndPort, hostField, optional, secret, text } from '../options.ts';
+import { parsed } from './answer.ts';
 import { answerChallenge, type Login } from './auth.ts';
 import { openSocket, type HttpsOptions } from './socket.ts';
 
@@ -136,12 +137,7 @@ class Client implements HttpClient {
   }
 
   async json(request: DeviceRequest, call: DriverCall): Promise<unknown> {
-    const body = await this.text(request, call);
-    try {
-      return JSON.parse(body) as unknown;
-    } catch {
-      throw failed(`it answers ${request.path} with something that is no JSON`, { retryable: true });
-    }
+    return parsed(await this.text(request, call), request.path);
   }
 
   #login(): Login | undefined {
