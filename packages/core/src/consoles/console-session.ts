@@ -19,6 +19,11 @@ export interface ConsoleSessionOptions {
   readonly sink?: (chunk: Uint8Array) => void | Promise<void>;
   /** Default: the machine's clock. */
   readonly clock?: Clock;
+  /**
+   * Typed at a time before the echo is waited for. Default `limits.consoleTypeBytes`, for a UART; the consoles
+   * of VMs take more.
+   */
+  readonly typeBytes?: number;
   /** Text that waits for an expect. Default `limits.consoleWindowBytes`. */
   readonly windowBytes?: number;
 }
@@ -45,6 +50,7 @@ export class ConsoleSession implements AsyncDisposable {
   readonly #console: Console;
   readonly #clock: Clock;
   readonly #sink: ((chunk: Uint8Array) => void | Promise<void>) | undefined;
+  readonly #typeBytes: number;
   readonly #window: ExpectWindow;
   readonly #iterator: AsyncIterator<Uint8Array>;
   #disposed = false;
@@ -58,6 +64,7 @@ export class ConsoleSession implements AsyncDisposable {
     this.#console = options.console;
     this.#clock = options.clock ?? systemClock;
     this.#sink = options.sink;
+    this.#typeBytes = options.typeBytes ?? limits.consoleTypeBytes;
     this.#window = new ExpectWindow(options.windowBytes === undefined ? {} : { maxBytes: options.windowBytes });
     this.#iterator = options.console.output[Symbol.asyncIterator]();
     this.ended = this.#pump();
@@ -87,9 +94,9 @@ export class ConsoleSession implements AsyncDisposable {
     return withDeadline(this.#clock, 'typing into a console', bounded, async (signal) => {
       let echoes = options.echo ?? true;
       try {
-        for (let at = 0; at < bytes.length; at += limits.consoleTypeBytes) {
+        for (let at = 0; at < bytes.length; at += this.#typeBytes) {
           signal.throwIfAborted();
-          const piece = bytes.subarray(at, at + limits.consoleTypeBytes);
+          const piece = bytes.subarray(at, at + this.#typeBytes);
           this.#echo = new Echo(piece);
           await this.#console.write(piece, { signal });
           if (echoes) echoes = await this.#echo.seen(this.#clock, signal);

@@ -1,6 +1,6 @@
 import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
 import type { ByteSource, TransferOptions } from '../contracts/shell.ts';
-import { BringupError, invalidInput } from '../errors.ts';
+import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { systemClock, systemRandom } from '../runtime.ts';
 import { getFile, putFile, type ConsolePutOptions, type ConsoleTransferReceipt } from './console-files.ts';
@@ -8,7 +8,7 @@ import { consoleGone, reachShell, type ConsoleLogin } from './console-login.ts';
 import type { ConsoleSession } from './console-session.ts';
 import type { ExpectMatch, PassedLine } from './expect.ts';
 import { newMarker } from './marker.ts';
-import { quoteShellCommand } from './quote.ts';
+import { typedCommand, type TypedCommand } from './typed-command.ts';
 
 /** How a {@link ConsoleShell} is opened. */
 export interface ConsoleShellOptions extends CallOptions {
@@ -93,16 +93,7 @@ export class ConsoleShell {
    */
   async run(argv: readonly string[], options: ConsoleRunOptions = {}): Promise<ConsoleRunResult> {
     if (this.#busy) throw new TypeError('this console shell is already running a command');
-    const command = quoteShellCommand(argv);
-    const tooLong = command.split('\n').find((line) => Buffer.byteLength(line) > limits.consoleInputLineBytes);
-    if (tooLong !== undefined) {
-      throw invalidInput('Console command', [
-        {
-          path: 'argv',
-          message: `a line of ${Buffer.byteLength(tooLong)} bytes is too long to type into a terminal (at most ${limits.consoleInputLineBytes})`,
-        },
-      ]);
-    }
+    const command = typedCommand(argv);
     this.#busy = true;
     try {
       // One interrupt can be lost: a shell that has just begun a command has not handed it the terminal yet.
@@ -132,7 +123,7 @@ export class ConsoleShell {
     return getFile(this, path, options);
   }
 
-  async #ask(command: string, name: string, options: ConsoleRunOptions): Promise<ConsoleRunResult> {
+  async #ask(typed: TypedCommand, name: string, options: ConsoleRunOptions): Promise<ConsoleRunResult> {
     const begin = newMarker(this.#random);
     const end = newMarker(this.#random);
     const timeoutMs = options.timeoutMs ?? limits.execTimeoutMs;
@@ -143,8 +134,12 @@ export class ConsoleShell {
     try {
       // Output starts right behind the first marker and ends with the line end before the second one,
       // so it is known to the byte; the dot keeps half a number from being taken for the status.
-      const line = `printf %s ${begin.typed}; ${command} </dev/null; printf '\\n%s %s .\\n' ${end.typed} "$?"\n`;
       const call = options.signal === undefined ? {} : { signal: options.signal };
+      const { before, command, after } = typed;
+      const line = `printf %s ${begin.typed}; ${command} </dev/null; printf '\\n%s %s .\\n' ${end.typed} "$?"${after}\n`;
+      for (const first of before) {
+        this.#echoes = await this.#session.type(`${first}\n`, { ...call, timeoutMs, echo: this.#echoes });
+      }
       this.#echoes = await this.#session.type(line, { ...call, timeoutMs, echo: this.#echoes });
       await this.#await(begin.answer, name, { ...options, timeoutMs: until - this.#clock.now() });
       const pattern = { regex: `${end.answer} (\\d{1,3}) \\.` };

@@ -27,7 +27,7 @@ afterEach(async () => {
 async function openShell(noiseSeed?: number): Promise<ConsoleShell> {
   const noise = noiseSeed === undefined ? {} : { noise: seededRandom(noiseSeed) };
   const console = cleanup.use(shellConsole('terminal', noise));
-  const session = cleanup.use(new ConsoleSession({ console }));
+  const session = cleanup.use(new ConsoleSession({ console, typeBytes: 128 }));
   return ConsoleShell.open({ session, quietKernel: false, idleMs: 50 });
 }
 

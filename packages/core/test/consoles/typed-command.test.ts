@@ -1,0 +1,77 @@
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ConsoleSession } from '../../src/consoles/console-session.ts';
+import { ConsoleShell } from '../../src/consoles/console-shell.ts';
+import { typedCommand } from '../../src/consoles/typed-command.ts';
+import { limits } from '../../src/limits.ts';
+import { shellConsole } from './real-shell.ts';
+
+let cleanup = new AsyncDisposableStack();
+afterEach(async () => {
+  await cleanup.disposeAsync();
+  cleanup = new AsyncDisposableStack();
+});
+
+async function openShell(): Promise<ConsoleShell> {
+  const session = cleanup.use(new ConsoleSession({ console: cleanup.use(shellConsole('terminal')), typeBytes: 256 }));
+  return ConsoleShell.open({ session, quietKernel: false, idleMs: 50 });
+}
+
+/** What arrives, as hex: the terminal would show some of it in its own way. */
+const tellArguments = 'for word; do printf "%s\\0" "$word"; done | od -An -v -tx1';
+
+async function arrived(shell: ConsoleShell, words: readonly string[]): Promise<string> {
+  const { exitCode, output } = await shell.run(['sh', '-c', tellArguments, 'sh', ...words]);
+  expect(exitCode).toBe(0);
+  return output.replaceAll(/\s/g, '');
+}
+
+const hexOf = (words: readonly string[]): string =>
+  words.map((word) => `${Buffer.from(word).toString('hex')}00`).join('');
+
+/** What shells, terminals and line editors act on must be frequent. */
+const special = fc.constantFrom(
+  ...'\x01\x03\x04\b\t\n\r\x11\x12\x13\x15\x16\x17\x1a\x1b\x7f\'"`$\\!*?#~&;|<>(){}[]%^= -é€😀',
+);
+const word = fc
+  .array(fc.oneof(special, fc.string({ unit: 'binary', minLength: 1, maxLength: 1 })), { maxLength: 6 })
+  .map((characters) => characters.join('').replaceAll('\0', ''));
+
+describe('an argv typed into a console', () => {
+  it('arrives unchanged in a real sh on a terminal, whatever it holds: 10,000 of them', async () => {
+    const shell = await openShell();
+    const argvs = fc.sample(fc.array(word, { minLength: 1, maxLength: 2 }), { numRuns: 10_000, seed: 20_260_101 });
+    // A command takes some dozens at once; each word is told apart from the next.
+    for (let at = 0; at < argvs.length; at += 25) {
+      const words = argvs.slice(at, at + 25).flat();
+      expect(await arrived(shell, words), `argvs from ${at} on`).toBe(hexOf(words));
+    }
+  });
+
+  it('may hold words that are longer than a line of the terminal', async () => {
+    const shell = await openShell();
+    const words = ['x'.repeat(5_000), `it's\t${'é'.repeat(500)}\n\n`, '', '\n'.repeat(1_500)];
+    expect(await arrived(shell, words)).toBe(hexOf(words));
+    const name = await shell.run(['sh', '-c', 'set | grep -c ^bringup_ || true']);
+    expect(name.output).toBe('0\n');
+  });
+
+  it('is never typed as a line that a terminal would cut short', () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: 'binary', maxLength: 2_000 }), { minLength: 1, maxLength: 5 }), (raw) => {
+        const { before, command } = typedCommand(raw.map((text) => text.replaceAll('\0', '')));
+        for (const line of [...before, ...command.split('\n')]) {
+          expect(Buffer.byteLength(line)).toBeLessThanOrEqual(limits.consoleInputLineBytes);
+          expect(line).toMatch(/^[\x20-\x7e]*$/);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('with too many words for a line is refused', () => {
+    expect(() => typedCommand(Array.from({ length: 400 }, () => 'word'))).toThrow(
+      expect.objectContaining({ code: 'invalid-input' }),
+    );
+  });
+});
