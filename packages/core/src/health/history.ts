@@ -1,5 +1,7 @@
+import type { InsertResult } from 'kysely';
 import { limits } from '../limits.ts';
 import type { HealthHistoryQuery, HealthSample } from '../model/health-watch.ts';
+import { prepared, type Bind, type PreparedQuery } from '../store/prepared.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 
 /** One look, short, as it is stored by the dozen: when, whether it was answered, and what it found. */
@@ -108,25 +110,35 @@ function grouped(samples: readonly HealthSample[], durationMs: number): HealthSa
   return [...groups].map(([at, group]) => mergeSamples(group, at, durationMs));
 }
 
-/** Stores minutes of looks. Each row begins with its first look, so no two are the same. */
-export async function insertMinutes(
-  { db }: StoreTransaction,
-  minutes: readonly { readonly resourceId: string; readonly minute: MinuteOfLooks }[],
-): Promise<void> {
-  if (minutes.length === 0) return;
-  await db
+interface MinuteValues {
+  readonly id: string;
+  readonly at: number;
+  readonly sample: string;
+  readonly looks: string;
+}
+
+// Row by row: a statement for each number of rows would stay prepared, and they are large.
+const resourceOf: PreparedQuery<{ id: string }, { id: string }> = prepared((db, p: Bind<{ id: string }>) =>
+  db.selectFrom('resources').select('id').where('id', '=', p('id')),
+);
+const insertMinute: PreparedQuery<MinuteValues, InsertResult> = prepared((db, p: Bind<MinuteValues>) =>
+  db
     .insertInto('health_history')
-    .values(
-      minutes.map(({ resourceId, minute: { at, looks } }) => ({
-        resource_id: resourceId,
-        resolution: 'minute',
-        at,
-        sample: JSON.stringify(mergeSamples(looks.map(sampleOfLook), at, minuteMs)),
-        looks: JSON.stringify(looks),
-      })),
-    )
-    .onConflict((conflict) => conflict.doNothing())
-    .execute();
+    .values({ resource_id: p('id'), resolution: 'minute', at: p('at'), sample: p('sample'), looks: p('looks') })
+    // Each row begins with its first look, so no two are the same.
+    .onConflict((conflict) => conflict.doNothing()),
+);
+
+/** Stores a minute of looks; false when the resource was removed meanwhile. */
+export async function storeMinute(
+  { db }: StoreTransaction,
+  id: string,
+  { at, looks }: MinuteOfLooks,
+): Promise<boolean> {
+  if ((await resourceOf.first(db, { id })) === undefined) return false;
+  const sample = JSON.stringify(mergeSamples(looks.map(sampleOfLook), at, minuteMs));
+  await insertMinute.run(db, { id, at, sample, looks: JSON.stringify(looks) });
+  return true;
 }
 
 /** Makes hours of minutes and forgets what is too old: so the rows of a resource are bounded. */

@@ -1,8 +1,9 @@
 import type { Clock, Logger } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import type { MachineHealth, ResourceUtilization } from '../model/health.ts';
+import { prepared, type Bind, type PreparedQuery } from '../store/prepared.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
-import { insertMinutes, rollUp, type MinuteOfLooks, type StoredLook } from './history.ts';
+import { rollUp, storeMinute, type MinuteOfLooks, type StoredLook } from './history.ts';
 import { renewed, type Target } from './target.ts';
 
 const minuteMs = 60_000;
@@ -95,10 +96,9 @@ export class Recorder {
     await this.#store.transaction(async (tx) => {
       await this.#guard(tx);
       for (const [target, change] of changed) await storeState(tx, target, change === 'visible');
-      const present = await stillThere(tx, minutes);
-      await insertMinutes(tx, present);
-      for (const { resourceId, minute } of present) {
-        if (isRollUpTurn(resourceId, minute.at)) await rollUp(tx, resourceId, now);
+      for (const { resourceId, minute } of minutes) {
+        const stored = await storeMinute(tx, resourceId, minute);
+        if (stored && isRollUpTurn(resourceId, minute.at)) await rollUp(tx, resourceId, now);
       }
     });
   }
@@ -111,30 +111,34 @@ function isRollUpTurn(resourceId: string, at: number): boolean {
   return Math.floor(at / minuteMs) % 60 === sum;
 }
 
-/** Minutes of resources that were not removed meanwhile. */
-async function stillThere(tx: StoreTransaction, minutes: readonly FinishedMinute[]): Promise<FinishedMinute[]> {
-  if (minutes.length === 0) return [];
-  const rows = await tx.db
-    .selectFrom('resources')
-    .select('id')
-    .where('id', 'in', [...new Set(minutes.map(({ resourceId }) => resourceId))])
-    .execute();
-  const present = new Set(rows.map(({ id }) => id));
-  return minutes.filter(({ resourceId }) => present.has(resourceId));
+interface StateValues {
+  readonly id: string;
+  readonly utilization: string | null;
+  readonly health: string | null;
+  readonly lookedAt: number | null;
 }
+
+/** Null leaves what is there. */
+const updateState: PreparedQuery<StateValues, { name: string }> = prepared((db, p: Bind<StateValues>) =>
+  db
+    .updateTable('resources')
+    .set((eb) => ({
+      utilization: eb.fn.coalesce(eb.val(p('utilization')), 'utilization'),
+      health: eb.fn.coalesce(eb.val(p('health')), 'health'),
+      last_health_check: eb.fn.coalesce(eb.val(p('lookedAt')), 'last_health_check'),
+    }))
+    .where('id', '=', p('id'))
+    .returning('name'),
+);
 
 async function storeState(tx: StoreTransaction, target: Target, visible: boolean): Promise<void> {
   const { id, utilization, health, lastLookAt } = target;
-  const updated = await tx.db
-    .updateTable('resources')
-    .set({
-      ...(utilization !== undefined && { utilization: JSON.stringify(utilization) }),
-      ...(health !== undefined && { health: JSON.stringify(health) }),
-      ...(lastLookAt !== undefined && { last_health_check: lastLookAt }),
-    })
-    .where('id', '=', id)
-    .returning('name')
-    .executeTakeFirst();
+  const updated = await updateState.first(tx.db, {
+    id,
+    utilization: utilization === undefined ? null : JSON.stringify(utilization),
+    health: health === undefined ? null : JSON.stringify(health),
+    lookedAt: lastLookAt ?? null,
+  });
   if (visible && updated !== undefined) {
     await tx.emit('resource:updated', id, { id, kind: target.resource.kind, name: updated.name });
   }

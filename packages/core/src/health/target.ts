@@ -93,6 +93,8 @@ export function targetRow(
   };
 }
 
+const noConditions: Conditions = new Map();
+
 /** A target nobody has looked at yet; what is stored of it is where looks go on. */
 export function newTarget(
   row: Selectable<ResourceRow>,
@@ -107,7 +109,7 @@ export function newTarget(
     resource: watchedResource(row),
     ...targetRow(row),
     standing: initialStanding(row.status as StoredStatus),
-    conditions: told?.conditions ?? new Map(),
+    conditions: told?.conditions ?? noConditions,
     outage: told?.outage,
     missed: 0,
     unstored: new LookLog(),
