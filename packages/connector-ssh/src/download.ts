@@ -4,7 +4,14 @@ import type { DownloadOptions } from '@bringup/core';
 import { CallScope } from './call-scope.ts';
 import type { SshProcess } from './process.ts';
 import { downloadScript } from './scripts.ts';
-import { absolutePath, checksumMismatch, collectText, transferError, type TransferContext } from './transfer.ts';
+import {
+  absolutePath,
+  checksumMismatch,
+  collectText,
+  readLine,
+  transferError,
+  type TransferContext,
+} from './transfer.ts';
 import { TransferWatch } from './transfer-watch.ts';
 
 /** The bytes of a file on the target, see `ShellSession.download`. */
@@ -39,11 +46,13 @@ async function* receive(
   const ended = Promise.all([collectText(process.stderr), process.exited]);
   ended.catch(() => undefined);
   const output = process.stdout[Symbol.asyncIterator]();
-  const { totalBytes, first } = await readSize(output);
+  // A script that could not start says no size.
+  const head = await readLine(output);
+  const totalBytes = Number(head?.line ?? 0);
   using watch = new TransferWatch(clock, what, totalBytes, options.onProgress, (error) => call.cut(error));
   const hash = createHash('sha256');
   for (
-    let chunk: Uint8Array | undefined = first;
+    let chunk: Uint8Array | undefined = head?.rest;
     chunk !== undefined;
     chunk = (await output.next()).value ?? undefined
   ) {
@@ -64,18 +73,4 @@ async function* receive(
   if (options.sha256 !== undefined && received !== options.sha256)
     throw checksumMismatch(what, path, options.sha256, received);
   watch.finish();
-}
-
-/** The line with the file's size, and what came with it. A script that could not start has none. */
-async function readSize(
-  output: AsyncIterator<Uint8Array>,
-): Promise<{ totalBytes: number; first: Uint8Array | undefined }> {
-  let head = Buffer.alloc(0);
-  for (;;) {
-    const end = head.indexOf(0x0a);
-    if (end >= 0) return { totalBytes: Number(head.toString('latin1', 0, end)), first: head.subarray(end + 1) };
-    const { value } = await output.next();
-    if (value === undefined) return { totalBytes: 0, first: undefined };
-    head = Buffer.concat([head, value]);
-  }
 }

@@ -44,6 +44,43 @@ trap - EXIT
 `;
 
 /**
+ * As the upload script, for bytes whose hash is known before: the part file then has a name that
+ * follows from them, and a connection that is cut leaves it, for the next one to go on behind it. First
+ * prints `have:` and how much is there. Every byte is written at its own place, so a writer whose
+ * connection is half dead does no harm to the one that has taken over. Parts nobody came back for are
+ * removed after two days. The part must be a file of our own: others can guess its name.
+ *
+ * Arguments: part file, path, octal mode, size, SHA-256.
+ */
+export const resumeScript: string = `
+export LC_ALL=C
+part=$1 path=$2 mode=$3 size=$4 want=$5 keep=
+trap '[ -n "$keep" ] || rm -f -- "$part"' EXIT
+trap 'keep=1; exit 4' HUP INT TERM PIPE
+umask 077
+${sizeOf}
+${chooseHash}
+if [ -d "$path" ]; then echo "it is a folder" >&2; exit 1; fi
+find "\${path%/*}/." ! -name . -prune -type f -name '.bringup-*.part' -mtime +1 -exec rm -f -- {} + 2>/dev/null
+{ [ -f "$part" ] && [ ! -L "$part" ] && [ -O "$part" ]; } || rm -f -- "$part"
+{ exec 3<>"$part"; } || exit 1
+have=$(size_of "$part") || exit 1
+[ "$have" -le "$size" ] || { have=0; : >"$part"; }
+dd bs=1 skip="$have" count=0 <&3 >/dev/null 2>&1
+echo "have:$have"
+cat >&3 || exit 1
+[ "$(size_of "$part")" = "$size" ] || { keep=1; echo "the bytes did not all arrive" >&2; exit 4; }
+{ sync -- "$part" 2>/dev/null || sync; } &
+sum=$($hash <"$part") || exit 1
+wait $! || exit 1
+sum=\${sum%% *}
+echo "sha256:$sum"
+[ "$sum" = "$want" ] || exit 5
+chmod "$mode" -- "$part" && mv -f -- "$part" "$path" || exit 1
+keep=1
+`;
+
+/**
  * Prints the size of a file, a newline and its bytes; on standard error its SHA-256, which is
  * computed while the bytes are sent.
  *

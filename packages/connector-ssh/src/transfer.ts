@@ -18,6 +18,20 @@ export function absolutePath(path: string): void {
     throw invalidInput('transfer', [{ path: 'path', message: `${JSON.stringify(path)} is not absolute` }]);
 }
 
+/** The first line of an output, and what came with it; undefined when there is none. */
+export async function readLine(
+  output: AsyncIterator<Uint8Array>,
+): Promise<{ readonly line: string; readonly rest: Uint8Array } | undefined> {
+  let head = Buffer.alloc(0);
+  for (;;) {
+    const end = head.indexOf(0x0a);
+    if (end >= 0) return { line: head.toString('latin1', 0, end), rest: head.subarray(end + 1) };
+    const { value } = await output.next();
+    if (value === undefined) return undefined;
+    head = Buffer.concat([head, value]);
+  }
+}
+
 /** All of a short text. */
 export async function collectText(chunks: AsyncIterable<Uint8Array>): Promise<string> {
   const parts: Uint8Array[] = [];

@@ -5,8 +5,8 @@ import type { ByteSource, Clock, TransferReceipt, UploadOptions } from '@bringup
 import { CallScope } from './call-scope.ts';
 import { messageOf } from './errors.ts';
 import type { SshProcess } from './process.ts';
-import { uploadScript } from './scripts.ts';
-import { absolutePath, collectText, transferError, type TransferContext } from './transfer.ts';
+import { resumeScript, uploadScript } from './scripts.ts';
+import { absolutePath, collectText, readLine, transferError, type TransferContext } from './transfer.ts';
 import { TransferWatch } from './transfer-watch.ts';
 
 /** What is hashed and sent in one go; hashing more at a time would hold up other channels. */
@@ -23,12 +23,17 @@ export async function upload(
   const what = `Upload to ${path} on ${context.target.label}`;
   using call = new CallScope(context.clock, what, options);
   call.check();
-  const command = uploadCommand(source, path, options.mode ?? 0o644);
+  const resumed = options.resume === true ? source.sha256 : undefined;
+  const mode = (options.mode ?? 0o644).toString(8);
+  const command =
+    resumed === undefined ? uploadCommand(source, path, mode) : resumeCommand(source, path, mode, resumed);
   const process = await call.race(context.start(command, what, call.signal));
   const cut = (): void => process.hangUp(call.signal.reason as Error);
   call.signal.addEventListener('abort', cut, { once: true });
   try {
-    return await call.race(send(context.clock, process, source, path, options, call, what));
+    return await call.race(
+      send(context.clock, process, source, path, { ...options, resume: resumed !== undefined }, call, what),
+    );
   } catch (error) {
     process.hangUp(error as Error);
     throw error;
@@ -37,10 +42,19 @@ export async function upload(
   }
 }
 
-function uploadCommand(source: ByteSource, path: string, mode: number): readonly string[] {
-  const part = posix.join(posix.dirname(path), `.bringup-${randomBytes(9).toString('hex')}.part`);
+function uploadCommand(source: ByteSource, path: string, mode: string): readonly string[] {
+  const part = partPath(path, randomBytes(9).toString('hex'));
   const sent = source.sizeBytes + 64;
-  return ['sh', '-c', uploadScript, 'upload', part, path, mode.toString(8), `${source.sizeBytes}`, `${sent}`];
+  return ['sh', '-c', uploadScript, 'upload', part, path, mode, `${source.sizeBytes}`, `${sent}`];
+}
+
+function resumeCommand(source: ByteSource, path: string, mode: string, sha256: string): readonly string[] {
+  const id = createHash('sha256').update(`${path}\0${source.sizeBytes}\0${sha256}`).digest('hex').slice(0, 32);
+  return ['sh', '-c', resumeScript, 'upload', partPath(path, id), path, mode, `${source.sizeBytes}`, sha256];
+}
+
+function partPath(path: string, id: string): string {
+  return posix.join(posix.dirname(path), `.bringup-${id}.part`);
 }
 
 async function send(
@@ -55,12 +69,17 @@ async function send(
   using watch = new TransferWatch(clock, what, source.sizeBytes, options.onProgress, (error) => call.cut(error));
   // The target answers at the end, or early when it can't go on: then a source that is slow, or
   // stuck, is not waited for.
-  const answer = Promise.all([collectText(process.stdout), collectText(process.stderr), process.exited]);
-  const sending = sendBytes(process, source, call, watch, what).catch((error: unknown) => {
-    // A target that stopped reading says why; that explains more than the broken pipe.
-    if (isBringupError(error, 'command-failed')) return undefined;
-    throw error;
-  });
+  const output = process.stdout[Symbol.asyncIterator]();
+  const start = options.resume === true ? readStart(output) : Promise.resolve(0);
+  const rest = start.then(() => collectText({ [Symbol.asyncIterator]: () => output }));
+  const answer = Promise.all([rest, collectText(process.stderr), process.exited]);
+  const sending = sendBytes(process, source, { start, resumed: options.resume === true }, call, watch, what).catch(
+    (error: unknown) => {
+      // A target that stopped reading says why; that explains more than the broken pipe.
+      if (isBringupError(error, 'command-failed')) return undefined;
+      throw error;
+    },
+  );
   sending.catch(() => undefined);
   answer.catch(() => undefined);
   const sha256 = await Promise.race([sending, answer.then(() => undefined)]);
@@ -74,16 +93,27 @@ async function send(
   return { sizeBytes: source.sizeBytes, sha256 };
 }
 
-/** Sends all bytes and, after them, their SHA-256; gives the hash. */
+/** How much the target has already; undefined when it has ended without saying. */
+async function readStart(output: AsyncIterator<Uint8Array>): Promise<number | undefined> {
+  const have = /^have:(\d+)$/.exec((await readLine(output))?.line ?? '')?.[1];
+  return have === undefined ? undefined : Number(have);
+}
+
+/** Sends the bytes the target has not got and, where it does not know it yet, their SHA-256; gives the hash. */
 async function sendBytes(
   process: SshProcess,
   source: ByteSource,
+  { start, resumed }: { readonly start: Promise<number | undefined>; readonly resumed: boolean },
   call: CallScope,
   watch: TransferWatch,
   what: string,
 ): Promise<string> {
   const hash = source.sha256 === undefined ? createHash('sha256') : undefined;
-  for await (const chunk of readable(source, what)) {
+  const offset = await start;
+  // The target's script has ended: what it said says why.
+  if (offset === undefined) return source.sha256 ?? '';
+  watch.moved(offset);
+  for await (const chunk of readable(source, offset, what)) {
     call.check();
     if (watch.transferredBytes + chunk.byteLength > source.sizeBytes) {
       throw new BringupError(
@@ -105,14 +135,14 @@ async function sendBytes(
     );
   }
   const sha256 = source.sha256 ?? hash?.digest('hex') ?? '';
-  await process.end(sha256);
+  await process.end(resumed ? undefined : sha256);
   return sha256;
 }
 
 /** The source's bytes, with its own failures as ours. */
-async function* readable(source: ByteSource, what: string): AsyncGenerator<Uint8Array, void, void> {
+async function* readable(source: ByteSource, offset: number, what: string): AsyncGenerator<Uint8Array, void, void> {
   try {
-    yield* source.read();
+    yield* source.read(offset);
   } catch (error) {
     throw error instanceof BringupError
       ? error

@@ -95,6 +95,12 @@ export interface TransferOptions extends CallOptions {
 export interface UploadOptions extends TransferOptions {
   /** Permission bits of the file. Default 0o644. */
   readonly mode?: number;
+  /**
+   * Go on where an earlier upload of the same bytes to the same path was cut, where the connector can
+   * do that and the source's `sha256` is known; the whole file is proven all the same. A cut then leaves
+   * what had arrived beside the path. Default false: a cut leaves nothing behind.
+   */
+  readonly resume?: boolean;
 }
 
 /** Options of {@link ShellSession.download}. */

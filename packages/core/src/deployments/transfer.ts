@@ -79,7 +79,11 @@ async function send(request: TransferRequest, artifact: Artifact, path: string):
   for (let attempt = 1; ; attempt += 1) {
     try {
       await sessions.run((session) =>
-        session.upload(source, path, { signal, onProgress: (progress) => onProgress(artifact, progress) }),
+        session.upload(source, path, {
+          signal,
+          resume: true,
+          onProgress: (progress) => onProgress(artifact, progress),
+        }),
       );
       return;
     } catch (error) {

@@ -83,6 +83,20 @@ function uploadContract(harness: ShellHarness): void {
       await eventually(async () => (await session.exec(['ls', '-A', folder])).stdout.toString() === 'file\n');
     });
 
+    it('that may be resumed stores the whole file after one that failed half-way', async () => {
+      const session = await harness.session();
+      const folder = harness.path('folder');
+      await session.exec(['mkdir', folder]);
+      const bytes = noise(200_000);
+      const source = bytesSource(bytes, { sha256: sha256(bytes) });
+      const failing: ByteSource = { ...source, read: () => failingSource(source.sizeBytes).read() };
+      await failure(session.upload(failing, `${folder}/file`, { resume: true }), 'transfer-failed');
+      const receipt = await session.upload(source, `${folder}/file`, { resume: true });
+      expect(receipt).toEqual({ sizeBytes: 200_000, sha256: sha256(bytes) });
+      expect(await collect(session.download(`${folder}/file`))).toEqual(bytes);
+      await eventually(async () => (await session.exec(['ls', '-A', folder])).stdout.toString() === 'file\n');
+    });
+
     it('leaves the old file, and nothing beside it, when aborted', async () => {
       const session = await harness.session();
       const folder = harness.path('folder');
