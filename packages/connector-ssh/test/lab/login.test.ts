@@ -57,6 +57,29 @@ describe('logging in', () => {
     }
   });
 
+  it('takes from the agent only the keys the configuration names, when it says so', async () => {
+    const socket = join(sshd.dir, 'agent-2.sock');
+    const stranger = join(sshd.dir, 'named');
+    await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', stranger]);
+    const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const withConfig = async (...lines: readonly string[]): Promise<SshOptions> => {
+      const path = join(sshd.dir, 'config');
+      await writeFile(path, lines.join('\n'));
+      return { configFiles: [path], agent: socket };
+    };
+    try {
+      await once(createInterface(agent.stdout), 'line');
+      await run('ssh-add', ['-q', sshd.keyPath], { env: { ...process.env, SSH_AUTH_SOCK: socket } });
+      const other = [`IdentityFile ${stranger}.pub`, 'IdentitiesOnly yes'];
+      await refusal({}, 'authentication-failed', await withConfig(...other));
+      expect(await logsIn({}, await withConfig(`IdentityFile ${stranger}.pub`))).toBe(0);
+      expect(await logsIn({}, await withConfig(`IdentityFile ${sshd.keyPath}.pub`, 'IdentitiesOnly yes'))).toBe(0);
+    } finally {
+      agent.kill('SIGTERM');
+      await once(agent, 'exit');
+    }
+  });
+
   it('fails with what was tried and what the server accepts', async () => {
     const keyPath = join(sshd.dir, 'stranger');
     await run('ssh-keygen', ['-q', '-t', 'ecdsa', '-N', '', '-f', keyPath]);
