@@ -235,7 +235,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const deployments = new DeploymentManager({ store, work, clock, artifacts, targets });
   const flash = new FlashManager({ store, work, connectors, artifacts, board });
   const environments = new EnvironmentService({ store, work, clock, deployments, connectors, host, board });
-  const workloads = new WorkloadService({ store, work, clock, environments });
+  const workloads = new WorkloadService({ store, work, environments });
   const decommission = decommissioning({ workloads, clock, logger });
   return {
     buildServers: buildServers(

@@ -106,7 +106,6 @@ async function isDeployed(db: Kysely<Schema>, ids: readonly string[]): Promise<b
     .select('deployments.id')
     .where('deployments.id', 'in', deploymentsWith(db, ids))
     .where('environments.released_at', 'is', null)
-    .where('reservations.ended_at', 'is', null)
     .limit(1)
     .executeTakeFirst();
   return row !== undefined;

@@ -83,7 +83,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
         const key = { repository: request.sourceRepository, architecture: request.targetArchitecture, serverId };
         await learnBuildTime(tx, key, (now - held.since) / 1000, now);
         await resolveAlert(tx, { type: 'disk-full', subject: serverId }, 'a build had room again', now);
-        await release(tx, held.reservationId, now);
+        await release(tx, held.reservationId);
       },
     };
   }
@@ -177,7 +177,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
         await context.saveIn(tx, { tried, fetched: [], cleaned: true, held: { ...held, logStart } });
         return;
       }
-      await release(tx, held.reservationId, context.clock.now());
+      await release(tx, held.reservationId);
       await context.saveIn(tx, { tried: [...tried, held.serverId], fetched: [], trouble: error.toJSON() });
     });
   }
@@ -234,7 +234,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
   async cleanUp(context: Context, request: BuildRequest, _error: BringupError, signal: AbortSignal): Promise<void> {
     const { held, fetched = [] } = context.checkpoint ?? {};
     if (held === undefined) {
-      await context.transaction((tx) => giveUpWaiting(tx, context.id, context.clock.now()));
+      await context.transaction((tx) => giveUpWaiting(tx, context.id));
     }
     if (context.checkpoint === undefined) return;
     if (held !== undefined) {
@@ -249,7 +249,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     });
     await context.transaction(async (tx) => {
       await this.#record(tx, context, request, log === undefined ? fetched : [...fetched, log]);
-      if (held !== undefined) await release(tx, held.reservationId, context.clock.now());
+      if (held !== undefined) await release(tx, held.reservationId);
     });
   }
 

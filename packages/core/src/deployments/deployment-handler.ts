@@ -153,7 +153,6 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
         .select(['environments.target_id', 'reservations.id'])
         .where('environments.id', '=', environmentId)
         .where('environments.released_at', 'is', null)
-        .where('reservations.ended_at', 'is', null)
         .executeTakeFirst();
       if (row === undefined || row.target_id === null) {
         throw new BringupError('conflict', `environment ${environmentId} was given back`, {
@@ -247,7 +246,7 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
         return;
       }
     }
-    if (held === undefined) await context.transaction((tx) => giveUpWaiting(tx, context.id, context.clock.now()));
+    if (held === undefined) await context.transaction((tx) => giveUpWaiting(tx, context.id));
     const environmentId = input.inEnvironment ?? context.id;
     for (const key of (tried ?? []).keys()) {
       // They are under way since it left; nothing of it is left once it has ended.

@@ -223,7 +223,7 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
     const { reservationId } = this.#reached(context);
     const row = await tx.db.selectFrom('resources').select('status').where('id', '=', boardId).executeTakeFirst();
     if (row?.status === 'flashing') await changeStatus(tx, boardId, { status, reason, now });
-    if (reservationId !== undefined) await release(tx, reservationId, now);
+    if (reservationId !== undefined) await release(tx, reservationId);
   }
 
   async cleanUp(context: WorkContext<Checkpoint>, input: FlashInput, error: BringupError): Promise<void> {
@@ -233,7 +233,7 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
     if (reached === undefined || untouched) {
       const reason = `it was not flashed: ${error.message}`;
       await context.transaction(async (tx) => {
-        if (reached === undefined) await giveUpWaiting(tx, context.id, context.clock.now());
+        if (reached === undefined) await giveUpWaiting(tx, context.id);
         else await this.#letGo(tx, context, input.boardId, reached.statusBefore, reason);
         // A deployment tells of its own failure.
         if (!cancelled && input.deploymentId === undefined)

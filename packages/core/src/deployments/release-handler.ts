@@ -81,7 +81,7 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
   async #free(context: WorkContext, input: ReleaseInput, tx: StoreTransaction): Promise<void> {
     const now = context.clock.now();
     if ('place' in input) {
-      await release(tx, input.place.reservationId, now);
+      await release(tx, input.place.reservationId);
       return;
     }
     const row = await tx.db
@@ -91,7 +91,7 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
       .where('released_at', 'is', null)
       .returning('reservation_id')
       .executeTakeFirst();
-    if (typeof row?.reservation_id === 'string') await release(tx, row.reservation_id, now);
+    if (typeof row?.reservation_id === 'string') await release(tx, row.reservation_id);
   }
 
   async cleanUp(context: WorkContext<Checkpoint>, input: ReleaseInput, error: BringupError): Promise<void> {

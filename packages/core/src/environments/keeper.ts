@@ -19,7 +19,7 @@ export async function keepReservations(store: Store, work: WorkEngine, clock: Cl
       .where('reservation_id', '=', expired.id)
       .executeTakeFirst();
     if (environment === undefined) {
-      await store.transaction((tx) => release(tx, expired.id, clock.now(), 'expired'));
+      await store.transaction((tx) => release(tx, expired.id, 'expired'));
     } else if (await isTested(store, environment.id)) {
       await store.transaction((tx) => extend(tx, expired.id, clock.now() + limits.reservationMs));
     } else {

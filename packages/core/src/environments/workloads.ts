@@ -1,4 +1,4 @@
-import type { CallOptions, Clock } from '../contracts/runtime.ts';
+import type { CallOptions } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import { isFinal, type WorkKind, type WorkState } from '../model/work.ts';
 import { release } from '../pool/reservations.ts';
@@ -26,13 +26,11 @@ export interface Workload {
 export class WorkloadService {
   readonly #store: Store;
   readonly #work: WorkEngine;
-  readonly #clock: Clock;
   readonly #environments: EnvironmentService;
 
-  constructor(options: { store: Store; work: WorkEngine; clock: Clock; environments: EnvironmentService }) {
+  constructor(options: { store: Store; work: WorkEngine; environments: EnvironmentService }) {
     this.#store = options.store;
     this.#work = options.work;
-    this.#clock = options.clock;
     this.#environments = options.environments;
   }
 
@@ -51,7 +49,6 @@ export class WorkloadService {
         'work_items.state as work_state',
       ])
       .where('resource_id', '=', resourceId)
-      .where('reservations.ended_at', 'is', null)
       .orderBy('reservations.fence')
       .limit(limits.pageSize)
       .execute();
@@ -83,6 +80,6 @@ export class WorkloadService {
       await this.#work.finished(holder, options);
     }
     if (environmentId !== undefined) await this.#environments.release(environmentId, options);
-    await this.#store.transaction((tx) => release(tx, reservationId, this.#clock.now()));
+    await this.#store.transaction((tx) => release(tx, reservationId));
   }
 }

@@ -51,7 +51,6 @@ async function queueSeconds(db: Db, row: Selectable<ResourceRow>, queueDepth: nu
     .selectFrom('reservations')
     .select(['created_at', 'slots'])
     .where('resource_id', '=', row.id)
-    .where('ended_at', 'is', null)
     .execute();
   const busy = held.flatMap(({ created_at, slots }) =>
     Array.from({ length: slots }, () => Math.max(0, usual - (now - created_at) / 1000)),

@@ -71,13 +71,7 @@ export async function diagnose(
   const { db } = store;
   const row = await db.selectFrom('resources').selectAll().where('id', '=', id).executeTakeFirst();
   if (row === undefined) throw new BringupError('not-found', `there is no resource ${id}`, { details: { id } });
-  const held = await db
-    .selectFrom('reservations')
-    .selectAll()
-    .where('resource_id', '=', id)
-    .where('ended_at', 'is', null)
-    .orderBy('fence')
-    .execute();
+  const held = await db.selectFrom('reservations').selectAll().where('resource_id', '=', id).orderBy('fence').execute();
   const alerts = await db
     .selectFrom('alerts')
     .selectAll()

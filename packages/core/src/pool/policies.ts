@@ -103,7 +103,6 @@ export class Policies implements Admission {
       .innerJoin('group_members', 'group_members.resource_id', 'reservations.resource_id')
       .select(sql<number>`coalesce(sum(reservations.slots), 0)`.as('held'))
       .where('group_members.group_id', '=', group.id)
-      .where('reservations.ended_at', 'is', null)
       .executeTakeFirstOrThrow();
     return Number(held) + request.use.slots <= most
       ? { allowed: true, reason: `${held} of ${most} allocations are taken` }

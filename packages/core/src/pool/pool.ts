@@ -172,7 +172,6 @@ export class Pool<Registration, View> {
         .selectFrom('reservations')
         .select(['id', 'holder'])
         .where('resource_id', '=', id)
-        .where('ended_at', 'is', null)
         .execute();
       if (held.length > 0 && options.force !== true) {
         throw new BringupError(
@@ -201,7 +200,6 @@ export class Pool<Registration, View> {
       .selectFrom('reservations')
       .select('holder')
       .where('resource_id', '=', id)
-      .where('ended_at', 'is', null)
       .orderBy('fence')
       .execute();
     return rows.map(({ holder }) => holder);

@@ -89,7 +89,6 @@ export const recountCapacity: PreparedQuery<{ id: string }, Figures> = prepared(
         .selectFrom('reservations')
         .select((inner) => [sum(inner, 'slots'), sum(inner, 'cpu'), sum(inner, 'memory_mb'), sum(inner, 'storage_gb')])
         .where('resource_id', '=', p('id'))
-        .where('ended_at', 'is', null)
         .as('held'),
     )
     .set({
@@ -139,7 +138,6 @@ export const addReservation: PreparedQuery<ReservationValues, InsertResult> = pr
         id: p('id'),
         resource_id: p('resource_id'),
         holder: p('holder'),
-        state: 'active',
         slots: p('slots'),
         cpu: p('cpu'),
         memory_mb: p('memory_mb'),
@@ -148,23 +146,13 @@ export const addReservation: PreparedQuery<ReservationValues, InsertResult> = pr
         expires_at: p('expires_at'),
         expected_end_at: p('expected_end_at'),
         created_at: p('created_at'),
-        ended_at: null,
       }),
 );
 
-interface EndValues {
-  readonly id: string;
-  readonly state: 'released' | 'expired';
-  readonly now: number;
-}
-
-/** Ends a reservation that has not ended; no row when it has. */
-export const endReservation: PreparedQuery<EndValues, Pick<ReservationRow, 'id' | 'resource_id' | 'holder'>> = prepared(
-  (db, p: Bind<EndValues>) =>
-    db
-      .updateTable('reservations')
-      .set({ state: p('state'), ended_at: p('now') })
-      .where('id', '=', p('id'))
-      .where('ended_at', 'is', null)
-      .returning(['id', 'resource_id', 'holder']),
+/** Ends a reservation that has not ended; no row when it has. What it was is told by the events. */
+export const endReservation: PreparedQuery<
+  { id: string },
+  Pick<ReservationRow, 'id' | 'resource_id' | 'holder'>
+> = prepared((db, p: Bind<{ id: string }>) =>
+  db.deleteFrom('reservations').where('id', '=', p('id')).returning(['id', 'resource_id', 'holder']),
 );

@@ -163,17 +163,12 @@ async function offer({ db }: StoreTransaction, resourceId: string, row: Figures)
 export async function release(
   tx: StoreTransaction,
   reservationId: string,
-  now: number,
-  state: 'released' | 'expired' = 'released',
+  how: 'released' | 'expired' = 'released',
 ): Promise<void> {
-  const ended = await endReservation.first(tx.db, { id: reservationId, state, now });
+  const ended = await endReservation.first(tx.db, { id: reservationId });
   if (ended === undefined) return;
   await refreshOffers(tx, ended.resource_id);
-  await tx.emit(`reservation:${state}`, ended.id, {
-    id: ended.id,
-    resourceId: ended.resource_id,
-    holder: ended.holder,
-  });
+  await tx.emit(`reservation:${how}`, ended.id, { id: ended.id, resourceId: ended.resource_id, holder: ended.holder });
   offerToWaiting(tx, ended.resource_id);
 }
 
@@ -196,7 +191,6 @@ export async function extend(
     .updateTable('reservations')
     .set({ expires_at: expiresAt, ...(expectedEndAt !== undefined && { expected_end_at: expectedEndAt }) })
     .where('id', '=', reservationId)
-    .where('ended_at', 'is', null)
     .executeTakeFirst();
   if (updated.numUpdatedRows !== 1n) {
     throw new BringupError('lease-lost', `reservation ${reservationId} has ended`, { details: { reservationId } });
@@ -213,7 +207,6 @@ export async function renewHeld(store: Store, now: number): Promise<Selectable<R
   const due = await db
     .selectFrom('reservations')
     .select('id')
-    .where('ended_at', 'is', null)
     .where('expires_at', '<=', now + limits.reservationMs / 2)
     .limit(1)
     .executeTakeFirst();
@@ -222,18 +215,11 @@ export async function renewHeld(store: Store, now: number): Promise<Selectable<R
     await tx.db
       .updateTable('reservations')
       .set({ expires_at: now + limits.reservationMs })
-      .where('ended_at', 'is', null)
       .where('expires_at', '<=', now + limits.reservationMs / 2)
       .where('holder', 'in', (eb) =>
         eb.selectFrom('work_items').select('id').where('state', 'in', ['queued', 'running', 'waiting']),
       )
       .execute();
-    return tx.db
-      .selectFrom('reservations')
-      .selectAll()
-      .where('ended_at', 'is', null)
-      .where('expires_at', '<=', now)
-      .limit(limits.pageSize)
-      .execute();
+    return tx.db.selectFrom('reservations').selectAll().where('expires_at', '<=', now).limit(limits.pageSize).execute();
   });
 }

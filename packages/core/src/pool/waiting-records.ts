@@ -136,7 +136,7 @@ export async function activeReservation(
 }
 
 const reservationById = prepared((db, p: Bind<{ id: string }>) =>
-  db.selectFrom('reservations').selectAll().where('id', '=', p('id')).where('ended_at', 'is', null),
+  db.selectFrom('reservations').selectAll().where('id', '=', p('id')),
 );
 
 /** Ends the waiting of a request: it was granted and stays to be collected, it was collected, or it got nothing. */

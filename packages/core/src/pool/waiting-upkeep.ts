@@ -49,11 +49,7 @@ async function dropForgotten(store: Store, clock: Clock): Promise<void> {
           eb('state', '=', 'granted'),
           eb.not(
             eb.exists(
-              eb
-                .selectFrom('reservations')
-                .select('reservations.id')
-                .whereRef('reservations.id', '=', 'waiting.id')
-                .where('reservations.ended_at', 'is', null),
+              eb.selectFrom('reservations').select('reservations.id').whereRef('reservations.id', '=', 'waiting.id'),
             ),
           ),
         ]),

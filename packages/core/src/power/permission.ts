@@ -30,7 +30,6 @@ export async function checkPermission(
     .selectFrom('reservations')
     .select('holder')
     .where('resource_id', '=', boardId)
-    .where('ended_at', 'is', null)
     .$if(holder !== undefined, (query) => query.where('holder', '!=', holder ?? ''))
     .execute();
   if (others.length > 0 && force !== true) {

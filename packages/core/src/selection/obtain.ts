@@ -50,9 +50,9 @@ export async function obtain<C, T>(context: WorkContext<C>, selection: Selection
 }
 
 /** Gives up a work item's place on the waiting list, and what was granted to it but not taken. */
-export async function giveUpWaiting(tx: StoreTransaction, workId: string, now: number): Promise<void> {
+export async function giveUpWaiting(tx: StoreTransaction, workId: string): Promise<void> {
   const place = await placeOf(tx, { waiter: workId });
   if (place === undefined) return;
-  if (place.state === 'granted') await release(tx, place.id, now);
+  if (place.state === 'granted') await release(tx, place.id);
   await endWaiting(tx, place, place.state === 'granted' ? 'collected' : 'withdrawn');
 }

@@ -155,7 +155,7 @@ export class ReservationService {
     await this.#store.transaction(async (tx) => {
       const place = await placeOf(tx, { id });
       if (place?.holder === holder) await endWaiting(tx, place, 'withdrawn');
-      else if ((await activeReservation(tx, id))?.holder === holder) await release(tx, id, this.#clock.now());
+      else if ((await activeReservation(tx, id))?.holder === holder) await release(tx, id);
     });
   }
 
@@ -175,7 +175,7 @@ export class ReservationService {
 
   /** Gives a reservation back. Harmless when it has ended. */
   async release(id: string): Promise<void> {
-    await this.#store.transaction((tx) => release(tx, id, this.#clock.now()));
+    await this.#store.transaction((tx) => release(tx, id));
   }
 
   /** A reservation that has not ended. @throws `not-found`. */
@@ -194,7 +194,6 @@ export class ReservationService {
     const rows = await this.#store.db
       .selectFrom('reservations')
       .selectAll()
-      .where('ended_at', 'is', null)
       .where('id', '>', after)
       .$if(resourceId !== undefined, (query) => query.where('resource_id', '=', resourceId ?? ''))
       .$if(holder !== undefined, (query) => query.where('holder', '=', holder ?? ''))

@@ -147,9 +147,9 @@ export class ResourceSelection<Requirements, View> {
 
   /** Gives back what was reserved. Harmless when it has ended. */
   async release(reservationId: string): Promise<void> {
-    const { store, clock } = this.#services;
+    const { store } = this.#services;
     const id = givenId(reservationId);
-    await store.transaction((tx) => release(tx, id, clock.now()));
+    await store.transaction((tx) => release(tx, id));
   }
 }
 

@@ -144,7 +144,6 @@ async function expectedEnds(db: Db, rooms: readonly Room[], now: number): Promis
     .selectFrom('reservations')
     .selectAll()
     .where('resource_id', 'in', [...byId.keys()])
-    .where('ended_at', 'is', null)
     .execute();
   return rows.flatMap((row) => {
     const room = byId.get(row.resource_id);

@@ -254,7 +254,6 @@ CREATE TABLE reservations (
   id text not null primary key,
   resource_id text not null references resources (id),
   holder text not null,
-  state text not null,
   slots integer not null,
   cpu integer not null,
   memory_mb integer not null,
@@ -262,8 +261,7 @@ CREATE TABLE reservations (
   fence integer not null,
   expires_at integer not null,
   expected_end_at integer,
-  created_at integer not null,
-  ended_at integer) without rowid;
+  created_at integer not null) without rowid;
 
 CREATE TABLE resources (
   id text not null primary key,
@@ -435,13 +433,10 @@ CREATE INDEX power_events_by_board on power_events (
   board_id, id);
 
 CREATE INDEX reservations_by_expiry on reservations (
-  expires_at) where ended_at is null;
-
-CREATE INDEX reservations_by_holder on reservations (
-  holder) where ended_at is null;
+  expires_at);
 
 CREATE INDEX reservations_by_resource on reservations (
-  resource_id) where ended_at is null;
+  resource_id);
 
 CREATE INDEX traits_by_resource on traits (
   resource_id);

@@ -104,14 +104,12 @@ export interface TraitRow {
   trait: string;
 }
 
-/** A lease on capacity of one resource. */
+/** A lease on capacity of one resource, as long as it lasts: what ended is told by the events. */
 export interface ReservationRow {
   id: string;
   resource_id: string;
   /** Work item (or, outside of one, any name) on whose behalf it is held. */
   holder: string;
-  /** active, released or expired. */
-  state: string;
   slots: number;
   cpu: number;
   memory_mb: number;
@@ -121,7 +119,6 @@ export interface ReservationRow {
   /** When the holder is expected to give it back; null when nobody knows. */
   expected_end_at: number | null;
   created_at: number;
-  ended_at: number | null;
 }
 
 /** A request that fits nothing now, or one that was granted and not yet collected. */

@@ -58,7 +58,7 @@ class Release implements Command {
   async run(model: Model, real: Real): Promise<void> {
     const all = [...model.held.keys(), ...model.ended];
     const id = all[this.which % all.length] ?? '';
-    await real.store.transaction((tx) => release(tx, id, real.clock.now()));
+    await real.store.transaction((tx) => release(tx, id));
     if (model.held.delete(id)) model.ended.push(id);
     await check(model, real);
   }
@@ -81,7 +81,7 @@ class Pass implements Command {
       due,
     );
     for (const id of due) {
-      await real.store.transaction((tx) => release(tx, id, now, 'expired'));
+      await real.store.transaction((tx) => release(tx, id, 'expired'));
       model.held.delete(id);
       model.ended.push(id);
     }

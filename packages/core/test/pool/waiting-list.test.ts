@@ -100,7 +100,7 @@ describe('a request that finds nothing free', () => {
     expect(await pool.reservations.list()).toMatchObject([{ id: 'd', holder: 'dead' }]);
     await pool.clock.advance(limits.reservationMs);
     for (const { id } of await renewHeld(pool.store, pool.clock.now())) {
-      await pool.store.transaction((tx) => release(tx, id, pool.clock.now(), 'expired'));
+      await pool.store.transaction((tx) => release(tx, id, 'expired'));
     }
     expect(await pool.clock.runUntil(pool.reservations.request(board, { holder: 'alive', id: 'a' }))).toMatchObject({
       id: 'a',

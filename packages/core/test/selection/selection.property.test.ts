@@ -203,7 +203,7 @@ describe('selection', () => {
         (amounts) =>
           withPool(
             [{ kind: 'host', name: 'h', architectures: ['arm64'], slots: 10, cpuCores: 64, storageGb: 1000 }],
-            async ({ selection, store, pool, clock }, [id = '']) => {
+            async ({ selection, store, pool }, [id = '']) => {
               const held: string[] = [];
               for (const minStorageGb of amounts) {
                 const outcome = await selection.reserve(
@@ -218,7 +218,7 @@ describe('selection', () => {
                 amounts.reduce((sum, amount) => sum + amount, 0),
                 9,
               );
-              for (const reservation of held) await store.transaction((tx) => release(tx, reservation, clock.now()));
+              for (const reservation of held) await store.transaction((tx) => release(tx, reservation));
               expect(await pool('host').row(id)).toMatchObject({
                 slots_used: 0,
                 cpu_used: 0,

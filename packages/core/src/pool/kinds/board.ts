@@ -140,7 +140,6 @@ async function assignments(
   const held = await db
     .selectFrom('reservations')
     .select(['resource_id', 'holder'])
-    .where('ended_at', 'is', null)
     .where(
       'resource_id',
       'in',

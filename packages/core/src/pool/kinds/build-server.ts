@@ -159,12 +159,7 @@ async function queueDepths(
     // A build that stepped aside for a moment keeps its place.
     .where(({ not, exists, selectFrom }) =>
       not(
-        exists(
-          selectFrom('reservations')
-            .select('reservations.id')
-            .whereRef('reservations.holder', '=', 'builds.id')
-            .where('reservations.ended_at', 'is', null),
-        ),
+        exists(selectFrom('reservations').select('reservations.id').whereRef('reservations.holder', '=', 'builds.id')),
       ),
     )
     .groupBy(['builds.architecture', 'builds.wanted_server_id'])

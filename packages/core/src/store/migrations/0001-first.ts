@@ -1,4 +1,4 @@
-import { sql, type Kysely } from 'kysely';
+import type { Kysely } from 'kysely';
 import type { StoreFlavor } from '../flavor.ts';
 import { alerts, power } from './first-alerts.ts';
 import { groups } from './first-groups.ts';
@@ -86,7 +86,6 @@ async function pool(db: Kysely<unknown>, { int64, float64, clustered }: StoreFla
     .addColumn('id', 'text', (c) => c.primaryKey().notNull())
     .addColumn('resource_id', 'text', (c) => c.notNull().references('resources.id'))
     .addColumn('holder', 'text', (c) => c.notNull())
-    .addColumn('state', 'text', (c) => c.notNull())
     .addColumn('slots', 'integer', (c) => c.notNull())
     .addColumn('cpu', 'integer', (c) => c.notNull())
     .addColumn('memory_mb', int64, (c) => c.notNull())
@@ -95,18 +94,10 @@ async function pool(db: Kysely<unknown>, { int64, float64, clustered }: StoreFla
     .addColumn('expires_at', int64, (c) => c.notNull())
     .addColumn('expected_end_at', int64)
     .addColumn('created_at', int64, (c) => c.notNull())
-    .addColumn('ended_at', int64)
     .$call(clustered)
     .execute();
-  // Only of those that have not ended: an index that has a row is a page to write when the row changes.
-  for (const [name, column] of [
-    ['reservations_by_expiry', 'expires_at'],
-    ['reservations_by_holder', 'holder'],
-    ['reservations_by_resource', 'resource_id'],
-  ] as const) {
-    const index = db.schema.createIndex(name).on('reservations').column(column);
-    await index.where(sql.ref('ended_at'), 'is', null).execute();
-  }
+  await db.schema.createIndex('reservations_by_expiry').on('reservations').column('expires_at').execute();
+  await db.schema.createIndex('reservations_by_resource').on('reservations').column('resource_id').execute();
 }
 
 async function work(db: Kysely<unknown>, { name, int64, bytes }: StoreFlavor): Promise<void> {
