@@ -269,6 +269,8 @@ export const limits = {
   preparedShapes: 64,
   /** Pages of the SQLite database kept in memory. */
   sqliteCacheKb: 16_384,
+  /** Pages of SQLite's log (4 KiB each) after which they are copied to the database: rarely, for pages that change often are copied once. */
+  sqliteCheckpointPages: 4_000,
   /** SQL statements that stay prepared. */
   sqliteStatements: 256,
 

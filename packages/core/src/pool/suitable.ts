@@ -90,7 +90,8 @@ export async function availablePage(
 ): Promise<CandidateRow[]> {
   const { kind, architecture, use, minimum, only, exclude = [] } = request;
   const traits = request.traits.map((group) => group.length);
-  return pageOf({ traits, exclude: exclude.length, only: only !== undefined }).all(db, {
+  const { limit, skip = 0 } = page;
+  return pageOf({ traits, exclude: exclude.length, only: only !== undefined, limit }).all(db, {
     kind,
     architecture,
     ...use,
@@ -101,8 +102,7 @@ export async function availablePage(
     exclude,
     only: only ?? '',
     rank,
-    limit: page.limit,
-    skip: page.skip ?? 0,
+    skip,
   });
 }
 
@@ -117,7 +117,6 @@ interface PageValues extends Pick<CapacityRequest, 'kind' | 'architecture'>, Amo
   readonly exclude: readonly string[];
   readonly only: string;
   readonly rank: number;
-  readonly limit: number;
   readonly skip: number;
 }
 
@@ -127,6 +126,7 @@ interface PageShape {
   readonly traits: readonly number[];
   readonly exclude: number;
   readonly only: boolean;
+  readonly limit: number;
 }
 
 const pageOf = preparedFor((db, p: Bind<PageValues>, shape: PageShape) => {
@@ -145,6 +145,6 @@ const pageOf = preparedFor((db, p: Bind<PageValues>, shape: PageShape) => {
   return available(db, bound, p('rank'))
     .orderBy('offers.load')
     .orderBy('offers.resource_id')
-    .limit(p('limit'))
+    .limit(shape.limit)
     .offset(p('skip'));
 });

@@ -79,6 +79,7 @@ export function setUpSqlite(database: SqliteHandle, path: string): void {
   database.prepare('pragma foreign_keys = on').run();
   // What savepoints and sorts set aside is small: in memory it costs no temporary file.
   database.prepare('pragma temp_store = memory').run();
+  database.prepare(`pragma wal_autocheckpoint = ${limits.sqliteCheckpointPages}`).all();
   database.prepare(`pragma cache_size = -${limits.sqliteCacheKb}`).run();
 }
 

@@ -44,13 +44,17 @@ interface ClaimValues {
   readonly kinds: readonly string[];
   readonly owner: string;
   readonly leaseUntil: number;
-  readonly count: number;
   readonly now: number;
 }
 
-/** Claims ready items, in any order of rows; one query for each number of kinds. */
-export const claimItems: (shape: { readonly kinds: number }) => PreparedQuery<ClaimValues, Row> = preparedFor(
-  (db, p: Bind<ClaimValues>, { kinds }: { readonly kinds: number }) =>
+interface ClaimShape {
+  readonly kinds: number;
+  readonly count: number;
+}
+
+/** Claims ready items, in any order of rows. */
+export const claimItems: (shape: ClaimShape) => PreparedQuery<ClaimValues, Row> = preparedFor(
+  (db, p: Bind<ClaimValues>, { kinds, count }: ClaimShape) =>
     db
       .updateTable('work_items')
       .set((eb) => ({
@@ -73,7 +77,7 @@ export const claimItems: (shape: { readonly kinds: number }) => PreparedQuery<Cl
           )
           .orderBy('priority', 'desc')
           .orderBy('id')
-          .limit(p('count')),
+          .limit(count),
       )
       .returningAll(),
 );
@@ -118,32 +122,27 @@ export const endItem: PreparedQuery<EndValues, Row> = prepared((db, p: Bind<EndV
 
 interface WakeValues {
   readonly wakeOn: string;
-  readonly count: number;
 }
 
-export const readyWaiting: PreparedQuery<WakeValues, UpdateResult> = prepared((db, p: Bind<WakeValues>) =>
-  db
-    .updateTable('work_items')
-    .set({ state: 'queued', wake_on: null })
-    .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('work_items')
-        .select('id')
-        .where('wake_on', '=', p('wakeOn'))
-        .where('state', '=', 'waiting')
-        .orderBy('priority', 'desc')
-        .orderBy('id')
-        .limit(p('count')),
-    ),
-);
-
-export const tellRunning: PreparedQuery<Pick<WakeValues, 'wakeOn'>, UpdateResult> = prepared(
-  (db, p: Bind<Pick<WakeValues, 'wakeOn'>>) =>
+export const readyWaiting: (shape: { readonly count: number }) => PreparedQuery<WakeValues, UpdateResult> = preparedFor(
+  (db, p: Bind<WakeValues>, { count }: { readonly count: number }) =>
     db
       .updateTable('work_items')
-      .set({ wake_on: null })
-      .where('wake_on', '=', p('wakeOn'))
-      .where('state', '=', 'running'),
+      .set({ state: 'queued', wake_on: null })
+      .where('id', 'in', (eb) =>
+        eb
+          .selectFrom('work_items')
+          .select('id')
+          .where('wake_on', '=', p('wakeOn'))
+          .where('state', '=', 'waiting')
+          .orderBy('priority', 'desc')
+          .orderBy('id')
+          .limit(count),
+      ),
+);
+
+export const tellRunning: PreparedQuery<WakeValues, UpdateResult> = prepared((db, p: Bind<WakeValues>) =>
+  db.updateTable('work_items').set({ wake_on: null }).where('wake_on', '=', p('wakeOn')).where('state', '=', 'running'),
 );
 
 export const setWakeOn: PreparedQuery<{ id: string; wakeOn: string }, UpdateResult> = prepared(

@@ -111,8 +111,8 @@ export async function claim(
   count: number,
   now: number,
 ): Promise<Selectable<WorkRow>[]> {
-  const values = { kinds, owner, leaseUntil: now + limits.leaseMs, count, now };
-  const rows = await claimItems({ kinds: kinds.length }).all(tx.db, values);
+  const values = { kinds, owner, leaseUntil: now + limits.leaseMs, now };
+  const rows = await claimItems({ kinds: kinds.length, count }).all(tx.db, values);
   // They are updated in any order, but go by their turn.
   rows.sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
   // An item that waited or was recovered is claimed again; it has started only once.
@@ -156,7 +156,7 @@ export async function wake(
   wakeOn: string,
   count: number = limits.workConcurrency,
 ): Promise<void> {
-  await readyWaiting.run(tx.db, { wakeOn, count });
+  await readyWaiting({ count }).run(tx.db, { wakeOn });
   // Those that look right now whether they have to wait at all: see expectWake().
   await tellRunning.run(tx.db, { wakeOn });
   tx.wake('work');

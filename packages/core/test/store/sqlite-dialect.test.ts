@@ -348,6 +348,23 @@ describe('several connections to one file', () => {
 });
 
 describe('prepared statements', () => {
+  test('are not prepared anew because of a limit: it stands in the text', async () => {
+    const db = await connect();
+    for (const word of ['a', 'b', 'c']) await db.insertInto('notes').values({ text: word }).execute();
+    const query = db.selectFrom('notes').select('text').orderBy('id').limit(2).offset(1);
+    expect(query.compile()).toMatchObject({
+      sql: expect.stringMatching(/limit 2 offset \?$/) as string,
+      parameters: [1],
+    });
+    expect(await query.execute()).toEqual([{ text: 'b' }, { text: 'c' }]);
+    const bound = db
+      .selectFrom('notes')
+      .select('text')
+      .orderBy('id')
+      .limit(sql<number>`${1} + 1`);
+    expect(await bound.execute()).toHaveLength(2);
+  });
+
   test('one per text is kept, and only the most recently used', async () => {
     const { DatabaseSync } = process.getBuiltinModule('node:sqlite');
     const handle = new DatabaseSync(':memory:');
