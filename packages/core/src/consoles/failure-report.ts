@@ -2,6 +2,7 @@ import { limits } from '../limits.ts';
 import { parsePrintk } from './console-text.ts';
 import type { ConsoleLine } from './line-splitter.ts';
 import { compilePattern, type CompiledPattern } from './patterns.ts';
+import { isHarmless } from './regex-syntax.ts';
 import type { FailureKind, FailureSignature } from './signatures.ts';
 
 /** What a console said about one failure, from its first to its last line. */
@@ -128,8 +129,9 @@ function quickTest(signatures: readonly FailureSignature[]): RegExp | undefined 
       continue;
     }
     const source = start instanceof RegExp ? start.source : start.regex;
-    // Flags and back-references mean something else once expressions are put together.
-    if (![undefined, ''].includes(start.flags) || /\\[1-9k]/.test(source)) return undefined;
+    // Flags and back-references mean something else once expressions are put together; one that could take
+    // long must not be put among them.
+    if (![undefined, ''].includes(start.flags) || /\\[1-9k]/.test(source) || !isHarmless(source)) return undefined;
     sources.push(`(?:${source})`);
   }
   return sources.length === 0 ? undefined : new RegExp(sources.join('|'));

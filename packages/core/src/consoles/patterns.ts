@@ -1,9 +1,12 @@
 import { invalidInput } from '../errors.ts';
+import { LinearRegex } from './linear-regex.ts';
+import { isHarmless, requiredText } from './regex-syntax.ts';
 
 /**
  * What to look for in one console line: a string is found as it stands; a `RegExp`, or its JSON
- * form, is matched against the line. Lines are bounded (`limits.consoleLineBytes`), so an
- * expression that is quadratic in the line's length does no harm; one that is exponential does.
+ * form, is matched against the line. Lines are bounded (`limits.consoleLineBytes`). Expressions that
+ * could take longer than quadratic time are matched in linear time instead, which knows everything but
+ * look-around and back-references.
  */
 export type Pattern = string | RegExp | { readonly regex: string; readonly flags?: string };
 
@@ -24,7 +27,7 @@ export interface CompiledPattern {
   find(line: string): PatternMatch | undefined;
 }
 
-/** Makes a pattern ready for use. @throws `invalid-input` for an empty pattern or a malformed expression. */
+/** Makes a pattern ready for use. @throws `invalid-input` for an empty pattern, a malformed expression, or one that no bound is known for. */
 export function compilePattern(pattern: Pattern): CompiledPattern {
   if (typeof pattern === 'string') {
     if (pattern === '') throw invalidInput('Pattern', [{ path: '', message: 'an empty string matches everything' }]);
@@ -37,14 +40,40 @@ export function compilePattern(pattern: Pattern): CompiledPattern {
     };
   }
   const regex = toRegExp(pattern);
-  return {
-    label: String(regex),
-    find(line) {
-      const match = regex.exec(line);
-      if (match === null) return undefined;
-      return { start: match.index, end: match.index + match[0].length, groups: match.map((group) => group ?? '') };
-    },
+  return { label: String(regex), find: isHarmless(regex.source) ? backtracking(regex) : linear(regex) };
+}
+
+function backtracking(regex: RegExp): CompiledPattern['find'] {
+  return (line) => {
+    const match = regex.exec(line);
+    if (match === null) return undefined;
+    return { start: match.index, end: match.index + match[0].length, groups: match.map((group) => group ?? '') };
   };
+}
+
+function linear(regex: RegExp): CompiledPattern['find'] {
+  const compiled = compileLinear(regex);
+  const required = requiredText(regex.source, regex.flags);
+  return (line) => {
+    if (!line.includes(required)) return undefined;
+    const slots = compiled.exec(line);
+    if (slots === undefined) return undefined;
+    const groups = Array.from({ length: slots.length / 2 }, (_, group) =>
+      line.slice(Math.max(0, slots[2 * group] ?? 0), Math.max(0, slots[2 * group + 1] ?? 0)),
+    );
+    return { start: slots[0] ?? 0, end: slots[1] ?? 0, groups };
+  };
+}
+
+function compileLinear(regex: RegExp): LinearRegex {
+  try {
+    return new LinearRegex(regex.source, regex.flags);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw invalidInput('Pattern', [
+      { path: '', message: `${String(regex)} could take for ever on some lines: ${why}; put it more simply` },
+    ]);
+  }
 }
 
 function toRegExp(pattern: Exclude<Pattern, string>): RegExp {

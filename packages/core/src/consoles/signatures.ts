@@ -99,7 +99,7 @@ const kernelSignatures: readonly FailureSignature[] = [
     id: 'rcu-stall',
     kind: 'rcu-stall',
     severity: fatal,
-    start: /INFO: rcu_\w+ (?:self-)?detected (?:expedited )?stall|rcu_\w+ kthread starved for/,
+    start: /INFO: rcu_\w{1,20} (?:self-)?detected (?:expedited )?stall|rcu_\w{1,20} kthread starved for/,
   },
   {
     id: 'hung-task',
@@ -158,7 +158,7 @@ const kernelSignatures: readonly FailureSignature[] = [
     id: 'kernel-warning',
     kind: 'warning',
     severity: warning,
-    start: /WARNING: (?:CPU: \d+ PID: \d+ at |\S+:\d+ at )/,
+    start: /WARNING: (?:CPU: \d{1,9} PID: \d{1,9} at |\S+:\d{1,9} at )/,
     end: endTrace,
   },
   { id: 'out-of-memory', kind: 'out-of-memory', severity: warning, start: /Out of memory: Kill(?:ed)? process/ },
