@@ -65,7 +65,9 @@ export class Rfc2217Carrier implements Carrier {
       for (const [what, value] of wanted) this.#check(what, value);
       this.#telnet.forgetEarly();
     } catch (error) {
-      throw isBringupError(error, 'connection-lost') ? refusal(this.#telnet.early, error) : error;
+      // A server that hangs up may do so at any step, while we write too.
+      if (isBringupError(error) && error.code !== 'connection-lost') throw error;
+      throw refusal(this.#telnet.early, error);
     }
   }
 
@@ -139,7 +141,7 @@ export class Rfc2217Carrier implements Carrier {
 }
 
 /** A server that hangs up says why in plain words, such as ser2net's "Port's device already in use". */
-function refusal(said: string, cause: BringupError): BringupError {
+function refusal(said: string, cause: unknown): BringupError {
   const words = said.trim().slice(0, limits.serialErrorBytes);
   const quoted = words === '' ? 'nothing' : words;
   const code = /in use|busy|already/i.test(words) ? 'console-busy' : 'connection-failed';

@@ -34,14 +34,16 @@ export class TelnetOptions {
     this.#send = send;
   }
 
-  /** Offers to do something. */
+  /** Offers to do something, unless it was agreed on already: nobody answers that. */
   offer(option: number): void {
+    if (this.#ours.get(option) === 'yes') return;
     this.#ours.set(option, 'asked');
     this.#say(telnet.WILL, option);
   }
 
-  /** Asks the other side to do something. */
+  /** Asks the other side to do something, unless it was agreed on already. */
   ask(option: number): void {
+    if (this.#theirs.get(option) === 'yes') return;
     this.#theirs.set(option, 'asked');
     this.#say(telnet.DO, option);
   }

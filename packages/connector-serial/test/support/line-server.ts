@@ -92,6 +92,7 @@ export class LineServer implements AsyncDisposable {
     this.#binary = { ours: false, theirs: false };
     // As ser2net does, it speaks first.
     if (protocol !== 'tcp') this.send(IAC, WILL, 3);
+    if (protocol === 'rfc2217' && this.#options.refuses?.includes(44) !== true) this.send(IAC, DO, 44);
     const decoder = new TelnetDecoder();
     socket.on('data', (chunk) => {
       if (protocol === 'tcp') this.#take(chunk);
@@ -122,6 +123,8 @@ export class LineServer implements AsyncDisposable {
     const { verb, option } = command;
     const known = option === 0 || option === 3 || (option === 44 && this.#options.protocol === 'rfc2217');
     const accepts = known && this.#options.refuses?.includes(option) !== true;
+    // What it asked for itself is not answered again.
+    if (verb === 'will' && option === 44 && accepts) return;
     if (verb === 'will') this.send(IAC, accepts ? DO : DONT, option);
     else if (verb === 'do') this.send(IAC, accepts ? WILL : WONT, option);
     if (option === 0 && accepts && verb === 'will') this.#binary.theirs = true;
