@@ -12,6 +12,9 @@ import { TransferWatch } from './transfer-watch.ts';
 /** What is hashed and sent in one go; hashing more at a time would hold up other channels. */
 const pieceBytes = 256 * 1024;
 
+/** How long a stopped upload takes at most to remove what it had brought. */
+const discardMs = 2_000;
+
 /** Stores a source under a path on the target, see `ShellSession.upload`. */
 export async function upload(
   context: TransferContext,
@@ -25,8 +28,11 @@ export async function upload(
   call.check();
   const resumed = options.resume === true ? source.sha256 : undefined;
   const mode = (options.mode ?? 0o644).toString(8);
+  const part = partPath(path, resumed === undefined ? randomBytes(9).toString('hex') : resumeId(source, path, resumed));
   const command =
-    resumed === undefined ? uploadCommand(source, path, mode) : resumeCommand(source, path, mode, resumed);
+    resumed === undefined
+      ? ['sh', '-c', uploadScript, 'upload', part, path, mode, `${source.sizeBytes}`, `${source.sizeBytes + 64}`]
+      : ['sh', '-c', resumeScript, 'upload', part, path, mode, `${source.sizeBytes}`, resumed];
   const process = await call.race(context.start(command, what, call.signal));
   const cut = (): void => process.hangUp(call.signal.reason as Error);
   call.signal.addEventListener('abort', cut, { once: true });
@@ -36,25 +42,33 @@ export async function upload(
     );
   } catch (error) {
     process.hangUp(error as Error);
+    // Whoever stopped it does not come back for what is there.
+    if (resumed !== undefined && options.signal?.aborted === true) await discard(context, part);
     throw error;
   } finally {
     call.signal.removeEventListener('abort', cut);
   }
 }
 
-function uploadCommand(source: ByteSource, path: string, mode: string): readonly string[] {
-  const part = partPath(path, randomBytes(9).toString('hex'));
-  const sent = source.sizeBytes + 64;
-  return ['sh', '-c', uploadScript, 'upload', part, path, mode, `${source.sizeBytes}`, `${sent}`];
-}
-
-function resumeCommand(source: ByteSource, path: string, mode: string, sha256: string): readonly string[] {
-  const id = createHash('sha256').update(`${path}\0${source.sizeBytes}\0${sha256}`).digest('hex').slice(0, 32);
-  return ['sh', '-c', resumeScript, 'upload', partPath(path, id), path, mode, `${source.sizeBytes}`, sha256];
+/** The same for every try to bring these bytes there, and for nothing else. */
+function resumeId(source: ByteSource, path: string, sha256: string): string {
+  return createHash('sha256').update(`${path}\0${source.sizeBytes}\0${sha256}`).digest('hex').slice(0, 32);
 }
 
 function partPath(path: string, id: string): string {
   return posix.join(posix.dirname(path), `.bringup-${id}.part`);
+}
+
+/** Removes a part, if the target can still be told to; otherwise the next upload into the folder does so one day. */
+async function discard({ clock, start }: TransferContext, part: string): Promise<void> {
+  const what = `Removing ${part}`;
+  using call = new CallScope(clock, what, { timeoutMs: discardMs });
+  try {
+    const process = await call.race(start(['rm', '-f', '--', part], what, call.signal));
+    await call.race(process.exited);
+  } catch {
+    // The connection is gone, for one. That the upload was stopped is what its caller has to know.
+  }
 }
 
 async function send(

@@ -51,3 +51,26 @@ it('an upload whose connection is cut, again and again, goes on where it was and
   expect(offsets[0]).toBe(0);
   expect(offsets.at(-1)).toBeGreaterThan(6_000_000);
 });
+
+it('an upload that its caller stops leaves nothing behind', async () => {
+  await using connector = ssh({ knownHosts: [sshd.knownHosts] });
+  const folder = join(sshd.dir, 'stopped');
+  await mkdir(folder);
+  const bytes = Buffer.alloc(4_000_000, 1);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const stop = new AbortController();
+  const source: ByteSource = {
+    sizeBytes: bytes.length,
+    sha256,
+    async *read() {
+      yield bytes.subarray(0, 1_000_000);
+      while ((await readdir(folder)).length === 0) await new Promise(setImmediate);
+      stop.abort();
+      yield bytes.subarray(1_000_000);
+    },
+  };
+  await using session = await connector.connect(sshd.target);
+  const upload = session.upload(source, join(folder, 'file'), { resume: true, signal: stop.signal });
+  await expect(upload).rejects.toMatchObject({ code: 'aborted' });
+  expect(await readdir(folder)).toEqual([]);
+});
