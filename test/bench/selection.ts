@@ -130,16 +130,17 @@ function loadAll({ file }: Pool): Measured {
     );
     const architecture = new Set(
       database
-        .prepare("select resource_id from offers where architecture = 'arm64' and open = 1")
+        .prepare("select architectures from architecture_sets where architecture = 'arm64'")
         .all()
-        .map((row) => row['resource_id']),
+        .map((row) => row['architectures']),
     );
     const fitting = database
       .prepare("select * from resources where kind = 'host'")
       .all()
       .filter(
         (row) =>
-          architecture.has(row['id'] ?? null) &&
+          architecture.has(row['architectures'] ?? null) &&
+          row['open'] === 1 &&
           withKvm.has(row['id'] ?? null) &&
           Number(row['slots_total']) > Number(row['slots_used']) &&
           Number(row['cpu_total']) - Number(row['cpu_used']) >= 4 &&

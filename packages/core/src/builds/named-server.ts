@@ -45,11 +45,11 @@ async function missing(store: Store, server: BuildServer, request: BuildRequest)
   const alternatives = await store.db
     .selectFrom('resources')
     .innerJoin('traits', 'traits.resource_id', 'resources.id')
-    .innerJoin('offers', 'offers.resource_id', 'resources.id')
+    .innerJoin('architecture_sets', 'architecture_sets.architectures', 'resources.architectures')
     .select(['resources.id', 'resources.name'])
     .distinct()
     .where('resources.kind', '=', 'build_server')
-    .where('offers.architecture', '=', architecture)
+    .where('architecture_sets.architecture', '=', architecture)
     .where(
       'traits.trait',
       'in',

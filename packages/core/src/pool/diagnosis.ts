@@ -5,6 +5,7 @@ import { limits } from '../limits.ts';
 import type { Alert } from '../model/alert.ts';
 import type { Board, Connection, ResourceKind } from '../model/resource.ts';
 import type { WorkKind } from '../model/work.ts';
+import { aboutResources } from '../store/conditions.ts';
 import type { Store } from '../store/store.ts';
 import type { LogStore } from '../work/logs.ts';
 import { blockedBy } from './kind.ts';
@@ -130,6 +131,7 @@ async function recentEvents({ db }: Store, subject: string): Promise<readonly La
     .selectFrom('events')
     .selectAll()
     .where('subject', '=', subject)
+    .where(aboutResources)
     .orderBy('seq', 'desc')
     .limit(limits.diagnosisEntries)
     .execute();

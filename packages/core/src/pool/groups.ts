@@ -18,7 +18,6 @@ import { validate } from '../model/validate.ts';
 import { newId } from '../runtime.ts';
 import type { GroupApprovalRow, GroupRow, PolicyDecisionRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
-import { loadOf } from './load.ts';
 import { refreshMembers, regroup } from './membership.ts';
 import { offerToWaiting } from './reservations.ts';
 
@@ -175,7 +174,7 @@ export class ResourceGroupService {
       used,
       utilization: capacity.slots === 0 ? 0 : used.slots / capacity.slots,
       workload: rows
-        .map((row) => ({ resourceId: row.id, name: row.name, slots: row.slots_used, load: loadOf(row) }))
+        .map((row) => ({ resourceId: row.id, name: row.name, slots: row.slots_used, load: row.load }))
         .sort((a, b) => b.load - a.load),
     };
   }

@@ -6,7 +6,6 @@ import type { Connection, ResourceKind } from '../model/resource.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { Connectors } from './connectors.ts';
-import { loadOf } from './load.ts';
 
 /** How much a resource has to give. */
 export interface Capacity {
@@ -117,7 +116,7 @@ export function baseView(row: Selectable<ResourceRow>): {
     blockedBy: blockedBy(row),
     labels: JSON.parse(row.labels) as Record<string, string>,
     maintenanceMode: row.maintenance === 1,
-    currentUtilization: loadOf(row),
+    currentUtilization: row.load,
     statusSince: row.status_since,
     ...(row.utilization !== null && { utilization: JSON.parse(row.utilization) as ResourceUtilization }),
     ...(row.last_health_check !== null && { lastHealthCheck: row.last_health_check }),

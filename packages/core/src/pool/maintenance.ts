@@ -7,7 +7,7 @@ import type { ResourceKind } from '../model/resource.ts';
 import { newId } from '../runtime.ts';
 import type { MaintenanceWindowRow, ResourceRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
-import { offerToWaiting, refreshOffers } from './reservations.ts';
+import { offerToWaiting } from './reservations.ts';
 
 /** Options of {@link MaintenanceService.list}, in the order of ids. */
 export interface MaintenanceListOptions {
@@ -163,7 +163,6 @@ async function refreshMaintenance(tx: StoreTransaction, resourceId: string, now:
     .returning(['kind', 'name'])
     .executeTakeFirst();
   if (changed === undefined) return;
-  await refreshOffers(tx, resourceId);
   const kind = changed.kind as ResourceKind;
   await tx.emit('resource:maintenance', resourceId, {
     id: resourceId,

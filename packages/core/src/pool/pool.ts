@@ -188,7 +188,6 @@ export class Pool<Registration, View> {
 
   async #forget({ db }: StoreTransaction, id: string): Promise<void> {
     await db.deleteFrom('reservations').where('resource_id', '=', id).execute();
-    await db.deleteFrom('offers').where('resource_id', '=', id).execute();
     await db.deleteFrom('traits').where('resource_id', '=', id).execute();
     await db.deleteFrom('group_members').where('resource_id', '=', id).execute();
     await db.deleteFrom('resources').where('id', '=', id).execute();

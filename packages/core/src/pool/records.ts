@@ -3,7 +3,6 @@ import type { ResourceKind } from '../model/resource.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { labelTrait, type Described } from './kind.ts';
-import { refreshOffers } from './reservations.ts';
 
 /** What is written of a resource. */
 export interface ResourceRecord {
@@ -20,6 +19,7 @@ export interface ResourceRecord {
 export async function insertResource(tx: StoreTransaction, record: ResourceRecord): Promise<Selectable<ResourceRow>> {
   const { id, kind, described, now } = record;
   const { capacity } = described;
+  const architectures = await architectureSet(tx, described);
   const row = await tx.db
     .insertInto('resources')
     .values({
@@ -30,6 +30,7 @@ export async function insertResource(tx: StoreTransaction, record: ResourceRecor
       status_reason: null,
       status_since: now,
       blocked: null,
+      architectures,
       group_id: null,
       utilization: null,
       health: described.health === undefined ? null : JSON.stringify(described.health),
@@ -55,7 +56,6 @@ export async function insertResource(tx: StoreTransaction, record: ResourceRecor
     })
     .returningAll()
     .executeTakeFirstOrThrow();
-  await insertOffers(tx, record);
   await rewriteTraits(tx, record);
   return row;
 }
@@ -67,6 +67,7 @@ export async function insertResource(tx: StoreTransaction, record: ResourceRecor
 export async function rewriteResource(tx: StoreTransaction, record: ResourceRecord, looked: boolean): Promise<void> {
   const { id, described, now } = record;
   const { capacity } = described;
+  const architectures = await architectureSet(tx, described);
   await tx.db
     .updateTable('resources')
     .set({
@@ -74,6 +75,7 @@ export async function rewriteResource(tx: StoreTransaction, record: ResourceReco
       registration: JSON.stringify(record.registration),
       profile: JSON.stringify(described.profile),
       labels: JSON.stringify(record.labels),
+      architectures,
       slots_total: capacity.slots,
       updated_at: now,
       ...(looked && {
@@ -88,15 +90,20 @@ export async function rewriteResource(tx: StoreTransaction, record: ResourceReco
     .where('id', '=', id)
     .execute();
   await rewriteTraits(tx, record);
-  await tx.db.deleteFrom('offers').where('resource_id', '=', id).execute();
-  await insertOffers(tx, record);
-  await refreshOffers(tx, id);
 }
 
-async function insertOffers({ db }: StoreTransaction, { id, kind, described }: ResourceRecord): Promise<void> {
-  for (const architecture of new Set(described.architectures)) {
-    await db.insertInto('offers').values({ resource_id: id, kind, architecture, open: 1, load: 0 }).execute();
+/** The name of a resource's set of architectures, which is then known. */
+async function architectureSet({ db }: StoreTransaction, described: Described<object>): Promise<string> {
+  const sorted = [...new Set(described.architectures)].toSorted();
+  const architectures = sorted.join();
+  for (const architecture of sorted) {
+    await db
+      .insertInto('architecture_sets')
+      .values({ architecture, architectures })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
   }
+  return architectures;
 }
 
 async function rewriteTraits({ db }: StoreTransaction, { id, described, labels }: ResourceRecord): Promise<void> {

@@ -12,24 +12,6 @@ import type { ReservationRow, ResourceRow, Schema } from '../store/schema.ts';
 
 type Amount = 'slots' | 'cpu' | 'memory_mb' | 'storage_gb';
 
-/** What tells whether a resource can be allocated further, and how loaded it is. */
-const figures = [
-  'status',
-  'blocked',
-  'maintenance',
-  'slots_used',
-  'slots_total',
-  'cpu_used',
-  'cpu_total',
-  'memory_mb_used',
-  'memory_mb_total',
-  'storage_gb_used',
-  'storage_gb_total',
-] as const;
-
-/** A resource's figures after a change. */
-export type Figures = Pick<Selectable<ResourceRow>, (typeof figures)[number]>;
-
 /** What is asked of a resource, and by whom, as the rows know it. */
 export interface TakeValues {
   readonly id: string;
@@ -78,7 +60,7 @@ export const takeCapacity: PreparedQuery<TakeValues, Selectable<ResourceRow>> = 
  * Sets what a resource's active reservations use of it. Summed anew instead of subtracted: fractions
  * of gigabytes would leave crumbs.
  */
-export const recountCapacity: PreparedQuery<{ id: string }, Figures> = prepared((db, p: Bind<{ id: string }>) => {
+export const recountCapacity: PreparedQuery<{ id: string }, UpdateResult> = prepared((db, p: Bind<{ id: string }>) => {
   const sum = (eb: ExpressionBuilder<Schema, 'reservations'>, amount: Amount) =>
     eb.fn.coalesce(eb.fn.sum<number>(amount), sql<number>`0`).as(`${amount}_held`);
   const held = (amount: Amount): RawBuilder<number> => sql<number>`${sql.ref(`held.${amount}_held`)}`;
@@ -97,23 +79,8 @@ export const recountCapacity: PreparedQuery<{ id: string }, Figures> = prepared(
       memory_mb_used: held('memory_mb'),
       storage_gb_used: held('storage_gb'),
     })
-    .where('id', '=', p('id'))
-    .returning(figures);
+    .where('id', '=', p('id'));
 });
-
-interface OfferValues {
-  readonly id: string;
-  readonly open: number;
-  readonly load: number;
-}
-
-/** Brings what selection walks in line with the resource's row. */
-export const setOffers: PreparedQuery<OfferValues, UpdateResult> = prepared((db, p: Bind<OfferValues>) =>
-  db
-    .updateTable('offers')
-    .set({ open: p('open'), load: p('load') })
-    .where('resource_id', '=', p('id')),
-);
 
 /** The record of a reservation that was taken. */
 export interface ReservationValues {

@@ -5,15 +5,7 @@ import type { ReservationRow, ResourceRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import { BringupError } from '../errors.ts';
-import { loadOf } from './load.ts';
-import {
-  addReservation,
-  endReservation,
-  recountCapacity,
-  setOffers,
-  takeCapacity,
-  type Figures,
-} from './reservation-queries.ts';
+import { addReservation, endReservation, recountCapacity, takeCapacity } from './reservation-queries.ts';
 
 /** A yes/no property that is asked for, and how a person would name it. */
 export interface RequiredTrait {
@@ -127,7 +119,6 @@ export async function reserve(
     expected_end_at: expectedMs === undefined ? null : lease.now + expectedMs,
     created_at: lease.now,
   });
-  await offer(tx, lease.resourceId, taken);
   await tx.emit('reservation:granted', lease.id, {
     id: lease.id,
     resourceId: lease.resourceId,
@@ -147,18 +138,6 @@ export async function reserve(
   };
 }
 
-/** Brings a resource's figures in line with its reservations, and what selection walks with the resource's row. */
-export async function refreshOffers(tx: StoreTransaction, resourceId: string): Promise<void> {
-  const row = await recountCapacity.first(tx.db, { id: resourceId });
-  if (row !== undefined) await offer(tx, resourceId, row);
-}
-
-async function offer({ db }: StoreTransaction, resourceId: string, row: Figures): Promise<void> {
-  const fit = (row.status === 'online' || row.status === 'degraded') && row.blocked === null;
-  const open = fit && row.maintenance === 0 && row.slots_used < row.slots_total;
-  await setOffers.run(db, { id: resourceId, open: open ? 1 : 0, load: loadOf(row) });
-}
-
 /** Gives capacity back. Harmless when it was given back before. */
 export async function release(
   tx: StoreTransaction,
@@ -167,7 +146,7 @@ export async function release(
 ): Promise<void> {
   const ended = await endReservation.first(tx.db, { id: reservationId });
   if (ended === undefined) return;
-  await refreshOffers(tx, ended.resource_id);
+  await recountCapacity.run(tx.db, { id: ended.resource_id });
   await tx.emit(`reservation:${how}`, ended.id, { id: ended.id, resourceId: ended.resource_id, holder: ended.holder });
   offerToWaiting(tx, ended.resource_id);
 }

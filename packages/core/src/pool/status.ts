@@ -1,7 +1,7 @@
 import type { ResourceKind } from '../model/resource.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { blockedBy } from './kind.ts';
-import { offerToWaiting, refreshOffers } from './reservations.ts';
+import { offerToWaiting } from './reservations.ts';
 
 /** What is stored of a resource's health; maintenance and use are kept apart from it. */
 export type StoredStatus = 'online' | 'degraded' | 'offline' | 'unknown' | 'flashing' | 'recovery';
@@ -27,8 +27,7 @@ export interface StatusChange {
 }
 
 /**
- * Stores what has become of a resource, brings its offers in line, tells of it, and offers it to
- * those who wait when there may be more of it. Gives the status it had; undefined when it is gone.
+ * Stores what has become of a resource, tells of it, and offers it to those who wait when there may be more of it. Gives the status it had; undefined when it is gone.
  */
 export async function changeStatus(
   tx: StoreTransaction,
@@ -55,7 +54,6 @@ export async function changeStatus(
     })
     .where('id', '=', id)
     .execute();
-  await refreshOffers(tx, id);
   const kind = before.kind as ResourceKind;
   if (status !== from) {
     const { name } = before;

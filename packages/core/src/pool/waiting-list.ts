@@ -216,18 +216,24 @@ interface ShapesValues {
 const shapesFor = preparedFor((db, p: Bind<ShapesValues>, { further }: { readonly further: boolean }) =>
   db
     .selectFrom('resources as r')
-    .innerJoin('offers as o', 'o.resource_id', 'r.id')
     .innerJoin('waiting_shapes as s', (join) =>
-      join.onRef('s.kind', '=', 'o.kind').onRef('s.architecture', '=', 'o.architecture'),
+      join
+        .onRef('s.kind', '=', 'r.kind')
+        .on('s.architecture', 'in', (eb) =>
+          eb
+            .selectFrom('architecture_sets as a')
+            .select('a.architecture')
+            .whereRef('a.architectures', '=', 'r.architectures'),
+        ),
     )
     .select([
-      ...(['r.id', 'r.kind', 'r.name', 'r.group_id', 'r.labels', 'r.held_rank', 'r.slots_total'] as const),
+      ...(['r.id', 'r.kind', 'r.name', 'r.group_id', 'r.labels', 'r.load', 'r.held_rank', 'r.slots_total'] as const),
       ...(['r.slots_used', 'r.cpu_total', 'r.cpu_used', 'r.memory_mb_total', 'r.memory_mb_used'] as const),
       ...(['r.storage_gb_total', 'r.storage_gb_used'] as const),
       ...(['s.id as shape', 's.request', 's.first_rank', 's.first_seq'] as const),
     ])
     .where('r.id', '=', p('resourceId'))
-    .where('o.open', '=', 1)
+    .where('r.open', '=', 1)
     .where('s.only_id', 'in', ['', p('resourceId')])
     .where('s.first_rank', '<=', p('beforeRank'))
     .where((eb) =>

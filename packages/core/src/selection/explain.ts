@@ -3,6 +3,7 @@ import { limits } from '../limits.ts';
 import type { Rejection, UnmetRequirement } from '../model/requirements.ts';
 import { blockedBy } from '../pool/kind.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
+import { architecturesOf, leastLoaded } from '../pool/suitable.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 
@@ -22,13 +23,9 @@ export async function explain(
     ids.length === 0 ? [] : await store.db.selectFrom('traits').selectAll().where('resource_id', 'in', ids).execute(),
     (row) => row.trait,
   );
-  const offers = await gather(
-    ids.length === 0 ? [] : await store.db.selectFrom('offers').selectAll().where('resource_id', 'in', ids).execute(),
-    (row) => row.architecture,
-  );
   return rows
     .map((row) => {
-      const rejection = reject(row, request, traits.get(row.id) ?? new Set(), offers.get(row.id) ?? new Set());
+      const rejection = reject(row, request, traits.get(row.id) ?? new Set());
       const refused = refusals.get(row.id);
       return refused === undefined ? rejection : { ...rejection, reasons: [...rejection.reasons, refused] };
     })
@@ -52,17 +49,15 @@ async function toExplain({ db }: Store, request: CapacityRequest): Promise<Selec
   const rows: Selectable<ResourceRow>[] = [];
   for (const open of [1, 0]) {
     rows.push(
-      ...(await db
-        .selectFrom('offers')
-        .innerJoin('resources', 'resources.id', 'offers.resource_id')
-        .selectAll('resources')
-        .where('offers.kind', '=', request.kind)
-        .where('offers.architecture', '=', request.architecture)
-        .where('offers.open', '=', open)
-        .orderBy('offers.load')
-        .orderBy('offers.resource_id')
-        .limit(limits.pageSize - rows.length)
-        .execute()),
+      ...(await leastLoaded(db, request.architecture, limits.pageSize - rows.length, (set) =>
+        ofKind
+          .where('architectures', '=', set)
+          .where('open', '=', open)
+          .orderBy('load')
+          .orderBy('id')
+          .limit(limits.pageSize - rows.length)
+          .execute(),
+      )),
     );
     if (rows.length >= limits.pageSize) return rows;
   }
@@ -86,12 +81,8 @@ async function gather<R extends { resource_id: string }>(
   return sets;
 }
 
-function reject(
-  row: Selectable<ResourceRow>,
-  request: CapacityRequest,
-  traits: ReadonlySet<string>,
-  offered: ReadonlySet<string>,
-): Rejection {
+function reject(row: Selectable<ResourceRow>, request: CapacityRequest, traits: ReadonlySet<string>): Rejection {
+  const offered = architecturesOf(row);
   const lasting: UnmetRequirement[] = [];
   const passing: UnmetRequirement[] = [];
   if (request.exclude?.includes(row.id) === true) {

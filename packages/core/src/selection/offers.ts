@@ -2,7 +2,7 @@ import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import type { ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
-import { suitable, type CandidateRow } from '../pool/suitable.ts';
+import { leastLoaded, suitable, type CandidateRow } from '../pool/suitable.ts';
 import type { Store } from '../store/store.ts';
 import { explain } from './explain.ts';
 import type { Selection } from './select.ts';
@@ -36,15 +36,18 @@ export async function compatible(services: OfferServices, request: CapacityReque
   const scored = new Map(
     (await services.selection.candidates(request)).map((candidate) => [candidate.resourceId, candidate]),
   );
+  const { db } = services.store;
   const rows: CandidateRow[] = [];
   for (const open of [1, 0]) {
     rows.push(
-      ...(await suitable(services.store.db, request)
-        .where('offers.open', '=', open)
-        .orderBy('offers.load')
-        .orderBy('offers.resource_id')
-        .limit(limits.pageSize - rows.length)
-        .execute()),
+      ...(await leastLoaded(db, request.architecture, limits.pageSize - rows.length, (set) =>
+        suitable(db, request, set)
+          .where('open', '=', open)
+          .orderBy('load')
+          .orderBy('id')
+          .limit(limits.pageSize - rows.length)
+          .execute(),
+      )),
     );
     if (rows.length >= limits.pageSize) break;
   }

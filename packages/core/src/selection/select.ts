@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 import type { ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import type { Admissions } from '../pool/admission.ts';
 import type { CapacityRequest, Grant, NewLease, Reservation } from '../pool/reservations.ts';
-import { availablePage, suitable, type CandidateRow, type Page } from '../pool/suitable.ts';
+import { availablePage, suitable, type CandidateRow } from '../pool/suitable.ts';
 import { activeReservation, anyWaiting, endWaiting, enqueueWaiting, placeOf, rankOf } from '../pool/waiting-records.ts';
 import type { WaitingList } from '../pool/waiting-list.ts';
 import { newId } from '../runtime.ts';
@@ -82,8 +82,10 @@ export class Selection {
    * loaded; equals in the order of their ids.
    */
   async candidates(request: CapacityRequest): Promise<ScoredCandidate[]> {
-    const rows = await this.#page(this.#store.db, request, this.#clock.now(), { limit: limits.pageSize, skip: 0 });
-    return this.#ranked(this.#store.db, rows, request);
+    const { db } = this.#store;
+    const now = this.#clock.now();
+    const rows = await availablePage(db, request, now, { limit: limits.pageSize });
+    return this.#ranked(db, [...rows, ...(await preferredAmong(db, request, now, rows))], request);
   }
 
   /** Chooses and reserves in one transaction, or says why not. Nobody is put on the waiting list. */
@@ -128,8 +130,10 @@ export class Selection {
     const others = await anyWaiting(tx, request.kind);
     const refusals = new Map<string, UnmetRequirement>();
     const limit = this.#strategies.onlyLoadDecides(request) ? limits.selectionLeastLoaded : limits.selectionScored;
-    for (let skip = 0; skip < limits.selectionMaxCandidates; skip += limit) {
-      const rows = await this.#page(tx.db, request, rank, { limit, skip });
+    let after: CandidateRow | undefined;
+    for (let looked = 0; looked < limits.selectionMaxCandidates; looked += limit) {
+      const page = await availablePage(tx.db, request, rank, { limit, after });
+      const rows = after === undefined ? [...page, ...(await preferredAmong(tx.db, request, rank, page))] : page;
       const byId = new Map(rows.map((row) => [row.id, row]));
       const scored = await this.#ranked(tx.db, rows, request);
       for (const [index, chosen] of scored.entries()) {
@@ -141,7 +145,8 @@ export class Selection {
         if (granted === undefined) continue;
         return { success: true, ...granted, chosen, alternatives: scored.slice(index + 1) };
       }
-      if (rows.length < limit) break;
+      if (page.length < limit) break;
+      after = page.at(-1);
     }
     return { success: false, refusals };
   }
@@ -223,15 +228,16 @@ export class Selection {
     );
     return this.#strategies.rank(rows, request, facts);
   }
+}
 
-  async #page(db: Store['db'], request: CapacityRequest, rank: number, page: Required<Page>): Promise<CandidateRow[]> {
-    const { preferred } = request;
-    const rows = await availablePage(db, request, rank, page);
-    if (page.skip === 0 && preferred !== undefined && !rows.some((row) => row.id === preferred)) {
-      if (request.only === undefined || request.only === preferred) {
-        rows.push(...(await availablePage(db, { ...request, only: preferred }, rank, { limit: 1 })));
-      }
-    }
-    return rows;
-  }
+/** The preferred resource if it is available, but too loaded to be among the first. */
+async function preferredAmong(
+  db: Store['db'],
+  request: CapacityRequest,
+  rank: number,
+  first: readonly CandidateRow[],
+): Promise<readonly CandidateRow[]> {
+  const { preferred, only = preferred } = request;
+  if (preferred === undefined || only !== preferred || first.some(({ id }) => id === preferred)) return [];
+  return availablePage(db, { ...request, only }, rank, { limit: 1 });
 }

@@ -3,7 +3,6 @@ import { toBringupError } from '../errors.ts';
 import type { ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import type { Admission, AdmissionCandidate } from '../pool/admission.ts';
-import { loadOf } from '../pool/load.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
 import type { CandidateRow } from '../pool/suitable.ts';
 
@@ -186,7 +185,7 @@ function toCandidate(row: AdmissionCandidate, facts: CandidateFacts = {}): Selec
       storageGb: row.storage_gb_total,
     },
     free: freeOf(row),
-    load: loadOf(row),
+    load: row.load,
     ...facts,
   };
 }

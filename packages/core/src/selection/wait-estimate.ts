@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import { limits } from '../limits.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
-import { suitable } from '../pool/suitable.ts';
+import { architecturesOf, suitable } from '../pool/suitable.ts';
 import type { ResourceRow } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 
@@ -90,7 +90,7 @@ async function roomsFor(db: Db, requests: readonly CapacityRequest[]): Promise<R
       .where('resources.status', 'in', ['online', 'degraded'])
       .where('resources.blocked', 'is', null)
       .where('resources.maintenance', '=', 0)
-      .orderBy('offers.resource_id')
+      .orderBy('resources.id')
       .limit(limits.waitEstimateResources)
       .execute();
     for (const { id } of rows) ids.add(id);
@@ -107,16 +107,11 @@ async function roomsFor(db: Db, requests: readonly CapacityRequest[]): Promise<R
     .selectAll()
     .where('resource_id', 'in', [...ids])
     .execute();
-  const offers = await db
-    .selectFrom('offers')
-    .select(['resource_id', 'architecture'])
-    .where('resource_id', 'in', [...ids])
-    .execute();
   return rows.map((row) => ({
     ...figures(row),
     id: row.id,
     traits: new Set(traits.filter(({ resource_id }) => resource_id === row.id).map(({ trait }) => trait)),
-    architectures: new Set(offers.filter(({ resource_id }) => resource_id === row.id).map((o) => o.architecture)),
+    architectures: architecturesOf(row),
   }));
 }
 

@@ -1,4 +1,4 @@
-import { sql, type ColumnDataType, type CreateTableBuilder } from 'kysely';
+import { sql, type ColumnDataType, type CreateTableBuilder, type RawBuilder } from 'kysely';
 
 /**
  * What differs between database engines, as data. Nothing else in the SDK asks which engine it
@@ -12,6 +12,8 @@ export interface StoreFlavor {
   readonly int64: ColumnDataType;
   /** Column type for fractions. */
   readonly float64: ColumnDataType;
+  /** The greatest of some numbers. */
+  greatest(values: readonly RawBuilder<number>[]): RawBuilder<number>;
   /** Keeps the rows of a table in its primary key, where the engine can. */
   clustered<T extends string, C extends string>(table: CreateTableBuilder<T, C>): CreateTableBuilder<T, C>;
 }
@@ -22,5 +24,6 @@ export const sqliteFlavor: StoreFlavor = {
   bytes: 'blob',
   int64: 'integer',
   float64: 'real',
+  greatest: (values) => sql`max(${sql.join(values)})`,
   clustered: (table) => table.modifyEnd(sql`without rowid`),
 };

@@ -21,6 +21,11 @@ CREATE TABLE alerts (
   spread_count integer not null,
   settle_at integer);
 
+CREATE TABLE architecture_sets (
+  architecture text not null,
+  architectures text not null,
+  constraint architecture_sets_key primary key (architecture, architectures)) without rowid;
+
 CREATE TABLE artifacts (
   id text not null primary key,
   producer_id text not null,
@@ -211,14 +216,6 @@ CREATE TABLE monitor_leases (
   owner text not null,
   lease_until integer not null);
 
-CREATE TABLE offers (
-  resource_id text not null references resources (id) on delete cascade,
-  kind text not null,
-  architecture text not null,
-  open integer not null,
-  load real not null,
-  constraint offers_key primary key (resource_id, architecture));
-
 CREATE TABLE pipelines (
   id text not null primary key references work_items (id) on delete cascade,
   name text,
@@ -271,6 +268,7 @@ CREATE TABLE resources (
   status_reason text,
   status_since integer not null,
   blocked text,
+  architectures text not null,
   group_id text,
   utilization text,
   health text,
@@ -289,6 +287,8 @@ CREATE TABLE resources (
   memory_mb_used integer not null,
   storage_gb_total real not null,
   storage_gb_used real not null,
+  open integer generated always as (case when status in ('online', 'degraded') and blocked is null and maintenance = 0 and slots_used < slots_total then 1 else 0 end) stored,
+  load real generated always as (max(coalesce(slots_used * 1.0 / nullif(slots_total, 0), 0.0), coalesce(cpu_used * 1.0 / nullif(cpu_total, 0), 0.0), coalesce(memory_mb_used * 1.0 / nullif(memory_mb_total, 0), 0.0), coalesce(storage_gb_used * 1.0 / nullif(storage_gb_total, 0), 0.0))) stored,
   held_rank integer,
   fence integer not null,
   last_health_check integer,
@@ -369,6 +369,9 @@ CREATE INDEX alerts_by_state on alerts (
 CREATE INDEX alerts_by_subject on alerts (
   subject, type, resolved_at);
 
+CREATE INDEX architecture_sets_by_set on architecture_sets (
+  architectures, architecture);
+
 CREATE INDEX artifacts_by_build on artifacts (
   build_id);
 
@@ -405,8 +408,8 @@ CREATE INDEX environments_by_reservation on environments (
 CREATE INDEX environments_by_target on environments (
   target_id, released_at);
 
-CREATE INDEX events_by_subject on events (
-  subject, seq);
+CREATE INDEX events_of_resources on events (
+  subject, seq) where name like 'resource:%';
 
 CREATE INDEX flashes_by_board on flashes (
   board_id, id);
@@ -423,20 +426,17 @@ CREATE INDEX maintenance_windows_by_resource on maintenance_windows (
 CREATE INDEX maintenance_windows_by_state on maintenance_windows (
   state, starts_at);
 
-CREATE INDEX offers_by_load on offers (
-  kind, architecture, open, load, resource_id);
-
 CREATE INDEX policy_decisions_by_group on policy_decisions (
   group_id, seq);
 
 CREATE INDEX power_events_by_board on power_events (
   board_id, id);
 
-CREATE INDEX reservations_by_expiry on reservations (
-  expires_at);
-
 CREATE INDEX reservations_by_resource on reservations (
   resource_id);
+
+CREATE INDEX resources_by_load on resources (
+  kind, architectures, open, load, id);
 
 CREATE INDEX traits_by_resource on traits (
   resource_id);

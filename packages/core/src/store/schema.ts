@@ -1,4 +1,4 @@
-import type { Generated } from 'kysely';
+import type { Generated, GeneratedAlways } from 'kysely';
 
 /**
  * Tables as they are stored. Times are milliseconds since the Unix epoch, truth values 0 or 1, and
@@ -6,7 +6,7 @@ import type { Generated } from 'kysely';
  */
 export interface Schema {
   resources: ResourceRow;
-  offers: OfferRow;
+  architecture_sets: ArchitectureSetRow;
   traits: TraitRow;
   reservations: ReservationRow;
   waiting: WaitingRow;
@@ -52,6 +52,8 @@ export interface ResourceRow {
   status_since: number;
   /** Why nothing new is allocated although it is online: a JSON array of words, or null. */
   blocked: string | null;
+  /** What it can serve: the names in their order, with commas between. */
+  architectures: string;
   /** The group that decides over it. */
   group_id: string | null;
   /** What it is busy with, as last measured: a ResourceUtilization as JSON. */
@@ -78,6 +80,10 @@ export interface ResourceRow {
   memory_mb_used: number;
   storage_gb_total: number;
   storage_gb_used: number;
+  /** 1 when it is online or degraded, not blocked, not in maintenance and has a free slot. */
+  open: GeneratedAlways<number>;
+  /** How much of it is used, 0…1: of slots, cores, memory and storage the most used; what it has none of counts as unused. */
+  load: GeneratedAlways<number>;
   /** While it is held back for a waiting request: only requests of this rank or a lower one get it. */
   held_rank: number | null;
   /** Grows with every reservation; the newest reservation carries the newest fence. */
@@ -87,15 +93,13 @@ export interface ResourceRow {
   updated_at: number;
 }
 
-/** One row a resource and architecture: what selection walks, least loaded first. */
-export interface OfferRow {
-  resource_id: string;
-  kind: string;
+/**
+ * That some resource has these architectures, or had, and that this is one of them. Selection walks the resources of
+ * each set, least loaded first: a lab has few sets, and a reservation moves a resource in one place for all of its architectures.
+ */
+export interface ArchitectureSetRow {
   architecture: string;
-  /** 1 when it is online or degraded, not blocked, not in maintenance and has a free slot. */
-  open: number;
-  /** How much of it is used, 0…1: of slots, cores, memory and storage the most used. */
-  load: number;
+  architectures: string;
 }
 
 /** A yes/no property that requests can ask for: `label:rack=a`, `toolchain:gcc:arm64`, `kvm`. */

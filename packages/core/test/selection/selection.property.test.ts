@@ -41,6 +41,11 @@ const board = fc
     slots: 1,
     traits: [boardTypeTrait(it.type), ...it.peripherals.map(peripheralTrait)],
   }));
+/** A host that serves arm64 and other architectures, and how many VMs run on it. */
+const usedHost = fc.record({
+  count: fc.integer({ min: 0, max: 3 }),
+  others: fc.subarray(architectures.filter((one) => one !== 'arm64')),
+});
 const some = (resource: fc.Arbitrary<Omit<Given, 'name'>>): fc.Arbitrary<Given[]> =>
   fc.array(resource, { maxLength: 6 }).map((all) => all.map((one, index) => ({ ...one, name: `r${index}` })));
 
@@ -167,11 +172,12 @@ describe('selection', () => {
 
   it('P17: prefers the less utilized of those that fit; among equals the order of ids decides', () =>
     fc.assert(
-      fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 5 }), (used) => {
-        const given = used.map((_used, index): Given => ({
+      fc.asyncProperty(fc.array(usedHost, { minLength: 1, maxLength: 8 }), (hosts) => {
+        const used = hosts.map(({ count }) => count);
+        const given = hosts.map(({ others }, index): Given => ({
           kind: 'host',
           name: `h${index}`,
-          architectures: ['arm64'],
+          architectures: [...others, 'arm64'],
           slots: 5,
         }));
         return withPool(given, async ({ selection }, ids) => {
@@ -184,10 +190,13 @@ describe('selection', () => {
             });
           for (const [index, count] of used.entries())
             for (let at = 0; at < count; at += 1) await selection.reserve(one(ids[index]), 'x');
+          const expected = ids
+            .map((id, index) => ({ id, count: used[index] ?? 0 }))
+            .sort((a, b) => a.count - b.count || (a.id < b.id ? -1 : 1))
+            .map(({ id }) => id);
+          expect((await selection.candidates(one())).map(({ resourceId }) => resourceId)).toEqual(expected);
           const outcome = await selection.reserve(one(), 'me');
-          const least = Math.min(...used);
-          const expected = ids.filter((_id, index) => used[index] === least).sort()[0];
-          expect(outcome).toMatchObject({ success: true, chosen: { resourceId: expected } });
+          expect(outcome).toMatchObject({ success: true, chosen: { resourceId: expected[0] } });
         });
       }),
       runs,

@@ -1,6 +1,5 @@
 import { silentLogger, type Architecture } from '@bringup/core';
 import { fakeClock, seededRandom, type FakeClock } from '@bringup/core/testing';
-import { loadOf } from '../../src/pool/load.ts';
 import { Connectors } from '../../src/pool/connectors.ts';
 import type { ResourceKindModule } from '../../src/pool/kind.ts';
 import { boardKind } from '../../src/pool/kinds/board.ts';
@@ -90,6 +89,6 @@ function asGiven(kind: ResourceKind): ResourceKindModule<Given, { id: string; cu
       architectures: given.architectures,
       traits: given.traits ?? [],
     }),
-    view: (row) => ({ id: row.id, currentUtilization: loadOf(row) }),
+    view: (row) => ({ id: row.id, currentUtilization: row.load }),
   };
 }

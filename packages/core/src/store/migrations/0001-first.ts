@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import { sql, type Kysely } from 'kysely';
 import type { StoreFlavor } from '../flavor.ts';
 import { alerts, power } from './first-alerts.ts';
 import { groups } from './first-groups.ts';
@@ -6,6 +6,7 @@ import { environments } from './first-environments.ts';
 import { maintenance } from './first-maintenance.ts';
 import { waiting } from './first-waiting.ts';
 import { health } from './first-health.ts';
+import { aboutResources } from '../conditions.ts';
 
 /** The first schema: pool, durable work, logs, events, artifacts and the records of the four stages. */
 export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<void> {
@@ -22,7 +23,13 @@ export async function first(db: Kysely<unknown>, flavor: StoreFlavor): Promise<v
   await health(db, flavor);
 }
 
-async function pool(db: Kysely<unknown>, { int64, float64, clustered }: StoreFlavor): Promise<void> {
+async function pool(db: Kysely<unknown>, flavor: StoreFlavor): Promise<void> {
+  const { int64, float64, clustered, greatest } = flavor;
+  const share = (what: string) => {
+    const [used, total] = [sql.ref(`${what}_used`), sql.ref(`${what}_total`)];
+    return sql<number>`coalesce(${used} * 1.0 / nullif(${total}, 0), 0.0)`;
+  };
+  const open = sql`status in ('online', 'degraded') and blocked is null and maintenance = 0 and slots_used < slots_total`;
   await db.schema
     .createTable('resources')
     .addColumn('id', 'text', (c) => c.primaryKey().notNull())
@@ -32,6 +39,7 @@ async function pool(db: Kysely<unknown>, { int64, float64, clustered }: StoreFla
     .addColumn('status_reason', 'text')
     .addColumn('status_since', int64, (c) => c.notNull())
     .addColumn('blocked', 'text')
+    .addColumn('architectures', 'text', (c) => c.notNull())
     .addColumn('group_id', 'text')
     .addColumn('utilization', 'text')
     .addColumn('health', 'text')
@@ -50,6 +58,10 @@ async function pool(db: Kysely<unknown>, { int64, float64, clustered }: StoreFla
     .addColumn('memory_mb_used', int64, (c) => c.notNull())
     .addColumn('storage_gb_total', float64, (c) => c.notNull())
     .addColumn('storage_gb_used', float64, (c) => c.notNull())
+    .addColumn('open', 'integer', (c) => c.generatedAlwaysAs(sql`case when ${open} then 1 else 0 end`).stored())
+    .addColumn('load', float64, (c) =>
+      c.generatedAlwaysAs(greatest(['slots', 'cpu', 'memory_mb', 'storage_gb'].map(share))).stored(),
+    )
     .addColumn('held_rank', int64)
     .addColumn('fence', int64, (c) => c.notNull())
     .addColumn('last_health_check', int64)
@@ -59,18 +71,22 @@ async function pool(db: Kysely<unknown>, { int64, float64, clustered }: StoreFla
     .execute();
 
   await db.schema
-    .createTable('offers')
-    .addColumn('resource_id', 'text', (c) => c.notNull().references('resources.id').onDelete('cascade'))
-    .addColumn('kind', 'text', (c) => c.notNull())
+    .createIndex('resources_by_load')
+    .on('resources')
+    .columns(['kind', 'architectures', 'open', 'load', 'id'])
+    .execute();
+
+  await db.schema
+    .createTable('architecture_sets')
     .addColumn('architecture', 'text', (c) => c.notNull())
-    .addColumn('open', 'integer', (c) => c.notNull())
-    .addColumn('load', float64, (c) => c.notNull())
-    .addPrimaryKeyConstraint('offers_key', ['resource_id', 'architecture'])
+    .addColumn('architectures', 'text', (c) => c.notNull())
+    .addPrimaryKeyConstraint('architecture_sets_key', ['architecture', 'architectures'])
+    .$call(clustered)
     .execute();
   await db.schema
-    .createIndex('offers_by_load')
-    .on('offers')
-    .columns(['kind', 'architecture', 'open', 'load', 'resource_id'])
+    .createIndex('architecture_sets_by_set')
+    .on('architecture_sets')
+    .columns(['architectures', 'architecture'])
     .execute();
 
   await db.schema
@@ -96,7 +112,6 @@ async function pool(db: Kysely<unknown>, { int64, float64, clustered }: StoreFla
     .addColumn('created_at', int64, (c) => c.notNull())
     .$call(clustered)
     .execute();
-  await db.schema.createIndex('reservations_by_expiry').on('reservations').column('expires_at').execute();
   await db.schema.createIndex('reservations_by_resource').on('reservations').column('resource_id').execute();
 }
 
@@ -144,7 +159,12 @@ async function work(db: Kysely<unknown>, { name, int64, bytes }: StoreFlavor): P
     .addColumn('subject', 'text', (c) => c.notNull())
     .addColumn('data', 'text', (c) => c.notNull())
     .execute();
-  await db.schema.createIndex('events_by_subject').on('events').columns(['subject', 'seq']).execute();
+  await db.schema
+    .createIndex('events_of_resources')
+    .on('events')
+    .columns(['subject', 'seq'])
+    .where(aboutResources)
+    .execute();
 
   await db.schema
     .createTable('logs')
