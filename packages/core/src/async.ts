@@ -16,39 +16,49 @@ export function throwIfAborted(signal: AbortSignal | undefined, what: string): v
  * settles at once even if the operation never does, and the operation sees its signal abort.
  * @throws `aborted`, `deadline-exceeded`, or what the operation throws.
  */
-export async function withDeadline<T>(
+export function withDeadline<T>(
   clock: Clock,
   what: string,
   options: CallOptions,
   operation: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  throwIfAborted(options.signal, what);
-  const controller = new AbortController();
-  const { promise: cut, reject } = Promise.withResolvers<never>();
-  const stop = (error: BringupError): void => {
-    reject(error);
-    controller.abort(error);
-  };
-  const onAbort = (): void => stop(abortedError(what, options.signal));
-  options.signal?.addEventListener('abort', onAbort, { once: true });
-  // Node 22 has no `using` declarations.
-  const timer =
-    options.timeoutMs === undefined
-      ? undefined
-      : clock.timer(options.timeoutMs, () =>
-          stop(
-            new BringupError('deadline-exceeded', `${what} took longer than ${options.timeoutMs} ms`, {
-              retryable: true,
-              details: { timeoutMs: options.timeoutMs ?? null },
-            }),
-          ),
-        );
-  try {
-    return await Promise.race([operation(controller.signal), cut]);
-  } finally {
-    timer?.[Symbol.dispose]();
-    options.signal?.removeEventListener('abort', onAbort);
-  }
+  const { signal, timeoutMs } = options;
+  // Thousands a second of these are made, so nothing but closures holds what belongs to one: see `LookCall`.
+  return new Promise((resolve, reject) => {
+    throwIfAborted(signal, what);
+    const controller = new AbortController();
+    const end = (): void => {
+      timer?.[Symbol.dispose]();
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const stop = (error: BringupError): void => {
+      end();
+      reject(error);
+      controller.abort(error);
+    };
+    const onAbort = (): void => stop(abortedError(what, signal));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const timer = timeoutMs === undefined ? undefined : clock.timer(timeoutMs, () => stop(tooLate(what, timeoutMs)));
+    const failed = (error: unknown): void => {
+      end();
+      reject(error as Error);
+    };
+    try {
+      operation(controller.signal).then((result) => {
+        end();
+        resolve(result);
+      }, failed);
+    } catch (error) {
+      failed(error);
+    }
+  });
+}
+
+function tooLate(what: string, timeoutMs: number): BringupError {
+  return new BringupError('deadline-exceeded', `${what} took longer than ${timeoutMs} ms`, {
+    retryable: true,
+    details: { timeoutMs },
+  });
 }
 
 /** Waits on the clock. @throws `aborted`. */

@@ -7,7 +7,7 @@ export const systemClock: Clock = {
     // setTimeout fires at once for delays beyond 2^31 ms; nothing here needs to wait 24 days.
     const handle = setTimeout(fire, Math.min(delayMs, 2 ** 31 - 1));
     if (options?.background === true) handle.unref();
-    return { [Symbol.dispose]: () => clearTimeout(handle) };
+    return handle;
   },
 };
 

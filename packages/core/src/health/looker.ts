@@ -14,7 +14,7 @@ import { judge, type Outcome, type Verdict } from './judge.ts';
 import { boardHealth } from './kinds/board.ts';
 import { buildServerHealth } from './kinds/build-server.ts';
 import { hostHealth } from './kinds/host.ts';
-import type { Look } from './kinds/kind.ts';
+import { LookCall, type Look } from './kinds/kind.ts';
 import type { Recorder } from './recorder.ts';
 import { renewed, type Target } from './target.ts';
 import type { ThresholdBook } from './thresholds.ts';
@@ -130,32 +130,27 @@ export class Looker {
       const at = clock.now();
       if (full) target.factsAt = at;
       const { hypervisorError } = look;
-      const outcome: Outcome = { type: 'answered', ...(hypervisorError !== undefined && { hypervisorError }) };
-      return { outcome, look, at, responseTimeMs: at - beganAt };
+      const outcome: Outcome = hypervisorError === undefined ? answered : { type: 'answered', hypervisorError };
+      return new Seen(outcome, look, at, at - beganAt);
     } catch (error) {
       target.way.drop();
       const at = clock.now();
       const late = at - beganAt - probeMs;
       if (isBringupError(error, 'deadline-exceeded') && late > starvedMs) return 'starved';
-      return {
-        outcome: { type: 'failed', error: describe(error, probeMs) },
-        look: {},
-        at,
-        responseTimeMs: at - beganAt,
-      };
+      return new Seen({ type: 'failed', error: describe(error, probeMs) }, {}, at, at - beganAt);
     }
   }
 
   #ask(target: Target, full: boolean, signal: AbortSignal): Promise<Look> {
-    const common = { target, connectors: this.#options.connectors, full, signal };
+    const { connectors } = this.#options;
     const { resource } = target;
     switch (resource.kind) {
       case 'build_server':
-        return buildServerHealth.look({ ...common, view: resource.view });
+        return buildServerHealth.look(new LookCall(target, resource.view, connectors, full, signal));
       case 'host':
-        return hostHealth.look({ ...common, view: resource.view });
+        return hostHealth.look(new LookCall(target, resource.view, connectors, full, signal));
       case 'board':
-        return boardHealth.look({ ...common, view: resource.view });
+        return boardHealth.look(new LookCall(target, resource.view, connectors, full, signal));
     }
   }
 
@@ -251,11 +246,21 @@ export class Looker {
   }
 }
 
-interface Seen {
+const answered: Outcome = { type: 'answered' };
+
+/** What a look saw. A class for the reason that {@link LookCall} is one. */
+class Seen {
   readonly outcome: Outcome;
   readonly look: Look;
   readonly at: number;
   readonly responseTimeMs: number;
+
+  constructor(outcome: Outcome, look: Look, at: number, responseTimeMs: number) {
+    this.outcome = outcome;
+    this.look = look;
+    this.at = at;
+    this.responseTimeMs = responseTimeMs;
+  }
 }
 
 function describe(error: unknown, probeMs: number): BringupError {

@@ -20,7 +20,9 @@ export class Schedule implements Disposable {
   /** Each turn is due no later than the two below it. */
   readonly #heap: Turn[] = [];
   readonly #turns = new Map<string, Turn>();
-  #timer: { readonly dueMs: number; readonly timer: Disposable } | undefined;
+  #timer: Disposable | undefined;
+  /** When the timer fires. */
+  #timerDueMs = 0;
 
   /** @param due - called when a turn has come; it is no longer in the schedule then. */
   constructor(clock: Clock, due: (id: string) => void) {
@@ -53,11 +55,11 @@ export class Schedule implements Disposable {
 
   #arm(): void {
     const next = this.#heap[0];
-    if (next === undefined || (this.#timer !== undefined && this.#timer.dueMs <= next.dueMs)) return;
-    this.#timer?.timer[Symbol.dispose]();
+    if (next === undefined || (this.#timer !== undefined && this.#timerDueMs <= next.dueMs)) return;
+    this.#timer?.[Symbol.dispose]();
     const delayMs = Math.max(0, next.dueMs - this.#clock.now());
-    const timer = this.#clock.timer(delayMs, () => this.#run(), { background: true });
-    this.#timer = { dueMs: next.dueMs, timer };
+    this.#timer = this.#clock.timer(delayMs, () => this.#run(), { background: true });
+    this.#timerDueMs = next.dueMs;
   }
 
   #run(): void {
@@ -115,7 +117,7 @@ export class Schedule implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#timer?.timer[Symbol.dispose]();
+    this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
     this.#turns.clear();
     this.#heap.length = 0;

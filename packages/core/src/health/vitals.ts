@@ -80,28 +80,66 @@ export async function readVitals(
 
 /** Reads what the script printed; undefined when something that every Linux has is missing. */
 export function parseVitals(output: string): Vitals | undefined {
-  const lines = new Map<string, readonly string[]>();
-  for (const line of output.split('\n')) {
-    const [key = '', ...values] = line.split(' ');
-    lines.set(key, values);
-  }
-  const number = (key: string, index: number): number => Number(lines.get(key)?.[index] ?? Number.NaN);
-  const temperature = number('millidegrees', 0) / 1000;
+  const text = `\n${output}`;
+  const kernel = valueAt(text, '\nkernel ');
+  const cpu = valueAt(text, '\ncpu ');
+  const memory = valueAt(text, '\nmemory_kb ');
+  const storage = valueAt(text, '\nstorage_kb ');
+  const network = valueAt(text, '\nnetwork ');
+  const temperature = numberAt(text, valueAt(text, '\nmillidegrees ')) / 1000;
   const vitals: Vitals = {
-    kernelVersion: lines.get('kernel')?.join(' ') ?? '',
-    cpuBusy: number('cpu', 0),
-    cpuTotal: number('cpu', 1),
-    memoryKb: number('memory_kb', 0),
-    memoryAvailableKb: number('memory_kb', 1),
-    storageUsedKb: number('storage_kb', 0),
-    storageFreeKb: number('storage_kb', 1),
-    networkBytesIn: number('network', 0),
-    networkBytesOut: number('network', 1),
-    compilers: number('compilers', 0),
+    kernelVersion: kernel === -1 ? '' : text.slice(kernel, endOfLine(text, kernel)),
+    cpuBusy: numberAt(text, cpu),
+    cpuTotal: numberAt(text, nextWord(text, cpu)),
+    memoryKb: numberAt(text, memory),
+    memoryAvailableKb: numberAt(text, nextWord(text, memory)),
+    storageUsedKb: numberAt(text, storage),
+    storageFreeKb: numberAt(text, nextWord(text, storage)),
+    networkBytesIn: numberAt(text, network),
+    networkBytesOut: numberAt(text, nextWord(text, network)),
+    compilers: numberAt(text, valueAt(text, '\ncompilers ')),
     ...(Number.isFinite(temperature) && { temperatureCelsius: temperature }),
   };
-  const { kernelVersion: _kernel, temperatureCelsius: _temperature, ...figures } = vitals;
-  return Object.values(figures).every(Number.isFinite) ? vitals : undefined;
+  return isComplete(vitals) ? vitals : undefined;
+}
+
+function isComplete(vitals: Vitals): boolean {
+  const { cpuBusy, cpuTotal, memoryKb, memoryAvailableKb, storageUsedKb, storageFreeKb, compilers } = vitals;
+  // What is no number makes the sum none.
+  const sum = cpuBusy + cpuTotal + memoryKb + memoryAvailableKb + storageUsedKb + storageFreeKb + compilers;
+  return Number.isFinite(sum + vitals.networkBytesIn + vitals.networkBytesOut);
+}
+
+// A thousand looks a second are read: nothing is made but the numbers.
+
+/** Where the value of a key begins; -1 where it is missing. */
+function valueAt(text: string, key: string): number {
+  const at = text.indexOf(key);
+  return at === -1 ? -1 : at + key.length;
+}
+
+function endOfLine(text: string, from: number): number {
+  const end = text.indexOf('\n', from);
+  return end === -1 ? text.length : end;
+}
+
+/** Where the word after the one at `at` begins; -1 where the line has no other. */
+function nextWord(text: string, at: number): number {
+  if (at === -1) return -1;
+  const space = text.indexOf(' ', at);
+  return space === -1 || space > endOfLine(text, at) ? -1 : space + 1;
+}
+
+/** The whole number that a word is; NaN where it is none. */
+function numberAt(text: string, at: number): number {
+  if (at === -1) return Number.NaN;
+  let value = 0;
+  for (let index = at; ; index += 1) {
+    const code = text.charCodeAt(index);
+    const isDigit = code >= 48 && code <= 57;
+    if (isDigit) value = value * 10 + code - 48;
+    else return index > at && (Number.isNaN(code) || code === 32 || code === 10) ? value : Number.NaN;
+  }
 }
 
 /** What a machine is busy with: its CPUs since the look before or, at the first one, since its boot. */

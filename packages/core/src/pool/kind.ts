@@ -89,9 +89,11 @@ export function groupTrait(groupId: string): string {
   return `group:${groupId}`;
 }
 
+const unblocked: readonly string[] = [];
+
 /** Why nothing new is allocated to a resource, beside its status and maintenance. */
 export function blockedBy(row: { readonly blocked: string | null }): readonly string[] {
-  return row.blocked === null ? [] : (JSON.parse(row.blocked) as string[]);
+  return row.blocked === null ? unblocked : (JSON.parse(row.blocked) as string[]);
 }
 
 /** The parts of a view that all kinds share. */

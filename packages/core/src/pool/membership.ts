@@ -1,3 +1,4 @@
+import { prepared, type Bind } from '../store/prepared.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { groupTrait } from './kind.ts';
 
@@ -14,22 +15,25 @@ export async function refreshMembers(tx: StoreTransaction, groupId: string): Pro
   for (const id of new Set([...before.map(({ resource_id }) => resource_id), ...members])) await regroup(tx, id);
 }
 
+// A busy lab changes hundreds of resources a second, each of which comes by here.
+const resourceOf = prepared((db, p: Bind<{ id: string }>) =>
+  db.selectFrom('resources').select(['id', 'kind', 'labels', 'group_id']).where('id', '=', p('id')),
+);
+const groupsOfKind = prepared((db, p: Bind<{ kind: string }>) =>
+  db
+    .selectFrom('groups')
+    .select(['id', 'kind', 'labels', 'listed'])
+    .where('kind', '=', p('kind'))
+    .orderBy('priority', 'desc')
+    .orderBy('id'),
+);
+
 /** Works out anew which groups a resource is in, and which of them decides. */
 export async function regroup(tx: StoreTransaction, resourceId: string): Promise<void> {
   const { db } = tx;
-  const row = await db
-    .selectFrom('resources')
-    .select(['id', 'kind', 'labels', 'group_id'])
-    .where('id', '=', resourceId)
-    .executeTakeFirst();
+  const row = await resourceOf.first(db, { id: resourceId });
   if (row === undefined) return;
-  const candidates = await db
-    .selectFrom('groups')
-    .select(['id', 'kind', 'labels', 'listed'])
-    .where('kind', '=', row.kind)
-    .orderBy('priority', 'desc')
-    .orderBy('id')
-    .execute();
+  const candidates = await groupsOfKind.all(db, { kind: row.kind });
   const groups = candidates.filter((group) => belongs(group, row)).map(({ id }) => id);
   if (groups.length === 0 && row.group_id === null) return;
   await db.deleteFrom('group_members').where('resource_id', '=', resourceId).execute();

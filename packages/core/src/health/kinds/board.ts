@@ -2,8 +2,9 @@ import { answersOnConsole } from '../../consoles/console-answers.ts';
 import { isBringupError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import type { PowerState } from '../../model/power.ts';
+import type { Board } from '../../model/resource.ts';
 import { readVitals } from '../vitals.ts';
-import { plainThresholds, type HealthKind, type Look, type LookOptions } from './kind.ts';
+import { plainThresholds, type HealthKind, type Look, type LookCall } from './kind.ts';
 
 /** Boards: their shell, or their serial console where they have no other, and their outlet. */
 export const boardHealth: HealthKind<'board'> = {
@@ -14,16 +15,18 @@ export const boardHealth: HealthKind<'board'> = {
     maxStoragePercent: limits.healthMaxStoragePercent,
     maxResponseTimeMs: limits.healthMaxResponseTimeMs,
   },
-  async look(options) {
-    const [answer, powerStatus] = await Promise.all([askBoard(options), options.full ? askOutlet(options) : undefined]);
-    return { ...answer, ...(powerStatus !== undefined && { powerStatus }) };
+  async look(call) {
+    if (!call.full) return askBoard(call);
+    const [answer, powerStatus] = await Promise.all([askBoard(call), askOutlet(call)]);
+    return { ...answer, powerStatus };
   },
 };
 
-async function askBoard({ target, view, connectors, signal }: LookOptions<'board'>): Promise<Look> {
-  if (view.hostname !== undefined) {
-    const shell = await target.way.shell({ ...view, hostname: view.hostname }, { signal });
-    return { vitals: await readVitals(shell, undefined, { signal }) };
+async function askBoard(call: LookCall<Board>): Promise<Look> {
+  const { target, view, connectors, signal } = call;
+  if (hasShell(view)) {
+    const shell = await target.way.shell(view, call);
+    return { vitals: await readVitals(shell, undefined, call) };
   }
   try {
     await using console = await connectors.openConsole(view, { signal });
@@ -35,8 +38,12 @@ async function askBoard({ target, view, connectors, signal }: LookOptions<'board
   return {};
 }
 
+function hasShell(view: Board): view is Board & { readonly hostname: string } {
+  return view.hostname !== undefined;
+}
+
 /** An outlet that can't be asked says nothing about the board. */
-async function askOutlet({ view, connectors, signal }: LookOptions<'board'>): Promise<PowerState> {
+async function askOutlet({ view, connectors, signal }: LookCall<Board>): Promise<PowerState> {
   if (view.powerControl.method === 'manual') return 'unknown';
   const call = { signal, timeoutMs: limits.healthBoardProbeMs / 2 };
   try {

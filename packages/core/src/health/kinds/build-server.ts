@@ -7,9 +7,10 @@ export const buildServerHealth: HealthKind<'build_server'> = {
   lookMs: limits.healthLookMs,
   probeMs: limits.healthProbeMs,
   thresholds: { ...plainThresholds, minFreeStorageGb: limits.healthMinFreeStorageGb },
-  async look({ target, view, signal }) {
-    const shell = await target.way.shell(view, { signal });
-    const vitals = await readVitals(shell, view.workspace, { signal });
+  async look(call) {
+    const { target, view } = call;
+    const shell = await target.way.shell(view, call);
+    const vitals = await readVitals(shell, view.workspace, call);
     return { vitals, activity: vitals.compilers };
   },
 };

@@ -1,20 +1,21 @@
 import type { ShellSession } from '../../contracts/shell.ts';
 import { toBringupError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import type { Host } from '../../model/resource.ts';
 import { readVitals } from '../vitals.ts';
-import { plainThresholds, type HealthKind, type Look, type LookOptions } from './kind.ts';
+import { plainThresholds, type HealthKind, type Look, type LookCall } from './kind.ts';
 
 /** Hosts: their shell, whether the hypervisor answers, and the VMs that run. */
 export const hostHealth: HealthKind<'host'> = {
   lookMs: limits.healthLookMs,
   probeMs: limits.healthProbeMs,
   thresholds: { ...plainThresholds, maxUtilizationPercent: limits.healthMaxUtilizationPercent },
-  async look(options) {
-    const { target, view, signal } = options;
-    const shell = await target.way.shell(view, { signal });
+  async look(call) {
+    const { target, view } = call;
+    const shell = await target.way.shell(view, call);
     const [vitals, hypervisor] = await Promise.all([
-      readVitals(shell, view.workspace, { signal }),
-      askHypervisor(options, shell),
+      readVitals(shell, view.workspace, call),
+      askHypervisor(call, shell),
     ]);
     return { vitals, ...hypervisor };
   },
@@ -22,7 +23,7 @@ export const hostHealth: HealthKind<'host'> = {
 
 /** A hypervisor gets half of the time of the look: that it hangs must not look as if the host did. */
 async function askHypervisor(
-  { target, view, signal }: LookOptions<'host'>,
+  { target, view, signal }: LookCall<Host>,
   shell: ShellSession,
 ): Promise<Pick<Look, 'activity' | 'hypervisorError'>> {
   const call = { signal, timeoutMs: limits.healthProbeMs / 2 };

@@ -17,14 +17,28 @@ export interface Look {
   readonly powerStatus?: PowerState;
 }
 
-/** How a look is made. */
-export interface LookOptions<K extends ResourceKind> {
+/**
+ * How a look is made. What holds things for as long as a look takes is an instance of a class, a closure, or
+ * a local variable. An object literal would cost much more: when V8 has seen most objects of one literal
+ * outlive a collection, as they do while a lab is looked at for the first time, it makes all later ones
+ * among the old objects. There they soon are garbage, but keep what they refer to alive until the next
+ * full collection.
+ */
+export class LookCall<View> {
   readonly target: Target;
-  readonly view: Extract<WatchedResource, { kind: K }>['view'];
+  readonly view: View;
   readonly connectors: Connectors;
   /** Asks also for what changes rarely. */
   readonly full: boolean;
   readonly signal: AbortSignal;
+
+  constructor(target: Target, view: View, connectors: Connectors, full: boolean, signal: AbortSignal) {
+    this.target = target;
+    this.view = view;
+    this.connectors = connectors;
+    this.full = full;
+    this.signal = signal;
+  }
 }
 
 /** All that differs between the kinds when they are watched. */
@@ -35,7 +49,7 @@ export interface HealthKind<K extends ResourceKind> {
   readonly probeMs: number;
   readonly thresholds: DecidedThresholds;
   /** Looks once. @throws when the resource does not answer. */
-  look(options: LookOptions<K>): Promise<Look>;
+  look(call: LookCall<Extract<WatchedResource, { kind: K }>['view']>): Promise<Look>;
 }
 
 /** Thresholds where a kind has none of its own. */
