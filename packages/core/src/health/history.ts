@@ -18,10 +18,13 @@ export type StoredLook = readonly [
   networkBytesOut: number | null,
 ];
 
-/** The looks at one resource since `at`. */
+/** The looks at one resource since `at`, as they are stored: thousands wait at a time, and text is small. */
 export interface MinuteOfLooks {
   readonly at: number;
-  readonly looks: StoredLook[];
+  /** A {@link HealthSample}, as JSON. */
+  readonly sample: string;
+  /** An array of {@link StoredLook}, as JSON. */
+  readonly looks: string;
 }
 
 const minuteMs = 60_000;
@@ -110,11 +113,19 @@ function grouped(samples: readonly HealthSample[], durationMs: number): HealthSa
   return [...groups].map(([at, group]) => mergeSamples(group, at, durationMs));
 }
 
-interface MinuteValues {
+interface MinuteValues extends MinuteOfLooks {
   readonly id: string;
-  readonly at: number;
-  readonly sample: string;
-  readonly looks: string;
+}
+
+/** Looks as the minute they are stored as. */
+export function minuteOf(at: number, looks: readonly StoredLook[]): MinuteOfLooks {
+  const sample = mergeSamples(looks.map(sampleOfLook), at, minuteMs);
+  return { at, sample: JSON.stringify(sample), looks: JSON.stringify(looks) };
+}
+
+/** The looks of a minute. */
+export function looksOf({ looks }: Pick<MinuteOfLooks, 'looks'>): readonly StoredLook[] {
+  return JSON.parse(looks) as StoredLook[];
 }
 
 // Row by row: a statement for each number of rows would stay prepared, and they are large.
@@ -130,14 +141,9 @@ const insertMinute: PreparedQuery<MinuteValues, InsertResult> = prepared((db, p:
 );
 
 /** Stores a minute of looks; false when the resource was removed meanwhile. */
-export async function storeMinute(
-  { db }: StoreTransaction,
-  id: string,
-  { at, looks }: MinuteOfLooks,
-): Promise<boolean> {
+export async function storeMinute({ db }: StoreTransaction, id: string, minute: MinuteOfLooks): Promise<boolean> {
   if ((await resourceOf.first(db, { id })) === undefined) return false;
-  const sample = JSON.stringify(mergeSamples(looks.map(sampleOfLook), at, minuteMs));
-  await insertMinute.run(db, { id, at, sample, looks: JSON.stringify(looks) });
+  await insertMinute.run(db, { id, ...minute });
   return true;
 }
 
@@ -215,7 +221,7 @@ export async function readHistory(
     .execute();
   const recent = unwritten.map(sampleOfLook);
   if (resolution === 'raw') {
-    const looks = rows.flatMap((row) => (row.looks === null ? [] : (JSON.parse(row.looks) as StoredLook[])));
+    const looks = rows.flatMap((row) => (row.looks === null ? [] : looksOf({ looks: row.looks })));
     return within([...looks.map(sampleOfLook), ...recent], from, end);
   }
   const hours = rows.filter((row) => row.resolution === 'hour');

@@ -12,6 +12,7 @@ import { initialStanding } from './judge.ts';
 import { MonitorLease } from './lease.ts';
 import { Looker, lookIntervalMs, type LookResult } from './looker.ts';
 import { Recorder } from './recorder.ts';
+import { pageAfter, type ScannedRow } from './scan.ts';
 import { Schedule } from './schedule.ts';
 import { newTarget, targetRow, watchedResource, type Target } from './target.ts';
 import { ThresholdBook } from './thresholds.ts';
@@ -47,6 +48,8 @@ export class Monitor implements AsyncDisposable {
   readonly #schedule: Schedule;
   readonly #targets = new Map<string, Target>();
   readonly #guard = (tx: StoreTransaction): Promise<void> => this.#lease.check(tx);
+  /** How often the pool was scanned. */
+  #scan = 0;
   /** Turns under way. */
   #running = 0;
   #allDone: (() => void) | undefined;
@@ -150,25 +153,33 @@ export class Monitor implements AsyncDisposable {
 
   /** Brings what is watched in line with the pool. */
   async #rescan(): Promise<void> {
-    const rows = await this.#options.store.db
-      .selectFrom('resources')
-      .select(['id', 'status', 'updated_at', 'group_id', 'maintenance', 'slots_used', 'blocked'])
-      .execute();
-    const present = new Set<string>();
+    this.#scan += 1;
     const unknown: string[] = [];
-    for (const row of rows) {
-      present.add(row.id);
-      const target = this.#targets.get(row.id);
-      if (target === undefined) unknown.push(row.id);
-      else if (target.looking === undefined) {
-        const changed = target.updatedAt !== row.updated_at;
-        Object.assign(target, targetRow(row));
-        if (target.standing.status !== row.status) resume(target, row.status as StoredStatus);
-        if (changed) await this.#reread(target);
+    const changed: Target[] = [];
+    // By the page: what a large lab has in its rows would outlive a collection if it were read at once.
+    for (let after: string | undefined = ''; after !== undefined;) {
+      const rows: ScannedRow[] = await pageAfter.all(this.#options.store.db, { after });
+      for (const row of rows) {
+        const target = this.#targets.get(row.id);
+        if (target === undefined) unknown.push(row.id);
+        else if (this.#compare(target, row)) changed.push(target);
       }
+      after = rows.length < limits.pageSize ? undefined : rows.at(-1)?.id;
     }
-    for (const [id, target] of this.#targets) if (!present.has(id)) this.#forget(target);
+    for (const target of changed) await this.#reread(target);
+    for (const target of this.#targets.values()) if (target.seenIn !== this.#scan) this.#forget(target);
     await this.#add(unknown);
+  }
+
+  /** Takes over what decides how a target is watched; tells whether more of it has changed. */
+  #compare(target: Target, row: ScannedRow): boolean {
+    target.seenIn = this.#scan;
+    // What it becomes is being decided. The next scan will tell.
+    if (target.looking !== undefined) return false;
+    const changed = target.updatedAt !== row.updated_at;
+    Object.assign(target, targetRow(row));
+    if (target.standing.status !== row.status) resume(target, row.status as StoredStatus);
+    return changed;
   }
 
   async #add(ids: readonly string[]): Promise<void> {
@@ -182,7 +193,7 @@ export class Monitor implements AsyncDisposable {
         .where('id', 'in', ids.slice(at, at + limits.pageSize))
         .execute();
       for (const row of rows) {
-        const target = newTarget(row, this.#way(row.id), told.get(row.id));
+        const target = newTarget(row, this.#way(row.id), told.get(row.id), this.#scan);
         this.#targets.set(row.id, target);
         // All of a lab at once would be too many; one that was just registered need not wait.
         const withinMs = this.#watching ? limits.healthRecheckMs : lookIntervalMs(target);

@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 import type { MachineHealth, ResourceUtilization } from '../model/health.ts';
 import { prepared, type Bind, type PreparedQuery } from '../store/prepared.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
-import { rollUp, storeMinute, type MinuteOfLooks, type StoredLook } from './history.ts';
+import { looksOf, minuteOf, rollUp, storeMinute, type MinuteOfLooks, type StoredLook } from './history.ts';
 import { renewed, type Target } from './target.ts';
 
 const minuteMs = 60_000;
@@ -55,13 +55,15 @@ export class Recorder {
   finishMinute(target: Target): void {
     const { since: at } = target.unstored;
     if (at === undefined) return;
-    this.#minutes.push({ resourceId: target.id, minute: { at, looks: target.unstored.looks() } });
+    this.#minutes.push({ resourceId: target.id, minute: minuteOf(at, target.unstored.looks()) });
     target.unstored.clear();
   }
 
   /** Looks at a resource that are not stored yet. */
   unwritten(resourceId: string): readonly StoredLook[] {
-    return this.#minutes.filter((finished) => finished.resourceId === resourceId).flatMap(({ minute }) => minute.looks);
+    return this.#minutes
+      .filter((finished) => finished.resourceId === resourceId)
+      .flatMap(({ minute }) => looksOf(minute));
   }
 
   /** A resource is gone: nothing more of it is stored. */

@@ -11,6 +11,7 @@ import type { ResourceRow } from '../store/schema.ts';
 import type { Conditions } from './conditions.ts';
 import { initialStanding, type Standing } from './judge.ts';
 import { LookLog } from './look-log.ts';
+import type { ScannedRow } from './scan.ts';
 import type { CpuTicks } from './vitals.ts';
 import type { Way } from './way.ts';
 
@@ -33,6 +34,8 @@ export interface Target {
   readonly inUse: boolean;
   /** Words others block it with, such as `powered-off`. */
   readonly blocked: readonly string[];
+  /** The last scan of the pool that found it. */
+  seenIn: number;
   standing: Standing;
   conditions: Conditions;
   /** The alert that was raised when it could no longer be reached. */
@@ -82,7 +85,7 @@ export function watchedResource(row: Selectable<ResourceRow>): WatchedResource {
 
 /** What of a row decides how the resource is watched. */
 export function targetRow(
-  row: Pick<Selectable<ResourceRow>, 'updated_at' | 'group_id' | 'maintenance' | 'slots_used' | 'blocked'>,
+  row: Pick<ScannedRow, 'updated_at' | 'group_id' | 'maintenance' | 'slots_used' | 'blocked'>,
 ): TargetRow {
   return {
     updatedAt: row.updated_at,
@@ -100,6 +103,7 @@ export function newTarget(
   row: Selectable<ResourceRow>,
   way: Way,
   told: Pick<Target, 'conditions' | 'outage'> | undefined,
+  seenIn = 0,
 ): Target {
   const utilization = row.utilization === null ? undefined : (JSON.parse(row.utilization) as ResourceUtilization);
   const health = row.health === null ? undefined : (JSON.parse(row.health) as MachineHealth);
@@ -108,6 +112,7 @@ export function newTarget(
     way,
     resource: watchedResource(row),
     ...targetRow(row),
+    seenIn,
     standing: initialStanding(row.status as StoredStatus),
     conditions: told?.conditions ?? noConditions,
     outage: told?.outage,

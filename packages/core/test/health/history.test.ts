@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '@bringup/core';
-import { readHistory, rollUp, storeMinute, type StoredLook } from '../../src/health/history.ts';
+import { minuteOf, readHistory, rollUp, storeMinute, type StoredLook } from '../../src/health/history.ts';
 import { testPool } from '../support/pool.ts';
 
 const minute = 60_000;
@@ -22,7 +22,7 @@ describe('the history of a resource', () => {
       const looks = [look(at, 10), look(at + 20_000, 30), look(at + 40_000, 0, 0)];
       const now = at + minute;
       await pool.store.transaction(async (tx) => {
-        await storeMinute(tx, id, { at, looks });
+        await storeMinute(tx, id, minuteOf(at, looks));
         if (now % hour === 0) await rollUp(tx, id, now);
       });
     }
@@ -60,10 +60,10 @@ describe('the history of a resource', () => {
   it('goes with its resource', async () => {
     await using pool = await testPool();
     const id = await pool.add({ kind: 'host', name: 'host1', architectures: ['x86_64'] });
-    await pool.store.transaction((tx) => storeMinute(tx, id, { at: 1, looks: [look(1, 1)] }));
+    await pool.store.transaction((tx) => storeMinute(tx, id, minuteOf(1, [look(1, 1)])));
     await pool.pool('host').remove(id);
     // What was seen of it last comes after it is gone.
-    expect(await pool.store.transaction((tx) => storeMinute(tx, id, { at: 2, looks: [look(2, 2)] }))).toBe(false);
+    expect(await pool.store.transaction((tx) => storeMinute(tx, id, minuteOf(2, [look(2, 2)])))).toBe(false);
     expect(await pool.store.db.selectFrom('health_history').selectAll().execute()).toEqual([]);
   });
 });
