@@ -18,7 +18,7 @@ import { validate } from '../model/validate.ts';
 import { newId } from '../runtime.ts';
 import type { GroupApprovalRow, GroupRow, PolicyDecisionRow } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
-import { refreshMembers, regroup } from './membership.ts';
+import { memberIds, refreshMembers, regroup } from './membership.ts';
 import { offerToWaiting } from './reservations.ts';
 
 const integer = v.pipe(v.number('must be a number'), v.integer('must be a whole number'));
@@ -253,22 +253,8 @@ export class ResourceGroupService {
   }
 }
 
-/** What becomes free in a group may have become free for those who were refused another member of it. */
+/** Keeps the groups of resources in line with their labels. */
 export function watchGroups(store: Store): void {
-  const reoffer = async (tx: StoreTransaction, resourceId: string): Promise<void> => {
-    const groups = await tx.db
-      .selectFrom('group_members')
-      .innerJoin('groups', 'groups.id', 'group_members.group_id')
-      .select(['groups.id', 'groups.policy'])
-      .where('resource_id', '=', resourceId)
-      .execute();
-    for (const { id, policy } of groups) {
-      if ((JSON.parse(policy) as AllocationPolicy).maxConcurrentAllocations !== undefined) await offerMembers(tx, id);
-    }
-  };
-  store.react('reservation:released', (tx, _id, { resourceId }) => reoffer(tx, resourceId));
-  store.react('reservation:expired', (tx, _id, { resourceId }) => reoffer(tx, resourceId));
-  // Labels may have changed.
   store.react('resource:registered', (tx, id) => regroup(tx, id));
   store.react('resource:updated', (tx, id) => regroup(tx, id));
 }
@@ -307,16 +293,6 @@ async function rowOf(db: Pick<Store['db'], 'selectFrom'>, id: string): Promise<S
   const row = await db.selectFrom('groups').selectAll().where('id', '=', id).executeTakeFirst();
   if (row === undefined) throw new BringupError('not-found', `there is no group ${id}`, { details: { id } });
   return row;
-}
-
-async function memberIds(db: Pick<Store['db'], 'selectFrom'>, groupId: string): Promise<string[]> {
-  const rows = await db
-    .selectFrom('group_members')
-    .select('resource_id')
-    .where('group_id', '=', groupId)
-    .orderBy('resource_id')
-    .execute();
-  return rows.map(({ resource_id }) => resource_id);
 }
 
 function columns(request: ResourceGroupRequest) {

@@ -1,5 +1,6 @@
+import type { AllocationPolicy } from '../model/group.ts';
 import { prepared, type Bind } from '../store/prepared.ts';
-import type { StoreTransaction } from '../store/store.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
 import { groupTrait } from './kind.ts';
 
 /** Works out anew who is in a group. */
@@ -62,3 +63,35 @@ function belongs(
   const labels = JSON.parse(resource.labels) as Record<string, string>;
   return wanted.length > 0 && wanted.every(([key, value]) => labels[key] === value);
 }
+
+/** Who is in a group, in the order of their ids. */
+export async function memberIds(db: Pick<Store['db'], 'selectFrom'>, groupId: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('group_members')
+    .select('resource_id')
+    .where('group_id', '=', groupId)
+    .orderBy('resource_id')
+    .execute();
+  return rows.map(({ resource_id }) => resource_id);
+}
+
+/**
+ * Members of those of a resource's groups that limit how much is held in them at a time: when it is given back, any of
+ * them may be had by those who were refused because of the limit.
+ */
+export async function sharersOfLimits(tx: StoreTransaction, resourceId: string): Promise<readonly string[]> {
+  const members: string[] = [];
+  for (const { id, policy } of await groupsOf.all(tx.db, { resourceId })) {
+    const { maxConcurrentAllocations } = JSON.parse(policy) as AllocationPolicy;
+    if (maxConcurrentAllocations !== undefined) members.push(...(await memberIds(tx.db, id)));
+  }
+  return members;
+}
+
+const groupsOf = prepared((db, p: Bind<{ resourceId: string }>) =>
+  db
+    .selectFrom('group_members')
+    .innerJoin('groups', 'groups.id', 'group_members.group_id')
+    .select(['groups.id', 'groups.policy'])
+    .where('group_members.resource_id', '=', p('resourceId')),
+);

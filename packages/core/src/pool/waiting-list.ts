@@ -8,6 +8,7 @@ import type { Store, StoreTransaction } from '../store/store.ts';
 import { wake } from '../work/queue.ts';
 import type { AdmissionCandidate, Admissions } from './admission.ts';
 import type { CapacityRequest } from './reservations.ts';
+import { sharersOfLimits } from './membership.ts';
 import { endWaiting } from './waiting-records.ts';
 
 /** What work that waits for capacity is woken by. */
@@ -28,8 +29,8 @@ type Look = 'again' | 'next' | 'stop';
  * looked at before the transaction that gave it room commits: so at every moment nobody waits for
  * what is free, and who comes later can't be quicker.
  *
- * Cost: one small query when nobody waits, one more when nobody waits for such a resource, and a few for each grant. What is walked is
- * the shapes of the requests, so ten thousand that ask for the same are one.
+ * Cost: one small query when nobody waits, two more when nobody waits for such a resource, and a few for each grant.
+ * What is walked is the shapes of the requests, so ten thousand that ask for the same are one.
  */
 export class WaitingList {
   readonly #clock: Clock;
@@ -40,7 +41,9 @@ export class WaitingList {
     this.#admissions = admissions;
     store.onBeforeCommit('capacity', async (tx, resourceIds) => {
       if ((await anyShape.first(tx.db, {})) === undefined) return;
-      for (const id of resourceIds) await this.offer(tx, id);
+      const ids = new Set(resourceIds);
+      for (const id of resourceIds) for (const sharer of await sharersOfLimits(tx, id)) ids.add(sharer);
+      for (const id of ids) await this.offer(tx, id);
     });
   }
 

@@ -176,7 +176,10 @@ function toCandidate(row: AdmissionCandidate, facts: CandidateFacts = {}): Selec
     resourceId: row.id,
     kind: row.kind as ResourceKind,
     name: row.name,
-    labels: JSON.parse(row.labels) as Record<string, string>,
+    // Most strategies don't look at them.
+    get labels() {
+      return JSON.parse(row.labels) as Record<string, string>;
+    },
     ...(row.group_id !== null && { groupId: row.group_id }),
     total: {
       slots: row.slots_total,

@@ -153,6 +153,23 @@ describe('policies', () => {
     180_000,
   );
 
+  it('R14.2: who waits for one host of a full group gets it as soon as another host of the group is given back', async () => {
+    const { lab, ids } = await farm(2);
+    await using _lab = lab;
+    const allocationPolicy = { maxConcurrentAllocations: 1 };
+    await lab.groups.createGroup({ name: 'g', resourceType: 'host', labels: { farm: 'a' }, allocationPolicy });
+    const [held = '', wanted = ''] = ids;
+    const request = (only: string) => vmRequest({ ...hostRequest, hostId: only });
+    const first = await lab.reservations.request(request(held), { holder: 'first' });
+    const second = lab.reservations.request(request(wanted), { holder: 'second' });
+    second.catch(() => undefined);
+    await expect.poll(() => lab.reservations.listWaiting()).toHaveLength(1);
+    await lab.reservations.release(first.id);
+    // No time has passed: nobody had to look after the waiting list.
+    expect(await lab.reservations.list()).toMatchObject([{ resourceId: wanted, holder: 'second' }]);
+    await second;
+  });
+
   it('E-policy: a build for a team that may not fails at once; the error names the policy and whom to ask', async () => {
     await using lab = await memoryLab({ repositories });
     await lab.addServer({ labels: { farm: 'a' } });
