@@ -18,6 +18,7 @@ const rooms = [
   ['notifiers', 'notifiers/'],
   ['alerts', 'alerts/'],
   ['consoles', 'consoles/'],
+  ['flashing', 'flashing/'],
   ['work', 'work/'],
   ['store', 'store/'],
   ['local', 'local/'],

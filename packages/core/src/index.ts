@@ -320,6 +320,17 @@ export {
 } from './consoles/uboot.ts';
 export { ubootFlash, type UBootFlashOptions } from './consoles/uboot-flash.ts';
 export type { UBootSlot } from './consoles/uboot-slot.ts';
+export { shellFlash, type ShellFlashOptions, type ShellFlashStation } from './flashing/shell-flash.ts';
+export {
+  rauc,
+  swupdate,
+  type BlockSlot,
+  type RaucOptions,
+  type SdMux,
+  type ShellSlot,
+  type SwupdateOptions,
+  type UpdaterSlot,
+} from './flashing/slots.ts';
 export { tftpFolder, type TftpFolder, type TftpFolderOptions } from './consoles/tftp-folder.ts';
 export type { ConsolePutOptions, ConsoleTransferReceipt } from './consoles/console-files.ts';
 export type { ConsoleLogin } from './consoles/console-login.ts';

@@ -161,6 +161,8 @@ export const limits = {
   flashBackoffMs: 1_000,
   /** One image into one slot. */
   flashTimeoutMs: 1_800_000,
+  /** An SD card that was switched over is there after this time, or switching it failed. */
+  sdMuxSettleMs: 15_000,
   /** A flash tells how far it is at most this often. */
   flashProgressMs: 1_000,
   /** How often a board without a console is asked whether its shell answers. */

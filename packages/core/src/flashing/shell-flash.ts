@@ -1,0 +1,357 @@
+import { createHash } from 'node:crypto';
+import * as v from 'valibot';
+import { throwIfAborted, withDeadline } from '../async.ts';
+import type {
+  FlashConnector,
+  FlashExpectation,
+  FlashImage,
+  FlashOptions,
+  FlashReceipt,
+  FlashStation,
+  FlashTarget,
+} from '../contracts/flash.ts';
+import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
+import type { ShellConnector, ShellSession, ShellTarget } from '../contracts/shell.ts';
+import { BringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { validate } from '../model/validate.ts';
+import { newId, systemClock, systemRandom } from '../runtime.ts';
+import { lookScript, readBackScript, settleScript, writeScript } from './scripts.ts';
+import {
+  blockBytes,
+  sdMuxSchema,
+  slotSchema,
+  type BlockSlot,
+  type SdMux,
+  type ShellSlot,
+  type UpdaterSlot,
+} from './slots.ts';
+
+/** One machine from which a board is flashed: the board itself, or the host that its card or disk is plugged into. */
+export interface ShellFlashStation {
+  readonly target: ShellTarget;
+  /** What can be flashed, by the name of the slot. */
+  readonly slots: Readonly<Record<string, ShellSlot>>;
+  /** Gives the card to the target while it is written or read. Default: the target has it always. */
+  readonly sdMux?: SdMux;
+}
+
+/** Options of {@link shellFlash}. */
+export interface ShellFlashOptions {
+  /** Name by which boards refer to it. Default `shell`. */
+  readonly name?: string;
+  /** Reaches the stations. It stays the caller's. */
+  readonly shell: ShellConnector;
+  /** The stations by the flash station id of the boards. */
+  readonly stations: Readonly<Record<string, ShellFlashStation>>;
+  /**
+   * Wraps each session, for accounts that need to become another one to write devices.
+   * Default: the account writes them itself.
+   */
+  readonly become?: (session: ShellSession) => ShellSession;
+  /** Default: the machine's clock. */
+  readonly clock?: Clock;
+  /** Default: the runtime's randomness. */
+  readonly random?: Random;
+}
+
+/**
+ * Flash stations that are a shell: images are written to block devices by `dd` and read back from the
+ * medium, or handed to the board's own updater (RAUC, SWUpdate). A device that is mounted, or a part of
+ * something that is, is never written. An SD card behind a multiplexer is taken over first, and given
+ * to the board whatever happens.
+ *
+ * @example
+ * ```ts
+ * const flash = shellFlash({
+ *   shell: ssh(),
+ *   stations: {
+ *     'bench-3': {
+ *       target: { hostname: 'flasher', username: 'root' },
+ *       slots: { sdcard: { method: 'block', device: '/dev/disk/by-id/usb-sdmux-3' }, system: rauc() },
+ *     },
+ *   },
+ * });
+ * ```
+ * @throws `invalid-input` naming the field of a station that can't be.
+ */
+export function shellFlash(options: ShellFlashOptions): FlashConnector {
+  for (const [id, { slots, sdMux }] of Object.entries(options.stations))
+    validate(`Flash station ${id}`, stationSchema, { slots, ...(sdMux !== undefined && { sdMux }) });
+  const sessions = new Set<ShellStation>();
+  const name = options.name ?? 'shell';
+  let disposed = false;
+  return {
+    name,
+    async open(target, call = {}) {
+      if (disposed) throw new TypeError('this flash connector has been disposed');
+      const settings = Object.hasOwn(options.stations, target.stationId)
+        ? options.stations[target.stationId]
+        : undefined;
+      if (settings === undefined) {
+        throw new BringupError(
+          'not-found',
+          `the flash connector ${name} has no station ${target.stationId}; it has ${Object.keys(options.stations).join(', ')}`,
+          { details: { stationId: target.stationId } },
+        );
+      }
+      const station = new ShellStation(options, settings, target, () => sessions.delete(station));
+      sessions.add(station);
+      try {
+        await station.reach(call);
+      } catch (error) {
+        await station[Symbol.asyncDispose]();
+        throw error;
+      }
+      return station;
+    },
+    async [Symbol.asyncDispose]() {
+      disposed = true;
+      await Promise.all([...sessions].map((session) => session[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+const stationSchema = v.object({ slots: v.record(v.string(), slotSchema), sdMux: v.exactOptional(sdMuxSchema) });
+
+/** One board's station. A session that broke is opened again by the next call; calls take turns. */
+class ShellStation implements FlashStation {
+  readonly #options: ShellFlashOptions;
+  readonly #settings: ShellFlashStation;
+  readonly #target: FlashTarget;
+  readonly #gone: () => void;
+  readonly #clock: Clock;
+  readonly #life = new AbortController();
+  #turn: Promise<unknown> = Promise.resolve();
+  #session: ShellSession | undefined;
+
+  constructor(options: ShellFlashOptions, settings: ShellFlashStation, target: FlashTarget, gone: () => void) {
+    this.#options = options;
+    this.#settings = settings;
+    this.#target = target;
+    this.#gone = gone;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Makes sure of a session. */
+  async reach(call: CallOptions): Promise<ShellSession> {
+    if (this.#session !== undefined) return this.#session;
+    const own = await this.#options.shell.connect(this.#settings.target, call);
+    const session = this.#options.become?.(own) ?? own;
+    this.#session = session;
+    void session.closed.then(() => {
+      if (this.#session === session) this.#session = undefined;
+    });
+    return session;
+  }
+
+  async flash(image: FlashImage, options: FlashOptions = {}): Promise<FlashReceipt> {
+    const what = `flashing ${image.slot} of ${this.#target.board.name}`;
+    const timeoutMs = options.timeoutMs ?? limits.flashTimeoutMs;
+    return this.#inTurn(what, { ...options, timeoutMs }, async (session, call) => {
+      const slot = this.#slot(image.slot);
+      return this.#withCard(session, call, () =>
+        slot.method === 'block'
+          ? this.#writeBlocks(session, slot, image, { ...options, ...call })
+          : this.#install(session, slot, image, { ...options, ...call }),
+      );
+    });
+  }
+
+  /** @throws also `unsupported` for slots that an updater writes. */
+  async verify({ slot: name, sizeBytes, sha256 }: FlashExpectation, options: CallOptions = {}): Promise<boolean> {
+    const timeoutMs = options.timeoutMs ?? limits.flashTimeoutMs;
+    return this.#inTurn(`reading ${name} back`, { ...options, timeoutMs }, async (session, call) => {
+      const slot = this.#slot(name);
+      if (slot.method !== 'block') {
+        throw new BringupError('unsupported', `slot ${name} is written by ${slot.argv[0]}, which can't read it back`);
+      }
+      return this.#withCard(session, call, async () => {
+        if (sizeBytes > (await this.#capacity(session, slot, name, call))) return false;
+        return (await this.#readBack(session, slot, sizeBytes, call)) === sha256;
+      });
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#life.abort(new TypeError('the flash station was disposed'));
+    await this.#turn.catch(() => undefined);
+    const session = this.#session;
+    this.#session = undefined;
+    await session?.[Symbol.asyncDispose]();
+    this.#gone();
+  }
+
+  /** One call at a time; the next begins when the one before has really stopped, even if its caller has left. */
+  async #inTurn<T>(
+    what: string,
+    options: CallOptions,
+    act: (session: ShellSession, call: { readonly signal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    if (this.#life.signal.aborted) throw new TypeError('the session with the flash station is disposed');
+    const signals = [this.#life.signal, ...(options.signal === undefined ? [] : [options.signal])];
+    return withDeadline(this.#clock, what, { ...options, signal: AbortSignal.any(signals) }, (signal) => {
+      const mine = this.#turn
+        .catch(() => undefined)
+        .then(async () => {
+          throwIfAborted(signal, what);
+          return act(await this.reach({ signal }), { signal });
+        });
+      this.#turn = mine;
+      // Where it is cut off nobody waits for it but the next in turn.
+      mine.catch(() => undefined);
+      return mine;
+    });
+  }
+
+  #slot(name: string): ShellSlot {
+    const { slots } = this.#settings;
+    const slot = Object.hasOwn(slots, name) ? slots[name] : undefined;
+    if (slot !== undefined) return slot;
+    throw new BringupError(
+      'flash-failed',
+      `station ${this.#target.stationId} has no slot ${name}; it has ${Object.keys(slots).join(', ')}`,
+      { details: { slot: name } },
+    );
+  }
+
+  /** Takes the card from the board for as long as something is done to it. */
+  async #withCard<T>(session: ShellSession, call: CallOptions, act: () => Promise<T>): Promise<T> {
+    const mux = this.#settings.sdMux;
+    if (mux === undefined) return act();
+    await run(session, mux.toHost, 'giving the card to the host', call);
+    let result: T;
+    try {
+      await withDeadline(
+        this.#clock,
+        `waiting for the card at ${mux.device}`,
+        { ...call, timeoutMs: limits.sdMuxSettleMs },
+        (signal) => run(session, ['sh', '-c', settleScript, 'sh', mux.device], 'waiting for the card', { signal }),
+      );
+      result = await act();
+    } catch (error) {
+      // The failure that is told is the first; the caller's signal may be why, so this has a time of its own.
+      await run(session, mux.toBoard, 'giving the card to the board', { timeoutMs: limits.sdMuxSettleMs }).catch(
+        () => undefined,
+      );
+      throw error;
+    }
+    await run(session, mux.toBoard, 'giving the card to the board', call);
+    return result;
+  }
+
+  async #writeBlocks(
+    session: ShellSession,
+    slot: BlockSlot,
+    { bytes, slot: name }: FlashImage,
+    options: FlashOptions & { readonly signal: AbortSignal },
+  ): Promise<FlashReceipt> {
+    const call = { signal: options.signal };
+    const capacity = await this.#capacity(session, slot, name, call);
+    if (bytes.sizeBytes > capacity) {
+      throw new BringupError(
+        'invalid-input',
+        `an image of ${bytes.sizeBytes} bytes does not fit into slot ${name}, which has ${capacity}`,
+        { details: { slot: name, sizeBytes: bytes.sizeBytes, capacityBytes: capacity } },
+      );
+    }
+    const hash = createHash('sha256');
+    const { device, offsetBytes = 0 } = slot;
+    const argv = ['sh', '-c', writeScript, 'sh', device, String(offsetBytes), String(blockBytes(offsetBytes))];
+    await using process = await session.spawn(argv, call);
+    const complaints = textOf(process.stderr);
+    // A connection that is lost is told by what is written.
+    complaints.catch(() => undefined);
+    let transferredBytes = 0;
+    for await (const chunk of bytes.read()) {
+      throwIfAborted(options.signal, `flashing ${name}`);
+      hash.update(chunk);
+      // A writer that has ended takes no more; why it ended is what is told.
+      const taken = await process.write(chunk).then(
+        () => true,
+        () => false,
+      );
+      if (!taken) break;
+      transferredBytes += chunk.byteLength;
+      if (transferredBytes < bytes.sizeBytes) options.onProgress?.({ transferredBytes, totalBytes: bytes.sizeBytes });
+    }
+    await process.end().catch(() => undefined);
+    const { exitCode, signal } = await process.exited;
+    throwIfAborted(options.signal, `flashing ${name}`);
+    if (exitCode !== 0) throw commandFailed(`writing ${device}`, exitCode ?? signal, await complaints);
+    const sent = hash.digest('hex');
+    if (transferredBytes !== bytes.sizeBytes || (bytes.sha256 ?? sent) !== sent)
+      throw mismatch(name, bytes.sha256, sent, 'came from its source');
+    const stored = await this.#readBack(session, slot, bytes.sizeBytes, call);
+    if (stored !== sent) throw mismatch(name, sent, stored, 'was read back');
+    options.onProgress?.({ transferredBytes, totalBytes: bytes.sizeBytes });
+    return { slot: name, sizeBytes: bytes.sizeBytes, sha256: sent, verified: 'readback' };
+  }
+
+  async #capacity(session: ShellSession, slot: BlockSlot, name: string, call: CallOptions): Promise<number> {
+    const size = Number(await run(session, ['sh', '-c', lookScript, 'sh', slot.device], `slot ${name}`, call));
+    if (!Number.isSafeInteger(size)) throw commandFailed(`slot ${name}`, 0, 'its size is not known');
+    const room = Math.max(0, size - (slot.offsetBytes ?? 0));
+    return Math.min(room, slot.sizeBytes ?? room);
+  }
+
+  async #readBack(session: ShellSession, slot: BlockSlot, sizeBytes: number, call: CallOptions): Promise<string> {
+    const { device, offsetBytes = 0 } = slot;
+    const where = [device, offsetBytes, blockBytes(offsetBytes), sizeBytes].map(String);
+    const text = await run(session, ['sh', '-c', readBackScript, 'sh', ...where], `reading ${device} back`, call);
+    return text.slice(0, 64);
+  }
+
+  async #install(
+    session: ShellSession,
+    slot: UpdaterSlot,
+    { bytes, slot: name }: FlashImage,
+    options: FlashOptions & { readonly signal: AbortSignal },
+  ): Promise<FlashReceipt> {
+    const call = { signal: options.signal };
+    const id = newId(this.#clock, this.#options.random ?? systemRandom);
+    const path = `${slot.folder ?? '/tmp'}/bringup-${id}${slot.suffix ?? ''}`;
+    const { onProgress } = options;
+    const { sizeBytes, sha256 } = await session.upload(bytes, path, {
+      ...call,
+      ...(onProgress !== undefined && { onProgress }),
+    });
+    try {
+      await run(session, [...slot.argv, path], `installing ${name}`, call);
+    } finally {
+      await session.exec(['rm', '-f', '--', path], { timeoutMs: limits.sdMuxSettleMs }).catch(() => undefined);
+    }
+    return { slot: name, sizeBytes, sha256, verified: slot.proof ?? 'none' };
+  }
+}
+
+/** Runs a command that must go well. Gives what it printed. @throws `flash-failed` with what it said. */
+async function run(session: ShellSession, argv: readonly string[], what: string, call: CallOptions): Promise<string> {
+  const { exitCode, signal, stdout, stderr } = await session.exec(argv, call);
+  if (exitCode === 0) return stdout.toString('utf8');
+  throw commandFailed(what, exitCode ?? signal, stderr.toString('utf8') || stdout.toString('utf8'));
+}
+
+async function textOf(output: AsyncIterable<Uint8Array>): Promise<string> {
+  let text = '';
+  for await (const chunk of output) text = (text + Buffer.from(chunk).toString('utf8')).slice(-4096);
+  return text;
+}
+
+function commandFailed(what: string, ended: number | string | null, said: string): BringupError {
+  // `dd` counts what it copied after it said what went wrong.
+  const lines = said
+    .trim()
+    .split('\n')
+    .filter((line) => !/^\d+\+\d+ records|bytes.*copied/.test(line));
+  const detail = lines.slice(-3).join('; ') || `it ended with ${ended}`;
+  return new BringupError('flash-failed', `${what}: ${detail}`, { retryable: true, details: { ended, said: detail } });
+}
+
+function mismatch(slot: string, expected: string | undefined, actual: string, how: string): BringupError {
+  return new BringupError(
+    'checksum-mismatch',
+    `slot ${slot} should hold SHA-256 ${expected ?? 'of all bytes'}, but ${actual} ${how}; flash it again`,
+    { retryable: true, details: { slot, expected: expected ?? null, actual } },
+  );
+}
