@@ -239,7 +239,8 @@ function logIn(
       sock: socket,
       username: endpoint.credentials.username,
       readyTimeout: 0,
-      keepaliveInterval: endpoint.keepaliveIntervalMs,
+      // ssh2 gives up one interval after the last message that may stay unanswered.
+      keepaliveInterval: (endpoint.keepaliveIntervalMs * endpoint.keepaliveCount) / (endpoint.keepaliveCount + 1),
       keepaliveCountMax: endpoint.keepaliveCount,
       algorithms: { cipher: [...ciphers], serverHostKey: hostKeys.algorithms },
       authHandler: ((accepted: Parameters<Login['next']>[0]) => login.next(accepted)) as never,

@@ -39,9 +39,9 @@ export interface SshOptions {
    */
   readonly agent?: string | null;
   /**
-   * Milliseconds between keepalive messages. A connection whose other side answers none of
-   * `keepaliveCount` is lost: by default after 20 s at most. 0 turns it off. Default: the
-   * configuration's ServerAliveInterval, else 5000.
+   * A connection whose other side has said nothing for this many milliseconds times `keepaliveCount` is
+   * lost: by default after 15 s. Within that time it was asked `keepaliveCount` times. 0 turns it off.
+   * Default: the configuration's ServerAliveInterval, else 5000.
    */
   readonly keepaliveIntervalMs?: number;
   /** Keepalive messages that may stay unanswered. Default: ServerAliveCountMax, else 3. */

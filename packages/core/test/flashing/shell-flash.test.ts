@@ -59,7 +59,9 @@ for (const offsetBytes of [0, 3 * 512]) {
         cutNext: () => {
           faults.cut = { afterBytes: 300_000 };
         },
-        dispose: () => station[Symbol.asyncDispose](),
+        dispose: async () => {
+          await station[Symbol.asyncDispose]();
+        },
       };
     },
   });
