@@ -91,7 +91,7 @@ export interface SdMux {
 const argv = v.pipe(v.array(v.string()), v.minLength(1, 'must name a command'));
 
 /** Checks a slot as it was given. */
-export const slotSchema = v.variant('method', [
+export const slotSchema: v.GenericSchema<unknown, unknown> = v.variant('method', [
   v.object({
     method: v.literal('block'),
     device: absolutePathField,
@@ -116,7 +116,11 @@ export const slotSchema = v.variant('method', [
 ]);
 
 /** Checks a multiplexer as it was given. */
-export const sdMuxSchema = v.object({ toHost: argv, toBoard: argv, device: absolutePathField });
+export const sdMuxSchema: v.GenericSchema<unknown, unknown> = v.object({
+  toHost: argv,
+  toBoard: argv,
+  device: absolutePathField,
+});
 
 const largestBlock = 1024 * 1024;
 
