@@ -42,11 +42,10 @@ for (const offsetBytes of [0, 3 * 512]) {
         slot: 'system',
         proof: 'readback',
         contents: async () => {
-          // What lies around the slot is nobody's to touch.
           const all = await readFile(medium);
-          expect(all.length).toBe(4 * mebibyte);
-          expect(all.subarray(0, offsetBytes).every((byte) => byte === 0xee)).toBe(true);
-          expect(all.subarray(offsetBytes + mebibyte).every((byte) => byte === 0xee)).toBe(true);
+          const around = Buffer.concat([all.subarray(0, offsetBytes), all.subarray(offsetBytes + mebibyte)]);
+          // What lies around the slot is nobody's to touch.
+          if (around.length !== 3 * mebibyte || around.some((byte) => byte !== 0xee)) return Buffer.from('damaged');
           return (await stored()).subarray(0, mebibyte);
         },
         corruptNext: () => {
