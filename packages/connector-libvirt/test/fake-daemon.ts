@@ -14,15 +14,29 @@ export class FakeDaemon {
   readonly #splitter = new PacketSplitter();
   readonly #received: Packet[] = [];
   #wake = Promise.withResolvers<void>();
+  #answer: ((call: Packet) => Uint8Array | undefined) | undefined;
 
   constructor() {
     [this.client, this.#socket] = duplexPair();
     this.#socket.on('data', (chunk: Buffer) => {
-      this.#received.push(...this.#splitter.push(chunk));
+      for (const packet of this.#splitter.push(chunk)) this.#receive(packet);
       this.#wake.resolve();
       this.#wake = Promise.withResolvers();
     });
     this.#socket.on('error', () => {});
+  }
+
+  #receive(packet: Packet): void {
+    if (this.#answer === undefined || packet.type !== packetType.call) this.#received.push(packet);
+    else {
+      const payload = this.#answer(packet);
+      if (payload !== undefined) this.reply(packet, payload);
+    }
+  }
+
+  /** From now on calls are not kept to be taken but answered with what `answer` says, if anything. */
+  serve(answer: (call: Packet) => Uint8Array | undefined): void {
+    this.#answer = answer;
   }
 
   /** Packets that came in and were not taken yet. */

@@ -7,6 +7,7 @@ import { encodePacket, PacketSplitter, packetStatus, packetType } from './packet
 import type { Packet } from './packet.ts';
 import { keepaliveProcedure, procedures, programs } from './procedures.ts';
 import type { Procedure } from './procedures.ts';
+import { protocolError } from './protocol-error.ts';
 import { decodeRemoteError, fromRemoteError } from './remote-error.ts';
 import { RpcStream } from './stream.ts';
 import { XdrReader } from './xdr.ts';
@@ -193,6 +194,9 @@ export class RpcConnection implements AsyncDisposable {
         ?.receive(packet.status, packet.payload, (payload) => this.#error(payload, 'A stream'));
     } else if (packet.type === packetType.event) {
       for (const listener of this.#listeners) listener(packet.procedure, new XdrReader(packet.payload));
+    } else {
+      // Holes are sent only to those who asked for sparse streams, which we never do.
+      throw protocolError(`a packet has the type ${packet.type}`);
     }
   }
 
@@ -202,6 +206,10 @@ export class RpcConnection implements AsyncDisposable {
     if (call === undefined) return;
     this.#open.delete(packet.serial);
     this.#slots.leave();
+    if (packet.status !== packetStatus.ok && packet.status !== packetStatus.error) {
+      call.settle(protocolError(`a reply has the status ${packet.status}`));
+      return;
+    }
     if (packet.status === packetStatus.error) {
       call.settle(this.#error(packet.payload, `${call.procedure} on ${this.#options.peer}`));
       return;

@@ -134,6 +134,8 @@ export class XdrReader {
   array<T>(maxItems: number, read: () => T): T[] {
     const length = this.u32();
     if (length > maxItems) throw protocolError(`a list of ${length} items is longer than ${maxItems}`);
+    // Whatever an item is, it takes at least one word.
+    if (4 * length > this.remaining) throw protocolError(`a list of ${length} items is longer than its message`);
     const items: T[] = [];
     for (let i = 0; i < length; i += 1) items.push(read());
     return items;
