@@ -176,11 +176,11 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Opens the first console of a domain. */
-  openConsole(domain: DomainRef, options: CallOptions): Promise<RpcStream> {
+  async openConsole(domain: DomainRef, options: CallOptions): Promise<RpcStream> {
     const args = writeDomain(new XdrWriter(), domain);
     // The device must be NULL: an empty name is looked up and not found.
     args.optional<string>(undefined, (device) => args.string(device)).u32(0);
-    return this.connection.openStream('domainOpenConsole', args.bytes(), options);
+    return (await this.connection.openStream('domainOpenConsole', args.bytes(), options)).stream;
   }
 
   /** Asks for events of one kind, of all domains. */

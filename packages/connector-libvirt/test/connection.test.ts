@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { RpcConnection } from '../src/rpc/connection.ts';
 import { packetStatus, packetType } from '../src/rpc/packet.ts';
 import { keepaliveProcedure, procedures, programs } from '../src/rpc/procedures.ts';
+import type { RpcStream } from '../src/rpc/stream.ts';
 import { XdrWriter } from '../src/rpc/xdr.ts';
 import { calls, FakeDaemon } from './fake-daemon.ts';
 
@@ -197,14 +198,14 @@ describe('a stream', () => {
   async function open(): Promise<{
     daemon: FakeDaemon;
     call: Awaited<ReturnType<FakeDaemon['take']>>;
-    stream: Awaited<ReturnType<RpcConnection['openStream']>>;
+    stream: RpcStream;
   }> {
     const { daemon, connection } = connect();
     const opening = connection.openStream('domainOpenConsole', new Uint8Array());
     const call = await daemon.take();
     daemon.reply(call);
     daemon.stream(call, packetStatus.continue, 'first ');
-    return { daemon, call, stream: await opening };
+    return { daemon, call, stream: (await opening).stream };
   }
 
   async function text(chunks: AsyncIterable<Buffer>): Promise<string> {
@@ -256,5 +257,34 @@ describe('a stream', () => {
     await once(daemon.client, 'pause');
     daemon.stream(call, packetStatus.continue);
     expect((await text(stream.read())).length).toBe(6 + 40 * 65_536);
+  });
+
+  test('that we finish is over when the daemon says so, or fails as the daemon says', async () => {
+    for (const refusal of [undefined, 'disk full']) {
+      const { daemon, call, stream } = await open();
+      await stream.write(Buffer.from('data'));
+      const finished = stream.finish();
+      expect((await daemon.take()).payload.toString()).toBe('data');
+      expect(await daemon.take()).toMatchObject({ serial: call.serial, status: packetStatus.ok });
+      if (refusal === undefined) daemon.stream(call, packetStatus.ok);
+      else daemon.refuse(call, 38, refusal, packetType.stream);
+      if (refusal === undefined) await finished;
+      else await expect(finished).rejects.toMatchObject({ code: 'hypervisor-failed' });
+    }
+  });
+
+  test('whose opener has given up is aborted as soon as the daemon grants it', async () => {
+    const { daemon, connection } = connect();
+    const controller = new AbortController();
+    const opening = connection.openStream('domainOpenConsole', new Uint8Array(), { signal: controller.signal });
+    const call = await daemon.take();
+    controller.abort();
+    await expect(opening).rejects.toMatchObject({ code: 'aborted' });
+    daemon.reply(call);
+    expect(await daemon.take()).toMatchObject({
+      serial: call.serial,
+      type: packetType.stream,
+      status: packetStatus.error,
+    });
   });
 });

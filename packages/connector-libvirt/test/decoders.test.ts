@@ -239,7 +239,7 @@ describe('a stream of packets', () => {
           const calls = [connection.call('nodeGetInfo'), connection.openStream('domainOpenConsole', new Uint8Array())];
           const read = calls.map(async (call) => {
             const result = await call;
-            if ('read' in result) for await (const _ of result.read());
+            if ('stream' in result) for await (const _ of result.stream.read());
           });
           const bytes = damaged(Buffer.concat(packets.map(encodePacket)), changes);
           for (let at = 0, turn = 0; at < bytes.length; turn += 1) {

@@ -27,7 +27,19 @@ interface OpenCall {
   readonly serial: number;
   readonly procedure: Procedure;
   readonly stream: boolean;
-  settle(result: XdrReader | Error): void;
+  /** Says whether anybody still waited for it. */
+  settle(result: Answer | Error): boolean;
+}
+
+interface Answer {
+  readonly body: XdrReader;
+  readonly stream: RpcStream | undefined;
+}
+
+/** A stream with the reply of the call that opened it. */
+export interface OpenedStream {
+  readonly stream: RpcStream;
+  readonly body: XdrReader;
 }
 
 const empty = new Uint8Array();
@@ -87,17 +99,13 @@ export class RpcConnection implements AsyncDisposable {
   }
 
   /** Calls a procedure that opens a stream. @throws as `call`. */
-  async openStream(procedure: Procedure, args: Uint8Array, options: CallOptions = {}): Promise<RpcStream> {
-    const { serial } = await this.#call(procedure, args, options, true);
-    return this.#streams.get(serial) ?? this.#newStream(procedure, serial);
+  async openStream(procedure: Procedure, args: Uint8Array, options: CallOptions = {}): Promise<OpenedStream> {
+    const { stream, body } = await this.#call(procedure, args, options, true);
+    if (stream === undefined) throw protocolError(`${procedure} was answered without a stream`);
+    return { stream, body };
   }
 
-  #call(
-    procedure: Procedure,
-    args: Uint8Array,
-    options: CallOptions,
-    stream: boolean,
-  ): Promise<{ readonly serial: number; readonly body: XdrReader }> {
+  #call(procedure: Procedure, args: Uint8Array, options: CallOptions, stream: boolean): Promise<Answer> {
     const what = `${procedure} on ${this.#options.peer}`;
     const { signal, timeoutMs = limits.hypervisorCallTimeoutMs } = options;
     throwIfAborted(signal, what);
@@ -119,12 +127,13 @@ export class RpcConnection implements AsyncDisposable {
       const timer: Timer = this.#options.clock.timer(timeoutMs, () => giveUp(deadlineError(what, timeoutMs)));
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#pending.add(giveUp);
-      const settle = (result: XdrReader | Error): void => {
+      const settle = (result: Answer | Error): boolean => {
         // An answer nobody waits for any more only frees its slot.
-        if (!this.#pending.has(giveUp)) return;
+        if (!this.#pending.has(giveUp)) return false;
         done();
         if (result instanceof Error) reject(result);
-        else resolve({ serial, body: result });
+        else resolve(result);
+        return true;
       };
       leaveQueue = this.#slots.enter(() => {
         this.#open.set(serial, { serial, procedure, stream, settle });
@@ -215,8 +224,10 @@ export class RpcConnection implements AsyncDisposable {
       return;
     }
     // Data may follow the reply in the same chunk, before the caller has run on.
-    if (call.stream) this.#newStream(call.procedure, call.serial);
-    call.settle(new XdrReader(packet.payload));
+    const stream = call.stream ? this.#newStream(call.procedure, call.serial) : undefined;
+    const wanted = call.settle({ body: new XdrReader(packet.payload), stream });
+    // Whoever asked for it has given up: the daemon must not hold it for nobody.
+    if (!wanted) stream?.abort().catch(() => {});
   }
 
   #error(payload: Uint8Array, what: string): BringupError {
@@ -244,8 +255,8 @@ export class RpcConnection implements AsyncDisposable {
         else this.#socket.resume();
       },
     });
-    if (this.#end !== undefined) stream.fail(this.#end.error ?? this.#lost('was closed'));
-    else this.#streams.set(serial, stream);
+    this.#streams.set(serial, stream);
+    void stream.closed.then(() => this.#streams.delete(serial));
     return stream;
   }
 

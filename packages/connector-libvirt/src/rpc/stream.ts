@@ -113,6 +113,15 @@ export class RpcStream {
     }
   }
 
+  /** Tells the daemon that we are through, and waits until it is. @throws what the stream failed with. */
+  async finish(): Promise<void> {
+    if (this.#end?.error === undefined) {
+      await this.#carrier.send(packetStatus.ok, new Uint8Array());
+      await this.closed;
+    }
+    if (this.#end?.error !== undefined) throw this.#end.error;
+  }
+
   /** Asks the daemon to end the stream; `closed` tells when it has. */
   async abort(): Promise<void> {
     this.discard();
