@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { BringupError, limits, systemClock, systemRandom, withDeadline } from '@bringup/core';
 import type {
   CallOptions,
@@ -10,9 +11,12 @@ import type {
 } from '@bringup/core';
 import type { HostCapabilities } from './capabilities.ts';
 import { Daemon } from './daemon.ts';
+import { openTls, openUnencryptedTcp } from './direct.ts';
+import type { LibvirtTls, LibvirtUnencryptedTcp } from './direct.ts';
 import { VmEvents } from './events.ts';
 import { LibvirtHypervisor } from './hypervisor.ts';
 import { provesKvm } from './kvm-proof.ts';
+import type { LibvirtAccount } from './sign-in.ts';
 import { openTransport } from './transport.ts';
 import { within } from './within.ts';
 
@@ -25,6 +29,18 @@ export interface LibvirtOptions {
    * (`virtqemud-sock`) first; where none can be forwarded, `virt-ssh-helper`.
    */
   readonly socketPath?: string;
+  /**
+   * Connects to the daemon's own TLS port instead of its socket, past the shell session. Files of VMs
+   * still move through the shell.
+   */
+  readonly tls?: LibvirtTls;
+  /**
+   * Connects to the daemon's TCP port, where everybody on the way can read and change everything: only
+   * for networks that nobody else is on. SASL is of no use there.
+   */
+  readonly unencryptedTcp?: LibvirtUnencryptedTcp;
+  /** The daemon's own account, where it wants SASL: SCRAM-SHA-512, SCRAM-SHA-256 or, the line being private, PLAIN. */
+  readonly sasl?: LibvirtAccount;
   /** Default: the machine's clock. */
   readonly clock?: Clock;
   /** For names of short-lived things on the host. Default: the runtime's own. */
@@ -47,6 +63,13 @@ export interface LibvirtOptions {
  * ```
  */
 export function libvirt(options: LibvirtOptions = {}): HypervisorConnector {
+  const { tls, unencryptedTcp, socketPath } = options;
+  if ([tls, unencryptedTcp, socketPath].filter((way) => way !== undefined).length > 1) {
+    throw new TypeError('libvirt is reached one way: by socketPath, by tls or by unencryptedTcp.');
+  }
+  if (unencryptedTcp !== undefined && options.sasl !== undefined) {
+    throw new TypeError('An account is not sent over an unencrypted line: use tls with sasl.');
+  }
   return new LibvirtConnector(options);
 }
 
@@ -74,17 +97,28 @@ class LibvirtConnector implements HypervisorConnector {
     return hypervisor;
   }
 
+  get #uri(): string {
+    return this.#options.uri ?? 'qemu:///system';
+  }
+
+  async #openLine({ host }: HypervisorTarget, shell: ShellSession, options: CallOptions): Promise<Duplex> {
+    const { tls, unencryptedTcp, socketPath } = this.#options;
+    if (tls !== undefined) return openTls(host, tls, options);
+    if (unencryptedTcp !== undefined) return openUnencryptedTcp(host, unencryptedTcp, options);
+    return openTransport(shell, { uri: this.#uri, socketPath, hostname: host.hostname }, options);
+  }
+
   async #connect(target: HypervisorTarget, shell: ShellSession, call: CallOptions): Promise<Hypervisor> {
     const { hostname } = target.host;
     const open = async (keepalive: boolean, options: CallOptions): Promise<Daemon> => {
-      const address = { uri: this.#options.uri ?? 'qemu:///system', socketPath: this.#options.socketPath, hostname };
-      const socket = await openTransport(shell, address, options);
-      return Daemon.open(socket, {
+      return Daemon.open(await this.#openLine(target, shell, options), {
         ...options,
         clock: this.#clock,
         peer: `libvirt on ${hostname}`,
-        uri: address.uri,
+        uri: this.#uri,
         keepalive,
+        account: this.#options.sasl,
+        confidential: this.#options.unencryptedTcp === undefined,
       });
     };
     const daemon = await open(true, call).catch((error: unknown) => {

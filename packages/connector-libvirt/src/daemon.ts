@@ -1,21 +1,18 @@
 import type { Duplex } from 'node:stream';
-import { BringupError } from '@bringup/core';
 import type { CallOptions, VmState } from '@bringup/core';
 import { readDomain, vmState, writeDomain } from './domain.ts';
 import type { DomainRef } from './domain.ts';
 import { RpcConnection } from './rpc/connection.ts';
 import type { RpcConnectionOptions } from './rpc/connection.ts';
-import { procedures } from './rpc/procedures.ts';
 import type { Procedure } from './rpc/procedures.ts';
-import { accessHint, isRemoteError, virError } from './rpc/remote-error.ts';
+import { isRemoteError, virError } from './rpc/remote-error.ts';
 import type { RpcStream } from './rpc/stream.ts';
 import { XdrWriter } from './rpc/xdr.ts';
 import type { XdrReader } from './rpc/xdr.ts';
+import { signIn } from './sign-in.ts';
+import type { SignInOptions } from './sign-in.ts';
 import { readTypedParams } from './typed-params.ts';
 
-// remote_auth_type
-const authType = { none: 0, sasl: 1, polkit: 2 } as const;
-const maxAuthTypes = 20;
 // VIR_DRV_FEATURE_PROGRAM_KEEPALIVE
 const keepaliveFeature = 10;
 const maxDomains = 16_384;
@@ -24,6 +21,10 @@ const startPaused = 1;
 const startAutodestroy = 2;
 // Managed save image, snapshots, NVRAM and checkpoints go with the definition.
 const undefineEverything = 1 | 2 | 4 | 16;
+// virDomainLifecycle and virDomainLifecycleAction
+const lifecycleReboot = 1;
+const rebootAction = { end: 0, reset: 1 } as const;
+const affectLive = 1;
 const metadataElement = 2;
 const allCells = -1;
 const modelChars = 32;
@@ -42,7 +43,7 @@ export interface DomainWithState {
 }
 
 /** Options of {@link Daemon.open}. */
-export interface DaemonOptions extends RpcConnectionOptions, CallOptions {
+export interface DaemonOptions extends RpcConnectionOptions, SignInOptions {
   /** URI of the driver, such as `qemu:///system`. */
   readonly uri: string;
   /** Whether the daemon may ping us, and we it. Not for connections whose reading may pause. */
@@ -175,6 +176,32 @@ export class Daemon implements AsyncDisposable {
     await tolerate(this.#onDomain('domainUndefineFlags', domain, options, (args) => args.u32(undefineEverything)));
   }
 
+  /** Resets a domain's machine. */
+  async reset(domain: DomainRef, options: CallOptions): Promise<void> {
+    await this.#onDomain('domainReset', domain, options, (args) => args.u32(0));
+  }
+
+  /** What a domain's own reset is to it while it runs: a reset, or its end. */
+  async onReboot(domain: DomainRef, action: keyof typeof rebootAction, options: CallOptions): Promise<void> {
+    await this.#onDomain('domainSetLifecycleAction', domain, options, (args) =>
+      args.u32(lifecycleReboot).u32(rebootAction[action]).u32(affectLive),
+    );
+  }
+
+  async injectNmi(domain: DomainRef, options: CallOptions): Promise<void> {
+    await this.#onDomain('domainInjectNmi', domain, options, (args) => args.u32(0));
+  }
+
+  /** Opens a stream with the image of a domain's first display, and tells its format. */
+  async openScreenshot(
+    domain: DomainRef,
+    options: CallOptions,
+  ): Promise<{ readonly stream: RpcStream; readonly mimeType: string }> {
+    const args = writeDomain(new XdrWriter(), domain).u32(0).u32(0).bytes();
+    const { stream, body } = await this.connection.openStream('domainScreenshot', args, options);
+    return { stream, mimeType: body.optional(() => body.string()) ?? 'application/octet-stream' };
+  }
+
   /** Opens the first console of a domain. */
   async openConsole(domain: DomainRef, options: CallOptions): Promise<RpcStream> {
     const args = writeDomain(new XdrWriter(), domain);
@@ -230,27 +257,5 @@ async function tolerate(call: Promise<unknown>): Promise<void> {
     await call;
   } catch (error) {
     if (!isRemoteError(error, virError.noDomain, virError.operationInvalid)) throw error;
-  }
-}
-
-async function signIn(connection: RpcConnection, options: DaemonOptions): Promise<void> {
-  const reply = await connection.call('authList', undefined, options);
-  const offered = reply.array(maxAuthTypes, () => reply.i32());
-  if (offered.length === 0 || offered.includes(authType.none)) return;
-  if (!offered.includes(authType.polkit)) {
-    throw new BringupError(
-      'authentication-failed',
-      `${options.peer} wants SASL, which is not supported. Set auth_unix_rw to "none" or "polkit" in libvirtd.conf; the account is checked by SSH and the socket's permissions.`,
-      { details: { offered, procedure: procedures.authList } },
-    );
-  }
-  try {
-    await connection.call('authPolkit', undefined, options);
-  } catch (error) {
-    if (!(error instanceof BringupError) || error.details['libvirtCode'] === undefined) throw error;
-    throw new BringupError('authentication-failed', `${options.peer} refuses the account. ${accessHint}`, {
-      cause: error,
-      details: error.details,
-    });
   }
 }

@@ -76,6 +76,7 @@ export function domainXml(spec: VmSpec, parts: DomainParts): string {
           element('target', { port: 0 }),
         ]),
         element('console', { type: 'pty' }, [element('target', { type: 'serial', port: 0 })]),
+        spec.display === true ? element('video', {}, [element('model', { type: x86 ? 'vga' : 'virtio' })]) : undefined,
         element('memballoon', { model: 'none' }),
       ]),
     ]),

@@ -30,6 +30,7 @@ export class VmEvents {
   readonly #running = new Set<string>();
   /** VMs told as crashed that libvirt will tell as stopped once more. */
   readonly #crashed = new Set<string>();
+  readonly #reboots = new Set<(name: string) => void>();
   #order: Promise<void> = Promise.resolve();
   #ended: { readonly error: Error | undefined } | undefined;
 
@@ -45,6 +46,7 @@ export class VmEvents {
       } else if (procedure === procedures.eventReboot) {
         body.i32();
         const { name } = readDomain(body);
+        for (const listener of this.#reboots) listener(name);
         this.#order = this.#order.then(() => this.#tell({ name, type: 'rebooted' }));
       }
     });
@@ -91,6 +93,13 @@ export class VmEvents {
       else reader.queue.push(event);
       reader.wake?.();
     }
+  }
+
+  /** Calls `act` at each reset of that VM, until the result is disposed. */
+  onReboot(name: string, act: () => void): Disposable {
+    const listener = (rebooted: string): void => void (rebooted === name && act());
+    this.#reboots.add(listener);
+    return { [Symbol.dispose]: () => void this.#reboots.delete(listener) };
   }
 
   /** Events from the first `next` on; ends with the connection. @throws `connection-lost`, `aborted`. */

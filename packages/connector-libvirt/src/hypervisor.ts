@@ -1,4 +1,14 @@
-import { BringupError, checkVmSpec, invalidInput, isVmName, limits, throwIfAborted, withDeadline } from '@bringup/core';
+import {
+  BringupError,
+  checkVmSpec,
+  invalidInput,
+  isVmName,
+  limits,
+  notRunning,
+  onAbort,
+  throwIfAborted,
+  withDeadline,
+} from '@bringup/core';
 import type {
   CallOptions,
   Clock,
@@ -6,6 +16,7 @@ import type {
   Hypervisor,
   HypervisorCapabilities,
   OpenConsoleOptions,
+  Screenshot,
   ShellSession,
   VmEvent,
   VmInfo,
@@ -14,6 +25,7 @@ import type {
 import { formatVersion, parseCapabilities } from './capabilities.ts';
 import type { HostCapabilities } from './capabilities.ts';
 import { openVmConsole } from './console-open.ts';
+import { domainScreenshot, injectDomainNmi, resetDomain } from './control.ts';
 import type { Daemon } from './daemon.ts';
 import type { DomainRef } from './domain.ts';
 import { domainXml } from './domain-xml.ts';
@@ -204,6 +216,39 @@ export class LibvirtHypervisor implements Hypervisor {
       });
     }
     return domain;
+  }
+
+  async resetVm(name: string, options: CallOptions = {}): Promise<void> {
+    const daemon = this.#enter('resetVm', options);
+    const { clock, events } = this.#parts;
+    const bounds = { timeoutMs: limits.hypervisorCallTimeoutMs, ...options };
+    await withDeadline(clock, `Reset of ${name}`, bounds, async (signal) =>
+      resetDomain(daemon, events, clock, await this.#running(name, { signal })),
+    );
+  }
+
+  async injectNmi(name: string, options: CallOptions = {}): Promise<void> {
+    const daemon = this.#enter('injectNmi', options);
+    await injectDomainNmi(daemon, await this.#running(name, options), options);
+  }
+
+  async screenshot(name: string, options: CallOptions = {}): Promise<Screenshot> {
+    this.#enter('screenshot', options);
+    const { clock, openLine } = this.#parts;
+    const bounds = { timeoutMs: limits.hypervisorCallTimeoutMs, ...options };
+    return within(clock, `Screenshot of ${name}`, bounds, async (call) => {
+      const domain = await this.#running(name, call);
+      await using line = await openLine(call);
+      using _abort = onAbort(call.signal, () => void line[Symbol.asyncDispose]());
+      return await domainScreenshot(line, domain, call);
+    });
+  }
+
+  async #running(name: string, options: CallOptions): Promise<DomainRef> {
+    const domain = await this.#find(name, options);
+    const state = await this.#parts.daemon.state(domain, options);
+    if (state === 'running') return domain;
+    throw notRunning(name, state);
   }
 
   async destroyVm(name: string, options: CallOptions = {}): Promise<void> {

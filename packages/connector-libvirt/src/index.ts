@@ -5,3 +5,5 @@
  */
 export { libvirt } from './connector.ts';
 export type { LibvirtOptions } from './connector.ts';
+export type { LibvirtTls, LibvirtUnencryptedTcp } from './direct.ts';
+export type { LibvirtAccount } from './sign-in.ts';

@@ -1,4 +1,4 @@
-import type { CallOptions, Clock } from './contracts/runtime.ts';
+import type { CallOptions, Clock, Timer } from './contracts/runtime.ts';
 import { BringupError } from './errors.ts';
 
 /** The error for an aborted call; the signal's reason is its cause. */
@@ -85,4 +85,26 @@ export function onAbort(signal: AbortSignal | undefined, act: () => void): Dispo
   if (signal?.aborted === true) act();
   else signal?.addEventListener('abort', act, { once: true });
   return { [Symbol.dispose]: () => signal?.removeEventListener('abort', act) };
+}
+
+/** Waits for an end of something that comes in bursts. */
+export interface Quiet {
+  /** It came once more: the waiting begins anew. */
+  readonly disturb: () => void;
+  /** Resolves when `quietMs` have passed without a disturbance. */
+  readonly settled: Promise<void>;
+}
+
+/** Starts to wait until nothing has come for `quietMs`. */
+export function untilQuiet(clock: Clock, quietMs: number): Quiet {
+  const settled = Promise.withResolvers<void>();
+  const arm = (): Timer => clock.timer(quietMs, () => settled.resolve());
+  let timer = arm();
+  return {
+    disturb: () => {
+      timer[Symbol.dispose]();
+      timer = arm();
+    },
+    settled: settled.promise,
+  };
 }

@@ -218,6 +218,7 @@ export type {
   HypervisorConnector,
   HypervisorTarget,
   OpenConsoleOptions,
+  Screenshot,
   VmDisk,
   VmEvent,
   VmInfo,
@@ -269,11 +270,11 @@ export type {
 export { architectureNames, architectures, type Architecture, type ArchitectureNames } from './model/architecture.ts';
 export { Secret } from './model/secret.ts';
 export { limits } from './limits.ts';
-export { abortedError, throwIfAborted, withDeadline, sleep } from './async.ts';
+export { abortedError, onAbort, throwIfAborted, untilQuiet, withDeadline, sleep, type Quiet } from './async.ts';
 export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';
 export { localShell, type LocalShellOptions } from './local/shell.ts';
 export { fileSource, type FileSource, type FileSourceOptions } from './local/file-source.ts';
-export { checkVmSpec, isVmName } from './local/vm-spec.ts';
+export { checkVmSpec, isVmName, notRunning } from './local/vm-spec.ts';
 export { s3ArtifactStorage, type S3ArtifactStorageOptions } from './artifacts/s3-storage.ts';
 export type { S3ClientLike, S3Connection } from './artifacts/s3-client.ts';
 export { fileArtifactStorage, type FileArtifactStorageOptions } from './artifacts/file-storage.ts';

@@ -57,6 +57,10 @@ export const limits = {
   hypervisorKeepaliveMisses: 3,
   /** Saying goodbye to a hypervisor's daemon, or letting go of a console. */
   hypervisorCloseTimeoutMs: 2_000,
+  /** After a VM was reset, its firmware may reset it once more by itself; this long without is the end of it. */
+  vmResetSettleMs: 1_000,
+  /** Largest image of a VM's display. */
+  screenshotMaxBytes: 64 * 1024 * 1024,
   /** A guest that proves KVM by running must end within this time. */
   kvmProofTimeoutMs: 5_000,
 

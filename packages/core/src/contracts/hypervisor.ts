@@ -43,6 +43,8 @@ export interface VmSpec {
   readonly cpuModel?: string;
   /** `kvm` only where it is proven; `auto` takes KVM if proven, else TCG. Default `auto`. */
   readonly accelerator?: 'auto' | 'kvm' | 'tcg';
+  /** Whether it has a display adapter, of which screenshots can be taken. Default false. */
+  readonly display?: boolean;
   /** Kept with the VM on the host, so that orphans are recognised: ids only, no secrets. */
   readonly tags: Readonly<Record<string, string>>;
 }
@@ -62,6 +64,14 @@ export interface VmInfo {
 export interface VmEvent {
   readonly name: string;
   readonly type: 'created' | 'started' | 'stopped' | 'crashed' | 'rebooted' | 'removed';
+}
+
+/** What a VM's display shows. */
+export interface Screenshot {
+  /** Format of the image: `image/png` or `image/x-portable-pixmap`, as the host makes it. */
+  readonly mimeType: string;
+  /** The image's file, whole. */
+  readonly image: Uint8Array;
 }
 
 /** Options of {@link Hypervisor.openConsole}. */
@@ -97,6 +107,24 @@ export interface Hypervisor extends AsyncDisposable {
    * @throws `not-found`, `hypervisor-failed` when it has ended.
    */
   startVm(name: string, options?: CallOptions): Promise<void>;
+  /**
+   * Presses the reset button of a running VM: the guest boots anew in the same VM, without a proper end.
+   * An open console goes on; events tell `rebooted`. Other resets still stop the VM: the firmware is
+   * given `limits.vmResetSettleMs` for its own part, and then the call resolves.
+   * @throws `not-found`, `hypervisor-failed` when it does not run, `unsupported`.
+   */
+  resetVm(name: string, options?: CallOptions): Promise<void>;
+  /**
+   * Sends a running VM a non-maskable interrupt, on which a kernel can be made to panic and dump.
+   * @throws `not-found`, `hypervisor-failed` when it does not run, `unsupported` when its machine has none.
+   */
+  injectNmi(name: string, options?: CallOptions): Promise<void>;
+  /**
+   * What a running VM's display shows now.
+   * @throws `not-found`, `hypervisor-failed` when it does not run, `unsupported` when it was created
+   * without a `display`.
+   */
+  screenshot(name: string, options?: CallOptions): Promise<Screenshot>;
   /** Ends a VM and removes all the connector made for it. No VM of that name is fine too. */
   destroyVm(name: string, options?: CallOptions): Promise<void>;
   /**

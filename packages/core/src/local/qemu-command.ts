@@ -38,6 +38,7 @@ export function qemuArguments(spec: VmSpec, id: string, accelerator: 'kvm' | 'tc
     ...(spec.initrd === undefined ? [] : ['-initrd', spec.initrd]),
     ...(spec.deviceTree === undefined ? [] : ['-dtb', spec.deviceTree]),
     ...diskArguments(spec, machine),
+    ...displayArguments(spec),
     // A pipe chardev reads console.in, a FIFO, and writes console.out, here a regular file: the log.
     // A socket's logfile= would not do: it repeats bytes whenever the client reads too slowly.
     ...['-chardev', `pipe,id=console,path=${consolePipe}`, '-serial', 'chardev:console'],
@@ -57,4 +58,10 @@ function diskArguments({ rootfs }: VmSpec, machine: string): string[] {
     ...['-drive', `id=rootfs,if=none,format=${rootfs.format},snapshot=on,file=${file}`],
     ...['-device', `${device},drive=rootfs`],
   ];
+}
+
+/** A display that nobody looks at but screenshots. */
+function displayArguments({ display, architecture }: VmSpec): string[] {
+  if (display !== true) return [];
+  return ['-device', architecture === 'x86_64' ? 'VGA' : 'virtio-gpu-pci'];
 }

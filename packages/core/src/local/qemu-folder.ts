@@ -21,6 +21,8 @@ export interface QemuLife {
   readonly phase: 'half-created' | 'alive' | 'stopped' | 'crashed';
   /** Whether it was ever told to run. */
   readonly started: boolean;
+  /** How often it was reset from outside. */
+  readonly resets: number;
 }
 
 const abandonedMs = 60 * 60 * 1000;
@@ -28,7 +30,8 @@ const abandonedMs = 60 * 60 * 1000;
 /**
  * The folder of one VM, all that is known of it: any process finds the VM again from here. Life is
  * in `state/`, apart from the console's log, so that watching it is cheap: `qemu.pid` is written by
- * QEMU and removed by it when it exits in an orderly way, `created` and `started` are ours.
+ * QEMU and removed by it when it exits in an orderly way, `created`, `started` and one `reset.…` for
+ * each reset are ours.
  */
 export class QemuFolder {
   readonly path: string;
@@ -79,13 +82,16 @@ export class QemuFolder {
     // In this order: a VM that ends meanwhile is seen as ended, never as crashed.
     const alive = (await this.livePid(id)) !== undefined;
     const marks = await readdir(this.stateFolder).catch((): string[] => []);
-    const started = marks.includes('started');
-    if (!marks.includes('created')) return { phase: 'half-created', started };
-    if (!marks.includes('qemu.pid')) return { phase: 'stopped', started };
-    return { phase: alive ? 'alive' : 'crashed', started };
+    const told = {
+      started: marks.includes('started'),
+      resets: marks.filter((mark) => mark.startsWith('reset.')).length,
+    };
+    if (!marks.includes('created')) return { phase: 'half-created', ...told };
+    if (!marks.includes('qemu.pid')) return { phase: 'stopped', ...told };
+    return { phase: alive ? 'alive' : 'crashed', ...told };
   }
 
-  async mark(mark: 'created' | 'started'): Promise<void> {
+  async mark(mark: 'created' | 'started' | `reset.${string}`): Promise<void> {
     await writeFile(join(this.stateFolder, mark), '');
   }
 

@@ -5,6 +5,7 @@ import type {
   Hypervisor,
   HypervisorCapabilities,
   OpenConsoleOptions,
+  Screenshot,
   VmEvent,
   VmInfo,
   VmSpec,
@@ -15,13 +16,16 @@ import { limits } from '../limits.ts';
 import { startDeadline, type Deadline } from './deadline.ts';
 import { qemuArguments } from './qemu-command.ts';
 import { openQemuConsole, type QemuConsole } from './qemu-console.ts';
+import { injectQemuNmi, qemuScreenshot, resetQemu } from './qemu-control.ts';
 import { emulatorOf, emulatorVersion, type Emulators } from './qemu-emulators.ts';
 import { claimQemuFolder, listQemuFolders, QemuFolder, type QemuRecord } from './qemu-folder.ts';
 import { kvmArchitecture, kvmIsProven, nestedIsOn } from './qemu-kvm.ts';
 import { endQemu, endsWithin, launchQemu, queryState, runQmp } from './qemu-process.ts';
 import { QemuWatcher } from './qemu-watcher.ts';
 import { VmEventFeed } from './vm-events.ts';
-import { checkVmSpec, isVmName } from './vm-spec.ts';
+import { checkVmSpec, isVmName, notRunning } from './vm-spec.ts';
+
+const resetBounds = { timeoutMs: limits.hypervisorCallTimeoutMs };
 
 /** The VMs of one workspace on this machine. Holds nothing that they need: all is in their folders. */
 export class QemuHypervisor implements Hypervisor {
@@ -115,6 +119,28 @@ export class QemuHypervisor implements Hypervisor {
     });
   }
 
+  resetVm(name: string, options?: CallOptions): Promise<void> {
+    // Goes on behind an aborted call: the guest must not keep what it is allowed for a moment.
+    return this.#call(`resetting the VM ${name}`, options, async (deadline) => {
+      const folder = await this.#running(name, deadline.signal);
+      const own = startDeadline(this.#clock, `resetting ${name}`, resetBounds, new AbortController().signal);
+      const reset = resetQemu({ folder, clock: this.#clock, signal: own.signal });
+      await deadline.race(reset.finally(() => own[Symbol.dispose]()));
+    });
+  }
+
+  injectNmi(name: string, options?: CallOptions): Promise<void> {
+    return this.#call(`sending an NMI to the VM ${name}`, options, async ({ signal }) =>
+      injectQemuNmi({ folder: await this.#running(name, signal), clock: this.#clock, signal }),
+    );
+  }
+
+  screenshot(name: string, options?: CallOptions): Promise<Screenshot> {
+    return this.#call(`taking a screenshot of the VM ${name}`, options, async ({ signal }) =>
+      qemuScreenshot({ folder: await this.#running(name, signal), clock: this.#clock, signal }),
+    );
+  }
+
   destroyVm(name: string, options?: CallOptions): Promise<void> {
     return this.#call(`destroying the VM ${name}`, options, async (deadline) => {
       if (!isVmName(name)) return;
@@ -173,6 +199,13 @@ export class QemuHypervisor implements Hypervisor {
     const record = isVmName(name) ? await folder.record() : undefined;
     if (record !== undefined) return { folder, record };
     throw new BringupError('not-found', `There is no VM named ${name} in ${this.#workspace}.`, { details: { name } });
+  }
+
+  async #running(name: string, signal: AbortSignal): Promise<QemuFolder> {
+    const { folder } = await this.#find(name);
+    const state = (await this.#info(folder, signal))?.state;
+    if (state === 'running') return folder;
+    throw notRunning(name, state);
   }
 
   async #info(folder: QemuFolder, signal: AbortSignal): Promise<VmInfo | undefined> {

@@ -115,6 +115,7 @@ function eventsBetween(before: QemuLife | undefined, now: QemuLife): readonly Vm
   const existed = before !== undefined && before.phase !== 'half-created';
   if (!existed) events.push('created');
   if (now.started && before?.started !== true) events.push('started');
+  if (before !== undefined && now.resets > before.resets) events.push('rebooted');
   if (now.phase !== 'alive' && (!existed || before.phase === 'alive')) events.push(now.phase);
   return events;
 }

@@ -22,6 +22,7 @@ export class Qmp implements Disposable {
   readonly #pending = new Map<number, PendingCommand>();
   readonly #greeted = Promise.withResolvers<void>();
   readonly #decoder = new StringDecoder('utf8');
+  readonly #listeners = new Set<(event: string) => void>();
   #line = '';
   #commands = 0;
   #ended: BringupError | undefined;
@@ -69,6 +70,11 @@ export class Qmp implements Disposable {
     return promise;
   }
 
+  /** Tells about what happens, by its name, until the session ends. */
+  onEvent(listener: (event: string) => void): void {
+    this.#listeners.add(listener);
+  }
+
   [Symbol.dispose](): void {
     this.#end(new BringupError('connection-lost', 'The QMP session was closed.'));
   }
@@ -89,6 +95,8 @@ export class Qmp implements Disposable {
       return;
     }
     if ('QMP' in message) this.#greeted.resolve();
+    const { event } = message;
+    if (typeof event === 'string') for (const listener of this.#listeners) listener(event);
     const command = this.#pending.get(Number(message['id']));
     if (command === undefined) return;
     this.#pending.delete(Number(message['id']));
@@ -104,6 +112,7 @@ export class Qmp implements Disposable {
     this.#greeted.reject(reason);
     for (const { reject } of this.#pending.values()) reject(reason);
     this.#pending.clear();
+    this.#listeners.clear();
   }
 }
 

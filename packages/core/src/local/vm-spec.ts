@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path';
-import type { VmSpec } from '../contracts/hypervisor.ts';
-import { invalidInput, type InputIssue } from '../errors.ts';
+import type { VmSpec, VmState } from '../contracts/hypervisor.ts';
+import { BringupError, invalidInput, type InputIssue } from '../errors.ts';
 import { architectures } from '../model/architecture.ts';
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
@@ -10,6 +10,17 @@ const modelPattern = /^[A-Za-z0-9][A-Za-z0-9._,=+-]*$/;
 /** Whether a VM can have this name: `[A-Za-z0-9][A-Za-z0-9._-]*`, at most 128 characters. */
 export function isVmName(name: string): boolean {
   return name.length <= 128 && namePattern.test(name);
+}
+
+/** The error of a VM that has to run for what is asked of it; undefined: it is gone. */
+export function notRunning(name: string, state: VmState | undefined): BringupError {
+  if (state === undefined) {
+    return new BringupError('not-found', `There is no VM named ${name}.`, { details: { name } });
+  }
+  const hint = state === 'paused' ? 'start it first' : 'destroy and create it';
+  return new BringupError('hypervisor-failed', `The VM ${name} does not run, it is ${state}: ${hint}.`, {
+    details: { name, state },
+  });
 }
 
 /**

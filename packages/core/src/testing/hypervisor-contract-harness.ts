@@ -1,5 +1,5 @@
 import type { Console } from '../contracts/console.ts';
-import type { Hypervisor, OpenConsoleOptions, VmSpec } from '../contracts/hypervisor.ts';
+import type { Hypervisor, OpenConsoleOptions, VmEvent, VmSpec } from '../contracts/hypervisor.ts';
 import { ConsoleReader } from './console-reader.ts';
 import type { HypervisorContractFixture } from './hypervisor-contract-fixture.ts';
 
@@ -84,4 +84,28 @@ export async function openConsole(
 ): Promise<OpenedConsole> {
   const console = await hypervisor.openConsole(name, options);
   return { console, reader: new ConsoleReader(console), say: (text) => console.write(new TextEncoder().encode(text)) };
+}
+
+/** What is told of one VM. */
+export interface ToldEvents {
+  readonly types: VmEvent['type'][];
+  /** Settles as the loop over the events does. */
+  readonly ended: Promise<void>;
+  readonly leave: () => void;
+}
+
+/** Collects the events of one VM. Subscribed when it resolves. */
+export async function follow(hypervisor: Hypervisor, name: string, signal?: AbortSignal): Promise<ToldEvents> {
+  const types: VmEvent['type'][] = [];
+  const iterator = hypervisor.events(signal === undefined ? {} : { signal })[Symbol.asyncIterator]();
+  const read = async (): Promise<void> => {
+    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+      if (next.value.name === name) types.push(next.value.type);
+    }
+  };
+  const ended = read();
+  ended.catch(() => {});
+  // A call that goes to the host and back: the subscription that was asked for before it is in place.
+  await hypervisor.listVms();
+  return { types, ended, leave: () => void iterator.return?.() };
 }

@@ -1,5 +1,5 @@
-import type { Hypervisor, VmEvent } from '../contracts/hypervisor.ts';
-import { openConsole, type HypervisorHarness } from './hypervisor-contract-harness.ts';
+import type { Hypervisor } from '../contracts/hypervisor.ts';
+import { follow, openConsole, type HypervisorHarness } from './hypervisor-contract-harness.ts';
 import { eventually, failure } from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
 
@@ -207,6 +207,9 @@ export function hypervisorLifeContract(harness: HypervisorHarness): void {
       getVm: (hypervisor, signal) => hypervisor.getVm('any', { signal }),
       createVm: (hypervisor, signal) => hypervisor.createVm(harness.spec(), { signal }),
       startVm: (hypervisor, signal) => hypervisor.startVm('any', { signal }),
+      resetVm: (hypervisor, signal) => hypervisor.resetVm('any', { signal }),
+      injectNmi: (hypervisor, signal) => hypervisor.injectNmi('any', { signal }),
+      screenshot: (hypervisor, signal) => hypervisor.screenshot('any', { signal }),
       destroyVm: (hypervisor, signal) => hypervisor.destroyVm('any', { signal }),
       openConsole: (hypervisor, signal) => hypervisor.openConsole('any', { signal }),
     };
@@ -227,27 +230,4 @@ export function hypervisorLifeContract(harness: HypervisorHarness): void {
       await expect(hypervisor.listVms()).rejects.toThrow(TypeError);
     });
   });
-}
-
-interface ToldEvents {
-  readonly types: VmEvent['type'][];
-  /** Settles as the loop over the events does. */
-  readonly ended: Promise<void>;
-  readonly leave: () => void;
-}
-
-/** Collects the events of one VM. Subscribed when it resolves. */
-async function follow(hypervisor: Hypervisor, name: string, signal?: AbortSignal): Promise<ToldEvents> {
-  const types: VmEvent['type'][] = [];
-  const iterator = hypervisor.events(signal === undefined ? {} : { signal })[Symbol.asyncIterator]();
-  const read = async (): Promise<void> => {
-    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
-      if (next.value.name === name) types.push(next.value.type);
-    }
-  };
-  const ended = read();
-  ended.catch(() => {});
-  // A call that goes to the host and back: the subscription that was asked for before it is in place.
-  await hypervisor.listVms();
-  return { types, ended, leave: () => void iterator.return?.() };
 }

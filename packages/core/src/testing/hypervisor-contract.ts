@@ -1,4 +1,5 @@
 import { hypervisorConsoleContract } from './hypervisor-contract-consoles.ts';
+import { hypervisorControlContract } from './hypervisor-contract-control.ts';
 import type { HypervisorContractOptions } from './hypervisor-contract-fixture.ts';
 import { HypervisorHarness } from './hypervisor-contract-harness.ts';
 import { hypervisorLifeContract } from './hypervisor-contract-life.ts';
@@ -6,7 +7,7 @@ import { testFramework } from './test-framework.ts';
 
 /**
  * Registers the vitest suite that every `Hypervisor` passes: the life of a VM, its console
- * from the first byte on, what outlives a session, events, typed errors.
+ * from the first byte on, what outlives a session, events, reset, NMI and screenshots, typed errors.
  * @throws `dependency-missing` outside a vitest run.
  */
 export function hypervisorContract({ name, setup }: HypervisorContractOptions): void {
@@ -18,5 +19,6 @@ export function hypervisorContract({ name, setup }: HypervisorContractOptions): 
     vitest.afterAll(() => harness.stop(), 60_000);
     hypervisorLifeContract(harness);
     hypervisorConsoleContract(harness);
+    hypervisorControlContract(harness);
   });
 }

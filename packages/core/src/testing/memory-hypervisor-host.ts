@@ -1,7 +1,8 @@
-import type { VmInfo, VmSpec, VmState } from '../contracts/hypervisor.ts';
+import type { Screenshot, VmInfo, VmSpec, VmState } from '../contracts/hypervisor.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { VmEventFeed } from '../local/vm-events.ts';
+import { notRunning } from '../local/vm-spec.ts';
 import { MemoryLine, type MemoryConsole } from './memory-console.ts';
 import { builtInCommands } from './memory-commands.ts';
 import { runMemoryGuest, type MemoryBoot } from './memory-guest.ts';
@@ -10,7 +11,8 @@ import { MemoryHost } from './memory-host.ts';
 interface MemoryVm {
   readonly spec: VmSpec;
   readonly line: MemoryLine;
-  readonly power: AbortController;
+  /** Aborts when the guest that runs loses its power. */
+  power: AbortController;
   state: VmState;
 }
 
@@ -69,15 +71,46 @@ export class MemoryHypervisorHost {
     }
     vm.state = 'running';
     this.events.publish({ name, type: 'started' });
-    const { spec, line } = vm;
+    this.#run(vm);
+  }
+
+  #run(vm: MemoryVm): void {
+    const { spec, line, power } = vm;
     const clock = this.#clock;
-    const host = new MemoryHost(name, {
+    const host = new MemoryHost(spec.name, {
       clock,
       commands: new Map(Object.entries(builtInCommands)),
       scripts: new Map(),
     });
-    const stage = { spec, line, clock, host, signal: vm.power.signal };
-    void runMemoryGuest(this.#boot, stage).then((how) => this.#end(vm, how));
+    const stage = { spec, line, clock, host, signal: power.signal };
+    void runMemoryGuest(this.#boot, stage).then((how) => {
+      // A guest that was reset has ended, its VM has not.
+      if (vm.power === power) this.#end(vm, how);
+    });
+  }
+
+  /** Lets a running VM's guest boot anew. @throws `not-found`; `hypervisor-failed` when it does not run. */
+  reset(name: string): void {
+    const vm = this.#running(name);
+    const { power } = vm;
+    vm.power = new AbortController();
+    power.abort(new BringupError('aborted', `The VM ${name} was reset.`));
+    vm.line.dropInput();
+    this.events.publish({ name, type: 'rebooted' });
+    this.#run(vm);
+  }
+
+  /** Sends an NMI, for which no guest here has a handler: its VM stops. @throws as {@link reset}. */
+  injectNmi(name: string): void {
+    this.#end(this.#running(name), 'stopped');
+  }
+
+  /** One black dot. @throws as {@link reset}; `unsupported` for a VM without a display. */
+  screenshot(name: string): Screenshot {
+    if (this.#running(name).spec.display !== true) {
+      throw new BringupError('unsupported', `The VM ${name} has no display; create it with one.`);
+    }
+    return { mimeType: 'image/x-portable-pixmap', image: Buffer.from('P6\n1 1\n255\n\0\0\0') };
   }
 
   /** Ends the VM as if its emulator had been killed. */
@@ -102,6 +135,12 @@ export class MemoryHypervisorHost {
   /** Opens the console from a byte on, by default the first. @throws as {@link MemoryLine.open}, and `not-found`. */
   openConsole(name: string, offset: number | undefined): MemoryConsole {
     return this.#find(name).line.open(offset);
+  }
+
+  #running(name: string): MemoryVm {
+    const vm = this.#find(name);
+    if (vm.state !== 'running') throw notRunning(name, vm.state);
+    return vm;
   }
 
   #find(name: string): MemoryVm {

@@ -4,6 +4,7 @@ import type {
   Hypervisor,
   HypervisorCapabilities,
   OpenConsoleOptions,
+  Screenshot,
   VmEvent,
   VmInfo,
   VmSpec,
@@ -17,7 +18,17 @@ import type { MemoryHypervisorHost } from './memory-hypervisor-host.ts';
 
 /** Calls of the in-memory hypervisor that can be made to fail. */
 export type MemoryHypervisorCall =
-  'connect' | 'capabilities' | 'listVms' | 'getVm' | 'createVm' | 'startVm' | 'destroyVm' | 'openConsole';
+  | 'connect'
+  | 'capabilities'
+  | 'listVms'
+  | 'getVm'
+  | 'createVm'
+  | 'startVm'
+  | 'resetVm'
+  | 'injectNmi'
+  | 'screenshot'
+  | 'destroyVm'
+  | 'openConsole';
 
 /** What a session works with. */
 export interface MemoryHypervisorWiring {
@@ -73,6 +84,18 @@ export class MemoryHypervisor implements Hypervisor {
 
   startVm(name: string, options?: CallOptions): Promise<void> {
     return this.#call('startVm', options, async () => this.#wiring.host.start(name));
+  }
+
+  resetVm(name: string, options?: CallOptions): Promise<void> {
+    return this.#call('resetVm', options, async () => this.#wiring.host.reset(name));
+  }
+
+  injectNmi(name: string, options?: CallOptions): Promise<void> {
+    return this.#call('injectNmi', options, async () => this.#wiring.host.injectNmi(name));
+  }
+
+  screenshot(name: string, options?: CallOptions): Promise<Screenshot> {
+    return this.#call('screenshot', options, async () => this.#wiring.host.screenshot(name));
   }
 
   destroyVm(name: string, options?: CallOptions): Promise<void> {
