@@ -23,7 +23,7 @@ const rooms = [
   ['store', 'store/'],
   ['local', 'local/'],
   // What every room uses to wait, to tell time and to speak of events.
-  ['runtime', '(?:async|cleanup|events|runtime)\\.ts$'],
+  ['runtime', '(?:async|cleanup|events|runtime|xml)\\.ts$'],
   ['contracts', 'contracts/'],
   ['model', 'model/'],
   ['base', '(?:errors|limits)\\.ts$'],

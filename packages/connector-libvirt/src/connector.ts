@@ -15,6 +15,7 @@ import { openTls, openUnencryptedTcp } from './direct.ts';
 import type { LibvirtTls, LibvirtUnencryptedTcp } from './direct.ts';
 import { VmEvents } from './events.ts';
 import { LibvirtHypervisor } from './hypervisor.ts';
+import type { LibvirtSession } from './hypervisor.ts';
 import { provesKvm } from './kvm-proof.ts';
 import type { LibvirtAccount } from './sign-in.ts';
 import { openTransport } from './transport.ts';
@@ -47,6 +48,11 @@ export interface LibvirtOptions {
   readonly random?: Random;
 }
 
+/** The connector that {@link libvirt} makes. */
+export interface LibvirtConnector extends HypervisorConnector {
+  connect(target: HypervisorTarget, shell: ShellSession, options?: CallOptions): Promise<LibvirtSession>;
+}
+
 /**
  * QEMU hosts managed by libvirt, through libvirt's own protocol: no native code, nothing to install
  * on the host beside libvirt. The connection runs through the shell session it is given, so the
@@ -62,7 +68,7 @@ export interface LibvirtOptions {
  * console.log(await hypervisor.listVms());
  * ```
  */
-export function libvirt(options: LibvirtOptions = {}): HypervisorConnector {
+export function libvirt(options: LibvirtOptions = {}): LibvirtConnector {
   const { tls, unencryptedTcp, socketPath } = options;
   if ([tls, unencryptedTcp, socketPath].filter((way) => way !== undefined).length > 1) {
     throw new TypeError('libvirt is reached one way: by socketPath, by tls or by unencryptedTcp.');
@@ -70,10 +76,10 @@ export function libvirt(options: LibvirtOptions = {}): HypervisorConnector {
   if (unencryptedTcp !== undefined && options.sasl !== undefined) {
     throw new TypeError('An account is not sent over an unencrypted line: use tls with sasl.');
   }
-  return new LibvirtConnector(options);
+  return new Connector(options);
 }
 
-class LibvirtConnector implements HypervisorConnector {
+class Connector implements LibvirtConnector {
   readonly name = 'libvirt';
   readonly #options: LibvirtOptions;
   readonly #clock: Clock;
@@ -87,7 +93,7 @@ class LibvirtConnector implements HypervisorConnector {
     this.#clock = options.clock ?? systemClock;
   }
 
-  async connect(target: HypervisorTarget, shell: ShellSession, options: CallOptions = {}): Promise<Hypervisor> {
+  async connect(target: HypervisorTarget, shell: ShellSession, options: CallOptions = {}): Promise<LibvirtSession> {
     if (this.#disposed) throw new TypeError('The libvirt connector has been disposed.');
     const deadline = { timeoutMs: limits.connectTimeoutMs, ...options };
     const what = `Connection to libvirt on ${target.host.hostname}`;
@@ -108,7 +114,7 @@ class LibvirtConnector implements HypervisorConnector {
     return openTransport(shell, { uri: this.#uri, socketPath, hostname: host.hostname }, options);
   }
 
-  async #connect(target: HypervisorTarget, shell: ShellSession, call: CallOptions): Promise<Hypervisor> {
+  async #connect(target: HypervisorTarget, shell: ShellSession, call: CallOptions): Promise<LibvirtSession> {
     const { hostname } = target.host;
     const open = async (keepalive: boolean, options: CallOptions): Promise<Daemon> => {
       return Daemon.open(await this.#openLine(target, shell, options), {

@@ -72,7 +72,12 @@ export async function openVmConsole(
       live,
       offset,
       first: reading.outcome === 'read' ? reading.bytes : new Uint8Array(),
-      active: async () => isActive(await daemon.state(domain, {})),
+      now: async () => {
+        const found = await daemon.lookUp(domain.name, {});
+        if (found === undefined || !found.uuid.equals(domain.uuid) || !isActive(await daemon.state(found, {})))
+          return 'ended';
+        return found.id === domain.id ? 'same' : 'another';
+      },
       onDispose: options.onDispose,
     });
   } catch (error) {

@@ -3,6 +3,7 @@ import type { CallOptions, Clock, Console } from '@bringup/core';
 import { historyLost } from './console-log.ts';
 import type { ConsoleLog } from './console-log.ts';
 import type { Daemon } from './daemon.ts';
+import { isRemoteError } from './rpc/remote-error.ts';
 import type { RpcStream } from './rpc/stream.ts';
 
 /** How long one look into the log waits on the host for news. */
@@ -13,6 +14,7 @@ const settleMs = 300;
 
 /** Between two looks whether a VM whose console ended has ended itself, and for how long. */
 const statePollMs = 20;
+const stateLagMs = 2_000;
 
 /** The line to a running VM's console, on a connection of its own so that its back-pressure stops nobody else. */
 export interface ConsoleLine {
@@ -32,8 +34,8 @@ export interface VmConsoleParts {
   /** Offset of the first byte wanted, and what was read from there already. */
   readonly offset: number;
   readonly first: Uint8Array;
-  /** Whether the VM still runs or may run. */
-  readonly active: () => Promise<boolean>;
+  /** What the VM is by now: `another` when it is the same VM with another QEMU. */
+  readonly now: () => Promise<'same' | 'another' | 'ended'>;
   /** Called once, when it is disposed. */
   readonly onDispose: () => void;
 }
@@ -64,20 +66,27 @@ export class VmConsole implements Console {
       if (this.#parts.first.length > 0) yield this.#parts.first;
       offset += this.#parts.first.length;
       if (line !== undefined) {
-        for await (const bytes of live ? line.stream.read() : this.#follow(line.stream, offset)) {
+        for await (const bytes of live ? this.#live(line.stream) : this.#follow(line.stream, offset)) {
           yield bytes;
           offset += bytes.length;
         }
         if (this.#disposing.signal.aborted) return;
-        const error = await line.stream.ended;
-        if (error !== undefined) throw error;
-        await this.#untilEnded();
+        await this.#untilEnded(await line.stream.ended);
       }
       yield* this.#rest(offset);
     } catch (error) {
       if (!this.#disposing.signal.aborted) throw error;
     } finally {
       line?.stream.discard();
+    }
+  }
+
+  /** What the line brings; why it ended is looked into afterwards. */
+  async *#live(stream: RpcStream): AsyncGenerator<Buffer, void> {
+    try {
+      yield* stream.read();
+    } catch (error) {
+      if (!isRemoteError(error)) throw error;
     }
   }
 
@@ -116,16 +125,20 @@ export class VmConsole implements Console {
     }
   }
 
-  /** The pty ends a moment before libvirt has noticed that the VM did. */
-  async #untilEnded(): Promise<void> {
-    const { clock, name, active } = this.#parts;
-    const deadline = clock.now() + limits.hypervisorCallTimeoutMs;
-    while (await active()) {
-      if (clock.now() >= deadline) {
-        throw new BringupError('connection-lost', `The console of ${name} ended although the VM goes on.`, {
-          retryable: true,
-        });
-      }
+  /**
+   * Waits until libvirt has noticed that the VM ended, which it does a moment after the line has.
+   * @throws `console-busy` when the VM goes on: somebody has taken the console; `connection-lost`.
+   */
+  async #untilEnded(error: Error | undefined): Promise<void> {
+    const { clock, name, now } = this.#parts;
+    // Not the daemon's word about the stream, but the end of the connection to it.
+    if (error !== undefined && !isRemoteError(error)) throw error;
+    const deadline = clock.now() + stateLagMs;
+    for (;;) {
+      const is = await now();
+      if (is === 'ended') return;
+      if (is === 'another') throw restarted(name);
+      if (clock.now() >= deadline) throw takenOver(name, error);
       await sleep(clock, statePollMs, this.#disposing.signal);
     }
   }
@@ -134,14 +147,10 @@ export class VmConsole implements Console {
     const { name, clock, line } = this.#parts;
     const what = `Write to the console of ${name}`;
     throwIfAborted(options.signal, what);
-    if (this.#disposed !== undefined || line === undefined || (await settledNow(line.stream.ended))) {
-      const error = line === undefined || this.#disposed !== undefined ? undefined : await line.stream.ended;
-      throw (
-        error ??
-        new BringupError('console-closed', `The console of ${name} is closed: it was disposed or the VM has ended.`, {
-          details: { name },
-        })
-      );
+    if (this.#disposed !== undefined || line === undefined) throw closed(name);
+    if (await settledNow(line.stream.ended)) {
+      await this.#untilEnded(await line.stream.ended);
+      throw closed(name);
     }
     await withDeadline(clock, what, { timeoutMs: limits.hypervisorCallTimeoutMs, ...options }, () =>
       line.stream.write(data),
@@ -172,6 +181,28 @@ export class VmConsole implements Console {
     }
     this.#parts.onDispose();
   }
+}
+
+function closed(name: string): BringupError {
+  return new BringupError('console-closed', `The console of ${name} is closed: it was disposed or the VM has ended.`, {
+    details: { name },
+  });
+}
+
+function takenOver(name: string, cause: unknown): BringupError {
+  return new BringupError(
+    'console-busy',
+    `The console of ${name} was taken over by another client, as \`virsh console --force\` does. What was said meanwhile is kept: open the console again from its offset when that one is through.`,
+    { cause, retryable: true, details: { name, reason: 'taken-over' } },
+  );
+}
+
+function restarted(name: string): BringupError {
+  return new BringupError(
+    'connection-lost',
+    `The console of ${name} ended because the VM was put back to a snapshot or started anew. Open it again from its offset.`,
+    { retryable: true, details: { name, reason: 'restarted' } },
+  );
 }
 
 /** Whether a promise has settled by now. */

@@ -84,13 +84,19 @@ async function untilReady(
   const ended = Promise.withResolvers<never>();
   ended.promise.catch(() => {});
   const onError = (error: Error): void => ended.reject(refused(error, where));
-  const onClose = (): void => ended.reject(closed(where));
+  let shaken = false;
+  // Who has shaken hands and then closes without a word does not like our certificate.
+  const onClose = (): void => ended.reject(shaken ? notTaken(where) : closed(where));
   const onAbort = (): void => void socket.destroy();
   socket.on('error', onError).on('close', onClose);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     const ready = new Promise<void>((resolve) => socket.once(event, () => resolve()));
-    await Promise.race([ready.then(() => finish(socket)), ended.promise]);
+    const finished = ready.then(() => {
+      shaken = true;
+      return finish(socket);
+    });
+    await Promise.race([finished, ended.promise]);
     return socket;
   } catch (error) {
     socket.on('error', () => {}).destroy();

@@ -31,9 +31,19 @@ import type { DomainRef } from './domain.ts';
 import { domainXml } from './domain-xml.ts';
 import type { VmEvents } from './events.ts';
 import { isRemoteError, virError } from './rpc/remote-error.ts';
+import { DomainSnapshots } from './snapshots.ts';
+import type { LibvirtSnapshots } from './snapshots.ts';
+import { HostStorage } from './storage.ts';
+import type { LibvirtStorage } from './storage.ts';
 import { TagCache } from './tag-cache.ts';
 import { VmFolder } from './vm-folder.ts';
 import { within } from './within.ts';
+
+/** A session with a host's libvirt: what every hypervisor has, and what libvirt has beside it. */
+export interface LibvirtSession extends Hypervisor {
+  readonly storage: LibvirtStorage;
+  readonly snapshots: LibvirtSnapshots;
+}
 
 /** What a {@link LibvirtHypervisor} is made of. */
 export interface HypervisorParts {
@@ -60,7 +70,9 @@ exit 0
 `;
 
 /** VMs on one host through libvirt. */
-export class LibvirtHypervisor implements Hypervisor {
+export class LibvirtHypervisor implements LibvirtSession {
+  readonly storage: LibvirtStorage;
+  readonly snapshots: LibvirtSnapshots;
   readonly closed: Promise<Error | undefined>;
   readonly #parts: HypervisorParts;
   readonly #tags: TagCache;
@@ -74,6 +86,16 @@ export class LibvirtHypervisor implements Hypervisor {
     this.#parts = parts;
     this.#tags = new TagCache(parts.daemon);
     this.closed = parts.daemon.connection.closed;
+    this.storage = new HostStorage({ ...parts, enter: (what, options) => void this.#enter(what, options) });
+    this.snapshots = new DomainSnapshots({
+      connection: parts.daemon.connection,
+      domain: async (name, mustBeOurs, options) => {
+        this.#enter('snapshots', options);
+        const domain = await this.#find(name, options);
+        if (mustBeOurs) await this.#checkOurs(domain, options);
+        return domain;
+      },
+    });
   }
 
   /** What every call begins with. */
@@ -263,18 +285,22 @@ export class LibvirtHypervisor implements Hypervisor {
       if (isVmName(name)) await folder.remove(options);
       return;
     }
-    if ((await this.#tags.of(domain, options)) === undefined) {
-      throw new BringupError(
-        'conflict',
-        `The VM ${name} on ${this.#parts.hostname} was not created by bringup and is left alone. Remove it with virsh.`,
-        { details: { name } },
-      );
-    }
+    await this.#checkOurs(domain, options);
     this.#unstarted.delete(name);
     await daemon.destroy(domain, options);
     await daemon.undefine(domain, options);
     this.#tags.forget(domain);
     await folder.remove(options);
+  }
+
+  async #checkOurs(domain: DomainRef, options: CallOptions): Promise<void> {
+    if ((await this.#tags.of(domain, options)) !== undefined) return;
+    const { name } = domain;
+    throw new BringupError(
+      'conflict',
+      `The VM ${name} on ${this.#parts.hostname} was not created by bringup and is left alone. Use virsh for it.`,
+      { details: { name } },
+    );
   }
 
   async openConsole(name: string, options: OpenConsoleOptions = {}): Promise<Console> {

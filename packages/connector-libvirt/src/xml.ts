@@ -1,5 +1,5 @@
 import { XMLParser } from 'fast-xml-parser';
-import { BringupError, invalidInput } from '@bringup/core';
+import { BringupError, escapeXml, invalidInput, isXmlText } from '@bringup/core';
 
 /** An XML element to be written. */
 export interface XmlElement {
@@ -17,28 +17,13 @@ export function element(
   return { name, attributes, children: children.filter((child) => child !== undefined) };
 }
 
-const entities: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&apos;',
-  '\t': '&#9;',
-  '\n': '&#10;',
-  '\r': '&#13;',
-};
-
-// All that XML 1.0 can't hold, not even as an entity (section 2.2).
-// oxlint-disable-next-line no-control-regex
-const unspeakable = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/u;
-
 function escape(text: string): string {
-  if (unspeakable.test(text)) {
+  if (!isXmlText(text)) {
     throw invalidInput('VM', [
       { path: '', message: `${JSON.stringify(text)} holds characters that XML can't express` },
     ]);
   }
-  return text.replace(/[&<>"'\t\n\r]/g, (character) => entities[character] ?? character);
+  return escapeXml(text);
 }
 
 /** The element as text. @throws `invalid-input` for characters that XML can't hold. */

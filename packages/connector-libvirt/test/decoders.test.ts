@@ -10,6 +10,8 @@ import type { Packet } from '../src/rpc/packet.ts';
 import { procedures, programs } from '../src/rpc/procedures.ts';
 import { decodeRemoteError } from '../src/rpc/remote-error.ts';
 import { maxStringBytes, XdrReader, XdrWriter } from '../src/rpc/xdr.ts';
+import { DomainSnapshots, parseSnapshot } from '../src/snapshots.ts';
+import { StorageCalls } from '../src/storage-calls.ts';
 import { parseTags } from '../src/tags.ts';
 import { readTypedParams } from '../src/typed-params.ts';
 import { readXml } from '../src/xml.ts';
@@ -17,6 +19,7 @@ import { FakeDaemon } from './fake-daemon.ts';
 
 const numRuns = 500;
 const domain = { name: 'vm', uuid: Buffer.alloc(16, 7), id: 3 };
+const volume = { pool: 'images', name: 'disk', key: '/images/disk' };
 
 /** What a decoder makes of bytes: whatever it is, nothing but our own error is thrown. */
 function typed<T>(decode: () => T): T | 'refused' {
@@ -166,6 +169,7 @@ describe('any text given to an XML reader', () => {
         const node = typed(() => readXml(text));
         expect(typeof node === 'object' || node === 'refused').toBe(true);
         typed(() => parseCapabilities(text));
+        typed(() => parseSnapshot(text));
         expect(Object.getPrototypeOf(parseTags(text))).toBe(Object.prototype);
         expect(({} as Record<string, unknown>)['#text']).toBeUndefined();
       }),
@@ -272,6 +276,12 @@ describe('any reply to a call', () => {
     hypervisorVersion: (daemon) => daemon.hypervisorVersion({}),
     nodeInfo: (daemon) => daemon.nodeInfo({}),
     totalMemoryKb: (daemon) => daemon.totalMemoryKb({}),
+    pools: ({ connection }) => new StorageCalls(connection).pools({}),
+    poolSpace: ({ connection }) => new StorageCalls(connection).poolSpace(domain, {}),
+    volumes: ({ connection }) => new StorageCalls(connection).volumes(domain, {}),
+    volumeSpace: ({ connection }) => new StorageCalls(connection).volumeSpace(volume, {}),
+    volumePath: ({ connection }) => new StorageCalls(connection).volumePath(volume, {}),
+    snapshots: ({ connection }) => new DomainSnapshots({ connection, domain: async () => domain }).list('vm'),
   };
 
   test.for(Object.entries(calls))('of %s ends in a value or in a typed error', async ([, call]) => {

@@ -274,6 +274,9 @@ export { abortedError, onAbort, throwIfAborted, untilQuiet, withDeadline, sleep,
 export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';
 export { localShell, type LocalShellOptions } from './local/shell.ts';
 export { fileSource, type FileSource, type FileSourceOptions } from './local/file-source.ts';
+export { escapeXml, isXmlText } from './xml.ts';
+export { ProgressReporter } from './local/progress.ts';
+export { checkReceipt, checksumError } from './local/transfer-checks.ts';
 export { checkVmSpec, isVmName, notRunning } from './local/vm-spec.ts';
 export { s3ArtifactStorage, type S3ArtifactStorageOptions } from './artifacts/s3-storage.ts';
 export type { S3ClientLike, S3Connection } from './artifacts/s3-client.ts';

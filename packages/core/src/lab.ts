@@ -19,6 +19,7 @@ import { DeploymentHandler } from './deployments/deployment-handler.ts';
 import { FlashHandler } from './deployments/flash-handler.ts';
 import { FlashManager } from './deployments/flash-manager.ts';
 import { DeploymentManager } from './deployments/manager.ts';
+import { reapOrphans } from './deployments/orphans.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
 import { VmTarget } from './deployments/vm-target.ts';
 import { decommissioning } from './environments/decommission.ts';
@@ -64,6 +65,7 @@ import { Selection } from './selection/select.ts';
 import { selectionService, type SelectionService } from './selection/services.ts';
 import { Strategies, type SelectionStrategy } from './selection/strategy.ts';
 import { EventFeed } from './store/feed.ts';
+import { labIdentity } from './store/identity.ts';
 import type { StoreProvider } from './store/provider.ts';
 import { sqlite } from './store/sqlite-provider.ts';
 import { Store } from './store/store.ts';
@@ -170,7 +172,8 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const host = (id: string) => hostPool.stored(id);
   const board = (id: string) => boardPool.get(id);
 
-  const parts = { store, clock, random, connectors, selection, artifacts, host, board, onTransfer };
+  const labId = await labIdentity(store, { clock, random });
+  const parts = { store, clock, random, connectors, selection, artifacts, labId, host, board, onTransfer };
   const targets = { qemu_host: new VmTarget(parts), physical_board: stack.use(new BoardTarget(parts)) };
   const { logs } = work;
   work.register(
@@ -223,6 +226,13 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     stack.use(repeat(regularly, 'looking after maintenance', limits.heartbeatMs, () => maintenance.tend()));
     stack.use(
       repeat(regularly, 'looking after reservations', limits.heartbeatMs, () => keepReservations(store, work, clock)),
+    );
+    const hosts = async () => (await hostPool.list()).filter(({ status }) => status === 'online');
+    const orphans = { store, connectors, clock, logger, labId, hosts };
+    stack.use(
+      repeat(regularly, 'looking for VMs that nobody knows', limits.heartbeatMs, (signal) =>
+        reapOrphans(orphans, signal),
+      ),
     );
     stack.use(repeat(regularly, 'looking after policies', limits.heartbeatMs, () => tendPolicies(store, clock)));
     stack.use(
@@ -299,15 +309,15 @@ function repeat(
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
   what: string,
   pauseMs: number,
-  act: () => Promise<void>,
+  act: (signal: AbortSignal) => Promise<void>,
 ): AsyncDisposable {
   let timer: Disposable | undefined;
-  let stopped = false;
+  const stopping = new AbortController();
   let acting: Promise<void> = Promise.resolve();
   const next = (): void => {
-    if (stopped) return;
+    if (stopping.signal.aborted) return;
     const fire = (): void => {
-      acting = act()
+      acting = act(stopping.signal)
         .catch((error: unknown) => logger.warn({ error }, `${what} failed; trying again later`))
         .then(next);
     };
@@ -316,7 +326,7 @@ function repeat(
   next();
   return {
     [Symbol.asyncDispose]: async () => {
-      stopped = true;
+      stopping.abort();
       timer?.[Symbol.dispose]();
       await acting;
     },

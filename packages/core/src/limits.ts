@@ -59,8 +59,12 @@ export const limits = {
   hypervisorCloseTimeoutMs: 2_000,
   /** After a VM was reset, its firmware may reset it once more by itself; this long without is the end of it. */
   vmResetSettleMs: 1_000,
+  /** Taking a snapshot of a VM, or going back to one. */
+  snapshotTimeoutMs: 300_000,
   /** Largest image of a VM's display. */
   screenshotMaxBytes: 64 * 1024 * 1024,
+  /** Between two searches of all hosts for VMs of this lab that nobody knows any more. */
+  orphanSweepMs: 600_000,
   /** A guest that proves KVM by running must end within this time. */
   kvmProofTimeoutMs: 5_000,
 

@@ -9,14 +9,18 @@ export const virError = {
   domainExists: 28,
   operationDenied: 29,
   noDomain: 42,
+  noStoragePool: 49,
+  noStorageVol: 50,
   authFailed: 45,
   operationInvalid: 55,
   configUnsupported: 67,
   operationTimeout: 68,
+  noDomainSnapshot: 72,
   authCancelled: 79,
   noDomainMetadata: 80,
   resourceBusy: 87,
   accessDenied: 88,
+  storageVolExists: 90,
   authUnavailable: 94,
 } as const;
 
@@ -43,6 +47,10 @@ const codes: Readonly<Record<number, ErrorCode>> = {
   [virError.configUnsupported]: 'unsupported',
   [virError.domainExists]: 'conflict',
   [virError.noDomain]: 'not-found',
+  [virError.noStoragePool]: 'not-found',
+  [virError.noStorageVol]: 'not-found',
+  [virError.noDomainSnapshot]: 'not-found',
+  [virError.storageVolExists]: 'conflict',
   [virError.operationDenied]: 'authentication-failed',
   [virError.authFailed]: 'authentication-failed',
   [virError.authCancelled]: 'authentication-failed',
@@ -71,9 +79,9 @@ export function fromRemoteError(error: RemoteError, what: string): BringupError 
   });
 }
 
-/** Whether libvirt itself said this number. */
+/** Whether libvirt itself said this, one of the numbers if any are given. */
 export function isRemoteError(error: unknown, ...numbers: readonly number[]): error is BringupError {
   if (!(error instanceof BringupError)) return false;
   const code = error.details['libvirtCode'];
-  return typeof code === 'number' && numbers.includes(code);
+  return typeof code === 'number' && (numbers.length === 0 || numbers.includes(code));
 }

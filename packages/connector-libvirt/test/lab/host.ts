@@ -3,11 +3,12 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { localShell } from '@bringup/core';
-import type { Hypervisor, ShellSession, VmSpec } from '@bringup/core';
+import type { ShellSession, VmSpec } from '@bringup/core';
 import { tinyGuestImage } from '@bringup/core/testing';
 import { startLibvirtd } from '../../../../test/fixtures/libvirtd.ts';
 import type { LibvirtdFixture, LibvirtdOptions } from '../../../../test/fixtures/libvirtd.ts';
 import { libvirt } from '../../src/index.ts';
+import type { LibvirtSession } from '../../src/index.ts';
 
 const run = promisify(execFile);
 
@@ -15,7 +16,7 @@ const run = promisify(execFile);
 export interface LocalHost extends AsyncDisposable {
   readonly daemon: LibvirtdFixture;
   readonly shell: ShellSession;
-  readonly connect: () => Promise<Hypervisor>;
+  readonly connect: () => Promise<LibvirtSession>;
   /** A VM that boots the tiny guest under TCG. */
   readonly spec: (name: string, more?: Partial<VmSpec>) => VmSpec;
   readonly virsh: (...argv: readonly string[]) => Promise<string>;

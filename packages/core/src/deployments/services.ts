@@ -15,6 +15,8 @@ export interface DeploymentServices {
   readonly connectors: Connectors;
   readonly selection: Selection;
   readonly artifacts: ArtifactRepository;
+  /** Of this lab: its VMs carry it. */
+  readonly labId: string;
   readonly host: (id: string) => Promise<Host>;
   readonly board: (id: string) => Promise<Board>;
   readonly onTransfer: (report: TransferReport) => void;

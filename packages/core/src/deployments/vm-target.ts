@@ -79,6 +79,7 @@ export class VmTarget implements DeploymentTarget {
         this.#services.onTransfer({ workId: context.id, filename, direction: 'upload', ...progress }),
     });
     const spec = vmSpec(vmName(context.id), input, plan.files, paths, {
+      lab: this.#services.labId,
       deployment: context.id,
       reservation: held.reservationId,
     });

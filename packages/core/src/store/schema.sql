@@ -136,6 +136,10 @@ CREATE TABLE events (
   subject text not null,
   data text not null);
 
+CREATE TABLE facts (
+  name text not null primary key,
+  value text not null);
+
 CREATE TABLE flashes (
   id text not null primary key references work_items (id) on delete cascade,
   board_id text not null,

@@ -36,6 +36,7 @@ export interface Schema {
   power_events: PowerEventRow;
   chores: ChoreRow;
   conditions: ConditionRow;
+  facts: FactRow;
   health_history: HealthHistoryRow;
   health_thresholds: HealthThresholdRow;
   monitor_leases: MonitorLeaseRow;
@@ -446,6 +447,12 @@ export interface PowerEventRow {
 export interface ChoreRow {
   name: string;
   due_at: number;
+}
+
+/** Something about the lab as a whole that never changes, such as its id. */
+export interface FactRow {
+  name: string;
+  value: string;
 }
 
 /** A state of the lab as a whole that lasts, such as a full artifact storage. */

@@ -1,4 +1,5 @@
 import { limits } from '../limits.ts';
+import { escapeXml } from '../xml.ts';
 import { countedTests, type TestNode, type TestReport } from './test-report.ts';
 
 /** How a report becomes JUnit XML. */
@@ -81,26 +82,4 @@ function counts(cases: readonly TestNode[]): string {
 /** Never in exponent form, which readers of the format do not take. */
 function formatSeconds(seconds: number): string {
   return Number.isFinite(seconds) ? seconds.toFixed(6).replace(/\.?0+$/, '') : '0';
-}
-
-const entities: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&apos;',
-  '\t': '&#9;',
-  '\n': '&#10;',
-  '\r': '&#13;',
-};
-
-/** Text for attributes and elements; what XML 1.0 (section 2.2) has no room for becomes U+FFFD. */
-function escapeXml(text: string): string {
-  return (
-    text
-      .toWellFormed()
-      // oxlint-disable-next-line no-control-regex -- these are the characters to find
-      .replaceAll(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, '\ufffd')
-      .replaceAll(/[&<>"'\t\n\r]/g, (character) => entities[character] ?? character)
-  );
 }

@@ -223,6 +223,11 @@ async function artifacts(db: Kysely<unknown>, { int64 }: StoreFlavor): Promise<v
     .addColumn('due_at', int64, (c) => c.notNull())
     .execute();
   await db.schema
+    .createTable('facts')
+    .addColumn('name', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('value', 'text', (c) => c.notNull())
+    .execute();
+  await db.schema
     .createTable('conditions')
     .addColumn('name', 'text', (c) => c.primaryKey().notNull())
     .addColumn('since', int64, (c) => c.notNull())
