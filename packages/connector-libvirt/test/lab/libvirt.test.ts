@@ -1,8 +1,12 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { isBringupError } from '@bringup/core';
+import type { ForwardTarget, ShellSession } from '@bringup/core';
 import { ConsoleReader, tinyGuest } from '@bringup/core/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { libvirt } from '../../src/index.ts';
 import { qcow2Overlay } from '../../src/qcow2.ts';
 import { startLocalHost } from './host.ts';
 import type { LocalHost } from './host.ts';
@@ -112,10 +116,42 @@ test('destroying a VM leaves nothing of it on the host', async () => {
 });
 
 test('a host without a daemon says what is missing', async () => {
-  const { libvirt } = await import('../../src/index.ts');
   await using connector = libvirt({ socketPath: join(host.daemon.workspace, 'no-such-sock') });
   const target = { host: { hostname: 'localhost', username: 'root' }, workspace: host.daemon.workspace };
   await expect(connector.connect(target, host.shell)).rejects.toMatchObject({ code: 'dependency-missing' });
+});
+
+test('the daemon is found by the sockets of modular and of monolithic daemons, past one that is stale', async () => {
+  const folder = join(host.daemon.workspace, '..', 'run');
+  // The daemon's folder is at its usual place for itself alone.
+  const shell: ShellSession = Object.create(host.shell, {
+    forward: {
+      value: (target: ForwardTarget) =>
+        host.shell.forward(
+          'socketPath' in target ? { socketPath: target.socketPath.replace(/^(?:.var)?.run.libvirt/, folder) } : target,
+        ),
+    },
+    exec: { value: host.shell.exec.bind(host.shell) },
+  });
+  const target = { host: { hostname: 'localhost', username: 'root' }, workspace: host.daemon.workspace };
+  const visit = async (): Promise<void> => {
+    await using connector = libvirt();
+    await using hypervisor = await connector.connect(target, shell);
+    await hypervisor.listVms();
+    await hypervisor.storage.listPools();
+  };
+  const [modular, monolithic] = [join(folder, 'virtqemud-sock'), join(folder, 'libvirt-sock')];
+  await visit();
+  const stale = createServer().listen(modular);
+  await once(stale, 'listening');
+  // Closed behind Node's back, so that it does not remove the file.
+  await rename(modular, `${modular}.stale`);
+  stale.close();
+  await rename(`${modular}.stale`, modular);
+  await visit();
+  await rename(monolithic, modular);
+  await visit();
+  await rename(modular, monolithic);
 });
 
 test('when the daemon dies, every call, console and event loop ends with connection-lost', async () => {
