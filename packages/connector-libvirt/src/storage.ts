@@ -246,7 +246,8 @@ export class HostStorage implements LibvirtStorage {
     await withDeadline(clock, `Removal of ${volume.name}`, cleanUp, async (signal) => {
       for (;;) {
         try {
-          return void (await orUndefined(this.#calls.deleteVolume(volume, { signal })));
+          await orUndefined(this.#calls.deleteVolume(volume, { signal }));
+          return;
         } catch (error) {
           if (!isRemoteError(error, virError.operationInvalid, virError.resourceBusy)) throw error;
           await sleep(clock, cleanUp.pauseMs, signal);

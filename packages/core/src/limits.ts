@@ -62,7 +62,7 @@ export const limits = {
   /** Taking a snapshot of a VM, or going back to one. */
   snapshotTimeoutMs: 300_000,
   /** Largest image of a VM's display. */
-  screenshotMaxBytes: 64 * 1024 * 1024,
+  screenshotMaxBytes: 67_108_864,
   /** Between two searches of all hosts for VMs of this lab that nobody knows any more. */
   orphanSweepMs: 600_000,
   /** A guest that proves KVM by running must end within this time. */

@@ -134,23 +134,24 @@ test('the daemon is found by the sockets of modular and of monolithic daemons, p
     exec: { value: host.shell.exec.bind(host.shell) },
   });
   const target = { host: { hostname: 'localhost', username: 'root' }, workspace: host.daemon.workspace };
-  const visit = async (): Promise<void> => {
+  const visit = async (): Promise<string> => {
     await using connector = libvirt();
     await using hypervisor = await connector.connect(target, shell);
     await hypervisor.listVms();
     await hypervisor.storage.listPools();
+    return (await hypervisor.capabilities()).version;
   };
   const [modular, monolithic] = [join(folder, 'virtqemud-sock'), join(folder, 'libvirt-sock')];
-  await visit();
+  expect(await visit()).toContain('QEMU');
   const stale = createServer().listen(modular);
   await once(stale, 'listening');
   // Closed behind Node's back, so that it does not remove the file.
   await rename(modular, `${modular}.stale`);
   stale.close();
   await rename(`${modular}.stale`, modular);
-  await visit();
+  expect(await visit()).toContain('QEMU');
   await rename(monolithic, modular);
-  await visit();
+  expect(await visit()).toContain('QEMU');
   await rename(modular, monolithic);
 });
 

@@ -44,7 +44,7 @@ describe('VMs that nobody knows any more', () => {
     await put(lab, host, 'other-lab', { lab: 'another', deployment: 'unknown' });
     await put(lab, host, 'by-hand', {});
     await lab.clock.advance(limits.orphanSweepMs + 2 * limits.heartbeatMs);
-    expect(names(lab, host).toSorted()).toEqual(['by-hand', known?.name, 'other-lab'].toSorted());
+    expect(new Set(names(lab, host))).toEqual(new Set(['by-hand', known?.name, 'other-lab']));
   });
 
   it('that could not be removed when they were given back are removed later, and the alert ends', async () => {
