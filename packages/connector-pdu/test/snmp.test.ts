@@ -15,7 +15,8 @@ import {
   type SnmpAccess,
 } from '../src/index.ts';
 import { hastyClock } from './fixtures/clock.ts';
-import { readOnly, readWrite, SnmpPdu, v3User, type Column, type Layout } from './fixtures/snmp-pdu.ts';
+import { readOnly, readWrite, v3User } from '../../../test/fixtures/snmp-users.ts';
+import { SnmpPdu, type Column, type Layout } from './fixtures/snmp-pdu.ts';
 
 const v2c = { version: 'v2c', community: new Secret(readWrite) } as const;
 const v3 = {

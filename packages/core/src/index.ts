@@ -45,6 +45,7 @@ export type { ArtifactFile, ArtifactRepository, SelectedBuild } from './artifact
 export type { FullStorage } from './artifacts/room.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
 export type { FirmwareVerification, FlashManager } from './deployments/flash-manager.ts';
+export { netboot, type NetbootOptions } from './deployments/netboot.ts';
 export type { EnvironmentService, ListEnvironmentsOptions } from './environments/service.ts';
 export type { Workload, WorkloadService } from './environments/workloads.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';

@@ -194,7 +194,8 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   work.register(new ReleaseHandler(store, targets, random));
   work.register(new TestRunHandler({ store, connectors, artifacts, logs, targets, board }));
   work.register(new PipelineHandler(store));
-  work.register(new PowerHandler({ connectors, random, board }));
+  const freeConsole = (boardId: string): Promise<void> => targets.physical_board.freeConsole(boardId);
+  work.register(new PowerHandler({ connectors, random, board, freeConsole }));
   watchInterventions(store, clock);
   watchGroups(store);
   const notifiers = options.notifiers ?? [];

@@ -355,6 +355,8 @@ export const limits = {
   consoleWindowBytes: 262_144,
   /** A console that is quiet this long is taken to wait for input. */
   consoleIdleMs: 1_000,
+  /** A board that boots and is quiet this long may be typed to: longer than an autoboot takes from one number to the next. */
+  consoleBootQuietMs: 2_500,
   /** From opening a console to a shell that answers, login included. */
   consoleShellTimeoutMs: 60_000,
   /** A board's console that was let go of is listened to for so long, so that the next one misses nothing. */

@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { powerContract } from '@bringup/core/testing';
 import { afterAll, expect, it } from 'vitest';
 import { pdu, pdudaemon } from '../../src/index.ts';
-import { Daemon, freePort } from '../fixtures/daemon.ts';
+import { Daemon, freePort } from '../../../../test/fixtures/daemon.ts';
 
 interface Pdudaemon extends AsyncDisposable {
   readonly host: string;

@@ -1,9 +1,9 @@
 import { createLab, localShell, Secret } from '@bringup/core';
 import { memoryArtifactStorage, powerContract } from '@bringup/core/testing';
 import { describe, expect, it } from 'vitest';
+import { readOnly, readWrite, v3User } from '../../../../test/fixtures/snmp-users.ts';
+import { SnmpdPdu } from '../../../../test/fixtures/snmpd.ts';
 import { apc, pdu, type SnmpAccess } from '../../src/index.ts';
-import { readOnly, readWrite, v3User } from '../fixtures/snmp-pdu.ts';
-import { SnmpdPdu } from '../fixtures/snmpd.ts';
 
 const v2c = { version: 'v2c', community: new Secret(readWrite) } as const;
 const v3 = {

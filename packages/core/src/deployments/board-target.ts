@@ -91,6 +91,11 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
     await this.#consoles.drop(targetId);
   }
 
+  /** Lets go of a board's console that is only kept for whoever goes on with it. */
+  freeConsole(boardId: string): Promise<void> {
+    return this.#consoles.free(boardId);
+  }
+
   /** Lets go of all consoles. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#consoles[Symbol.asyncDispose]();

@@ -42,6 +42,12 @@ export class KeptConsoles implements AsyncDisposable {
     await this.#kept.get(boardId)?.[Symbol.asyncDispose]();
   }
 
+  /** As `drop`, unless somebody holds it. */
+  async free(boardId: string): Promise<void> {
+    const known = this.#kept.get(boardId);
+    if (known?.held === false) await known[Symbol.asyncDispose]();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const all = new Cleanup();
     for (const console of this.#kept.values()) all.use(console);
@@ -64,6 +70,10 @@ class KeptConsole implements AsyncDisposable {
 
   get usable(): boolean {
     return this.#shared.usable;
+  }
+
+  get held(): boolean {
+    return this.#shared.driven;
   }
 
   hold(): Console {

@@ -1,5 +1,5 @@
 import { withDeadline } from '../async.ts';
-import { answersOnConsole } from '../consoles/console-answers.ts';
+import { comesUpOnConsole } from '../consoles/console-answers.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import type { Board } from '../model/resource.ts';
@@ -18,7 +18,7 @@ export function canBeAsked({ hostname, serialDevice }: Board): boolean {
 
 /**
  * Asks a board whether it is there: by its shell where it has one, otherwise on its console, where what
- * it says after a newline counts. Undefined when it does not answer in time.
+ * it says counts once it was quiet and got a newline. Undefined when it does not answer in time.
  */
 export async function askBoard(
   connectors: Connectors,
@@ -28,7 +28,7 @@ export async function askBoard(
   try {
     return await withDeadline(clock, `asking ${board.name}`, { signal, timeoutMs }, (inner) =>
       board.hostname === undefined
-        ? askConsole(connectors, board, inner)
+        ? askConsole(connectors, board, clock, inner)
         : askShell(connectors, board, board.hostname, inner),
     );
   } catch {
@@ -44,8 +44,8 @@ async function askShell(connectors: Connectors, board: Board, hostname: string, 
   return exitCode === 0 && bootId !== '' ? { bootId } : {};
 }
 
-async function askConsole(connectors: Connectors, board: Board, signal: AbortSignal): Promise<Answer> {
+async function askConsole(connectors: Connectors, board: Board, clock: Clock, signal: AbortSignal): Promise<Answer> {
   await using console = await connectors.openConsole(board, { signal });
-  await answersOnConsole(console, signal);
+  await comesUpOnConsole(console, clock, signal);
   return {};
 }

@@ -22,6 +22,8 @@ export interface PowerServices {
   readonly random: Random;
   /** @throws `not-found`. */
   readonly board: (id: string) => Promise<Board>;
+  /** Lets go of the board's console where it is kept open for whoever goes on with it. */
+  readonly freeConsole: (boardId: string) => Promise<void>;
 }
 
 interface Checkpoint {
@@ -82,7 +84,7 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
       const { status } = await checkPermission(tx, input);
       await context.saveIn(tx, { was: status, cycle: 0, reached: 'start' });
     });
-    if (input.action !== 'cycle' || input.trigger !== 'request' || !canBeAsked(board)) return;
+    if (input.action !== 'cycle' || input.trigger !== 'request' || board.hostname === undefined) return;
     const { clock, signal } = context;
     const answer = await askBoard(this.#services.connectors, board, { clock, signal });
     if (answer?.bootId !== undefined) await this.#save(context, { bootId: answer.bootId });
@@ -157,6 +159,8 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
     await context.phase('watching');
     const from = (context.checkpoint?.onAt ?? clock.now()) + afterOnMs;
     await sleep(clock, Math.max(0, from - clock.now()), signal);
+    // What it said before it lost its power is nobody's to go on from.
+    await this.#services.freeConsole(board.id);
     while (clock.now() <= from + recoveryMs) {
       const answer = await askBoard(this.#services.connectors, board, { clock, signal });
       if (answer?.bootId !== undefined && answer.bootId === context.checkpoint?.bootId) throw neverOff(board);

@@ -99,7 +99,7 @@ export class PowerService {
     const bounds = { timeoutMs: limits.powerCallMs, ...options };
     return withDeadline(this.#options.clock, `reading the power of ${board.name}`, bounds, async (signal) => {
       await using outlet = await this.#options.connectors.openPower(board.powerControl, { signal });
-      return outlet.state({ signal });
+      return await outlet.state({ signal });
     });
   }
 

@@ -213,7 +213,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   ): Promise<TestReport> {
     const reconnects = new Reconnects(context.clock, signal, ['console-busy']);
     await using shells = new ConsoleShells(open, { clock: context.clock, signal, log, user: tests.username ?? 'root' });
-    return this.#eachCommand(context, tests.commands, async (command) => {
+    return await this.#eachCommand(context, tests.commands, async (command) => {
       for (;;) {
         try {
           const shell = await shells.get();
@@ -255,7 +255,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
       clock,
       signal,
     });
-    return this.#eachCommand(context, tests.commands, async (command, index) => {
+    return await this.#eachCommand(context, tests.commands, async (command, index) => {
       const folder = remoteFolder(context.id, index);
       const logStart = context.checkpoint?.logStart ?? log.sizeBytes;
       await context.save({ done: [], ...context.checkpoint, logStart });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stageNames } from '../../src/model/pipeline.ts';
-import type { LabEvent, Pipeline, PipelineRequest } from '@bringup/core';
+import { limits, type LabEvent, type Pipeline, type PipelineRequest } from '@bringup/core';
 import {
   memoryGuests,
   memoryLab,
@@ -99,6 +99,30 @@ describe('a pipeline on a board', () => {
       await expectNothingHeld(lab);
     },
   );
+
+  it('R18.3: that hangs a board which only has its console is seen to come back on it, at once', async () => {
+    let boots = 0;
+    await using lab = await memoryLab({
+      repositories,
+      boardGuest: async (guest) => {
+        boots += 1;
+        if (boots > 1) return memoryGuests.shell(guest);
+        guest.say('Linux version 6.1.0\r\nKTAP version 1\r\n1..2\r\nok 1 a\r\n');
+        return guest.idle();
+      },
+    });
+    await lab.addServer();
+    await lab.clock.runUntil(lab.addBoard({ without: ['shell'], architecture: 'x86_64' }));
+    const failed = await run(lab, { ...boardPipeline, tests: { from: 'console', timeoutMs: 10_000 } });
+    expect(failed).toMatchObject({ status: 'failed', error: { details: { stage: 'test' } } });
+    const [board] = await lab.boards.getAllBoards();
+    expect(board?.status).toBe('available');
+    const [cycle] = await lab.power.getPowerHistory(board?.id ?? '');
+    expect(cycle).toMatchObject({ trigger: 'hang', state: 'succeeded', result: 'answered' });
+    // Its console was kept for who would go on with the tests: nobody will.
+    expect((cycle?.answeredAt ?? Infinity) - (cycle?.onAt ?? 0)).toBeLessThan(limits.consoleKeptMs / 2);
+    await expectNothingHeld(lab);
+  });
 
   it('R17.5: are counted with their stages: how many succeeded, and how long they took', async () => {
     let broken = false;

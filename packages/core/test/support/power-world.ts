@@ -91,7 +91,7 @@ export async function powerWorld(options: PowerWorldOptions = {}): Promise<Power
       timer: (delayMs, fire, timer) => clock.timer(delayMs, () => void (dead || fire()), timer),
     };
     const engine = new WorkEngine({ store, clock: mortal, random, logger: silentLogger });
-    engine.register(new PowerHandler({ connectors, random, board: find }));
+    engine.register(new PowerHandler({ connectors, random, board: find, freeConsole: async () => undefined }));
     engine.start();
     const power = new PowerService({ store, work: engine, connectors, clock: mortal, random, board: find });
     return {

@@ -201,7 +201,7 @@ async function proveAttachments(
   }
   if (connectors.powerName(powerControl) === undefined) return 'unknown';
   await using outlet = await patiently(() => connectors.openPower(powerControl, { signal }));
-  return outlet.state({ signal });
+  return await outlet.state({ signal });
 }
 
 /** The connectors it is reached by from now on, whatever the lab's first ones will be. */
