@@ -292,7 +292,12 @@ export const limits = {
   artifactBlockBytes: 1_048_576,
   /** Such blocks of one put: one is filled while those before it are hashed and written. */
   artifactBlocks: 4,
-  /** An artifact is flushed to the disk each time this much of it was written. */
+  /**
+   * Beyond this an artifact is written past the system's cache, where that can be done: with the pages of
+   * large ones the cache costs more time than the hash, and loses what others have in it.
+   */
+  artifactCachedBytes: 33_554_432,
+  /** An artifact is flushed to the disk each time this much of it was written to the system's cache. */
   artifactFlushBytes: 33_554_432,
   /** Blobs that belong to nothing are removed after this: somebody may be about to record them. */
   artifactOrphanMs: 86_400_000,

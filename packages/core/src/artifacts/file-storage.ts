@@ -153,7 +153,12 @@ class FileArtifactStorage implements ArtifactStorage {
     const opening = open(unfinished, 'wx', 0o444);
     try {
       const file = await disk('opening', opening);
-      const info = await writeHashed(bytes, { file, disk, untilCut: (step) => deadline.race(step) });
+      const info = await writeHashed(bytes, {
+        file,
+        openPastCache: () => openPastCache(file, unfinished),
+        disk,
+        untilCut: (step) => deadline.race(step),
+      });
       if (expected !== undefined && info.sha256 !== expected) throw blobMismatch(expected, info.sha256);
       await disk('closing', file.close());
       deadline.signal.throwIfAborted();
@@ -262,6 +267,26 @@ async function openBlob(file: string, sha256: string): Promise<FileHandle> {
     return await open(file, constants.O_RDONLY);
   } catch (error) {
     throw isMissing(error) ? blobNotFound(sha256) : error;
+  }
+}
+
+/**
+ * Opens a file that is being written once more, for writes past the system's cache; undefined where there are
+ * no such. Its mode says that it is read-only, which has to be otherwise for a moment.
+ */
+async function openPastCache(file: FileHandle, name: string): Promise<FileHandle | undefined> {
+  if (!('O_DIRECT' in constants)) return undefined;
+  try {
+    const mode = (await file.stat()).mode & 0o777;
+    await file.chmod(mode | 0o200);
+    try {
+      return await open(name, constants.O_WRONLY | constants.O_DIRECT);
+    } finally {
+      await file.chmod(mode);
+    }
+  } catch {
+    // Some file systems have neither modes nor such writes.
+    return undefined;
   }
 }
 

@@ -7,6 +7,11 @@ import { blockSource } from './block-source.ts';
 /** What {@link writeHashed} needs of the storage it works for. */
 export interface HashedWrite {
   readonly file: FileHandle;
+  /**
+   * Opens the file once more, to write past the system's cache (`O_DIRECT`); undefined where that can't be
+   * done. It is closed here.
+   */
+  readonly openPastCache: () => Promise<FileHandle | undefined>;
   /** Waits for the source; rejects when the call has to end. */
   readonly untilCut: <T>(step: Promise<T>) => Promise<T>;
   /** Waits for an operation of the disk: as `untilCut`, with the disk's own bound and errors. */
@@ -20,11 +25,11 @@ export interface HashedWrite {
  */
 export async function writeHashed(
   bytes: AsyncIterable<Uint8Array>,
-  { file, untilCut, disk }: HashedWrite,
+  { file, openPastCache, untilCut, disk }: HashedWrite,
 ): Promise<BlobInfo> {
   const hash = createHash('sha256');
   const source = blockSource(bytes);
-  const writer = new BlockWriter(file, disk);
+  const writer = new BlockWriter(file, openPastCache, disk);
   try {
     let room = await writer.room(0);
     for (let step = source.fill(room); ;) {
@@ -39,6 +44,7 @@ export async function writeHashed(
   } finally {
     // Not awaited: a source that is stuck in a read ends only after that read.
     source.end().catch(() => undefined);
+    writer.close().catch(() => undefined);
   }
 }
 
@@ -50,17 +56,21 @@ interface Block {
 /** A ring of blocks: one is filled while those before it are written, and flushed now and then. */
 class BlockWriter {
   readonly #file: FileHandle;
+  readonly #openPastCache: HashedWrite['openPastCache'];
+  #pastCache: Promise<FileHandle | undefined> | undefined;
   readonly #disk: HashedWrite['disk'];
   #block: Block;
   /** The others, the one that was written first at the start. */
   readonly #resting: Block[];
   #filled = 0;
   #sizeBytes = 0;
-  #flushedBytes = 0;
+  /** What was written to the system's cache since the last flush began. */
+  #cachedBytes = 0;
   #flushing: Promise<void> = Promise.resolve();
 
-  constructor(file: FileHandle, disk: HashedWrite['disk']) {
+  constructor(file: FileHandle, openPastCache: HashedWrite['openPastCache'], disk: HashedWrite['disk']) {
     this.#file = file;
+    this.#openPastCache = openPastCache;
     this.#disk = disk;
     this.#block = newBlock();
     this.#resting = Array.from({ length: limits.artifactBlocks - 1 }, newBlock);
@@ -85,22 +95,48 @@ class BlockWriter {
   /** Begins to write the filled block, and waits for the one that is filled next. */
   async #writeBlock(): Promise<void> {
     const filled = this.#block.bytes.subarray(0, this.#filled);
-    this.#block.written = watched(writeFully(this.#file, filled, this.#sizeBytes));
+    this.#block.written = watched(this.#write(filled, this.#sizeBytes));
     this.#sizeBytes += this.#filled;
     this.#filled = 0;
     this.#resting.push(this.#block);
     this.#block = this.#resting.shift() ?? this.#block;
     await this.#disk('writing', this.#block.written);
-    if (this.#sizeBytes - this.#flushedBytes >= limits.artifactFlushBytes) {
+    if (this.#cachedBytes >= limits.artifactFlushBytes) {
       await this.#disk('flushing', this.#flushing);
       this.#flushing = watched(this.#file.datasync());
-      this.#flushedBytes = this.#sizeBytes;
+      this.#cachedBytes = 0;
     }
+  }
+
+  async #write(block: Uint8Array, position: number): Promise<void> {
+    const isFull = block.byteLength === limits.artifactBlockBytes;
+    if (isFull && position >= limits.artifactCachedBytes) this.#pastCache ??= this.#openPastCache();
+    const pastCache = isFull ? await this.#pastCache : undefined;
+    const written = pastCache === undefined ? 0 : await writePastCache(pastCache, block, position);
+    this.#cachedBytes += block.byteLength - written;
+    await writeFully(this.#file, block.subarray(written), position + written);
+  }
+
+  /** Closes what it has opened, after the writes that are under way. */
+  async close(): Promise<void> {
+    await (await this.#pastCache)?.close();
   }
 }
 
 function newBlock(): Block {
-  return { bytes: Buffer.allocUnsafeSlow(limits.artifactBlockBytes), written: Promise.resolve() };
+  // V8 lets a buffer that could grow begin with a page of memory. Writes past the cache must.
+  const memory = new ArrayBuffer(limits.artifactBlockBytes, { maxByteLength: limits.artifactBlockBytes });
+  return { bytes: Buffer.from(memory), written: Promise.resolve() };
+}
+
+/** Writes what it can without the system's cache. @returns how much: none where the file system or its disk wants it otherwise. */
+async function writePastCache(file: FileHandle, block: Uint8Array, position: number): Promise<number> {
+  try {
+    return (await file.write(block, 0, block.byteLength, position)).bytesWritten;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EINVAL') return 0;
+    throw error;
+  }
 }
 
 async function writeFully(file: FileHandle, block: Uint8Array, position: number): Promise<void> {

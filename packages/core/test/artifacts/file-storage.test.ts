@@ -84,22 +84,26 @@ describe('on the disk', () => {
     expect((await stat(file)).mode & 0o222).toBe(0);
   });
 
-  test.each([0, 1, limits.artifactBlockBytes, limits.artifactBlocks * limits.artifactBlockBytes + 1, 7_654_321])(
-    'a file of this machine with %d bytes is stored as it is',
-    async (sizeBytes) => {
-      const storage = fileArtifactStorage({ path: root });
-      const content = randomBytes(sizeBytes);
-      await writeFile(path.join(root, 'image'), content);
-      const source = await fileSource(path.join(root, 'image'));
-      const sha256 = createHash('sha256').update(content).digest('hex');
-      expect(await storage.put(source.read(), { sha256 })).toEqual({ sha256, sizeBytes });
-      expect(content.equals(await readFile(storage.locate(sha256) ?? ''))).toBe(true);
-      const tail = await storage.put(source.read(Math.floor(sizeBytes / 2)));
-      expect(
-        content.subarray(Math.floor(sizeBytes / 2)).equals(await readFile(storage.locate(tail.sha256) ?? '')),
-      ).toBe(true);
-    },
-  );
+  test.each([
+    0,
+    1,
+    limits.artifactBlockBytes,
+    limits.artifactBlocks * limits.artifactBlockBytes + 1,
+    limits.artifactCachedBytes + 7_654_321,
+  ])('a file of this machine with %d bytes is stored as it is', async (sizeBytes) => {
+    const storage = fileArtifactStorage({ path: root });
+    const content = randomBytes(sizeBytes);
+    await writeFile(path.join(root, 'image'), content);
+    const source = await fileSource(path.join(root, 'image'));
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    expect(await storage.put(source.read(), { sha256 })).toEqual({ sha256, sizeBytes });
+    expect(content.equals(await readFile(storage.locate(sha256) ?? ''))).toBe(true);
+    expect((await stat(storage.locate(sha256) ?? '')).mode & 0o222).toBe(0);
+    const tail = await storage.put(source.read(Math.floor(sizeBytes / 2)));
+    expect(content.subarray(Math.floor(sizeBytes / 2)).equals(await readFile(storage.locate(tail.sha256) ?? ''))).toBe(
+      true,
+    );
+  });
 
   test('of a file that went away before it was read, or is read in vain, nothing is left', async () => {
     const storage = fileArtifactStorage({ path: root });
