@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Lab, Pipeline, TransferReport } from '@bringup/core';
-import { initrd, keepKernel, linuxBuild, linuxSourceWith } from '../fixtures/linux.ts';
+import { exclusively, initrd, keepKernel, linuxBuild, linuxSourceWith } from '../fixtures/linux.ts';
 import { expectNothingLeft, outputOf, runPipeline, stagesOf, textOf } from '../fixtures/looking.ts';
 import { openLab, registerMachines, startRemoteMachines, type RemoteMachines } from '../fixtures/machines.ts';
 import { linuxPipeline, tcg } from '../fixtures/sources.ts';
@@ -32,6 +32,7 @@ describe('Linux from source, over SSH and libvirt', () => {
   let pipeline: Pipeline;
 
   test('is built, deployed, booted and tested', { timeout: coldBuildMs }, async () => {
+    using _ = await exclusively('kernel');
     const bytes = await initrd('suite');
     const stored = await lab.artifacts.storeArtifact(
       { type: 'initrd', filename: 'initrd', architecture: 'x86_64' },
@@ -48,6 +49,8 @@ describe('Linux from source, over SSH and libvirt', () => {
 
     const { results, artifacts } = await lab.testRuns.getTestRun(outputOf(pipeline, 'test'));
     expect(results?.totals).toMatchObject({ pass: 24, fail: 0, total: 24 });
+    for (const made of await lab.artifacts.getArtifactsByBuild(outputOf(pipeline, 'build')))
+      if (made.artifactType === 'kernel_image') await keepKernel(lab, made);
     expect(artifacts.map((artifact) => artifact.filename)).toEqual(['junit.xml', 'results.json', 'test.log']);
     await expectNothingLeft(lab, machines);
   });
@@ -67,7 +70,6 @@ describe('Linux from source, over SSH and libvirt', () => {
     if (kernel === undefined) throw new Error('there is a kernel image');
     // The magic number of the x86 boot protocol, Documentation/arch/x86/boot.rst.
     expect((await lab.artifacts.readAll(kernel)).toString('latin1', 0x202, 0x206)).toBe('HdrS');
-    await keepKernel(lab, kernel);
   });
 
   test('keeps complete logs of build and boot', async () => {
