@@ -34,7 +34,7 @@ export class SshConnector implements ShellConnector {
       const pool = await this.#pool(endpoint);
       throwIfAborted(signal, what);
       this.#check();
-      const session = new SshSession(pool, endpoint.name, clock);
+      const session = new SshSession(pool, endpoint.name, { clock, sudo: this.#options.sudo });
       this.#sessions.add(session);
       void session.closed.then(() => this.#sessions.delete(session));
       return session;

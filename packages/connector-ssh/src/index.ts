@@ -6,8 +6,9 @@
 import type { ShellConnector } from '@bringup/core';
 import { SshConnector } from './connector.ts';
 import { resolveOptions, type SshOptions } from './options.ts';
+import type { SudoOptions } from './sudo.ts';
 
-export type { SshOptions };
+export type { SshOptions, SudoOptions };
 
 /**
  * Shells, file transfer and forwarding over SSH. Connections are pooled: all sessions with the same

@@ -5,6 +5,7 @@ import type { Clock, Logger } from '@bringup/core';
 import type { ConnectionOptions } from './connection.ts';
 import type { PoolOptions } from './pool.ts';
 import type { RouteOptions } from './route.ts';
+import { Sudo, type SudoOptions } from './sudo.ts';
 
 /** Options of {@link ssh}. */
 export interface SshOptions {
@@ -46,6 +47,11 @@ export interface SshOptions {
   readonly keepaliveIntervalMs?: number;
   /** Keepalive messages that may stay unanswered. Default: ServerAliveCountMax, else 3. */
   readonly keepaliveCount?: number;
+  /**
+   * Every command, and the writing and reading of files, happens as another account of the target. The
+   * login account must be allowed that by the target's sudoers. Default: as the login account.
+   */
+  readonly sudo?: SudoOptions;
   /** Commands at a time on one connection; one more is kept for signals. OpenSSH's MaxSessions is 10. Default 9. */
   readonly channelsPerConnection?: number;
   /** Connections to one target, opened while commands wait for a channel. Default 4. */
@@ -63,6 +69,7 @@ export interface ResolvedOptions {
   readonly connection: ConnectionOptions;
   readonly route: RouteOptions;
   readonly pool: Omit<PoolOptions, 'open'>;
+  readonly sudo: Sudo | undefined;
 }
 
 /** @throws `invalid-input` for bounds that are no positive numbers. */
@@ -94,6 +101,7 @@ export function resolveOptions(options: SshOptions): ResolvedOptions {
       keepaliveCount,
     },
     pool: { clock, ...bounds },
+    sudo: options.sudo && new Sudo(options.sudo),
   };
 }
 

@@ -2,7 +2,9 @@ import { BringupError, limits, type Clock, type ExitStatus, type ShellProcess } 
 import type { ClientChannel } from 'ssh2';
 import { ByteQueue } from './byte-queue.ts';
 import type { Connection } from './connection.ts';
+import type { TargetName } from './errors.ts';
 import { PidFilter } from './pid-filter.ts';
+import type { Sudo } from './sudo.ts';
 
 /** Signals that {@link ShellProcess.kill} sends. */
 export type KillSignal = Parameters<ShellProcess['kill']>[0];
@@ -12,6 +14,10 @@ export interface ProcessOptions {
   readonly clock: Clock;
   /** Command and target, for messages. */
   readonly what: string;
+  /** The target, for messages. */
+  readonly target: TargetName;
+  /** By whose leave it begins; absent: it just does. */
+  readonly sudo?: Sudo | undefined;
   /** Sends a signal to a process group on the target. */
   readonly signalGroup: (pid: string, signal: KillSignal) => Promise<void>;
 }
@@ -58,14 +64,21 @@ export class SshProcess implements ShellProcess {
   }
 
   async write(data: Uint8Array): Promise<void> {
+    await this.#begun();
     if (this.#isFinished || !this.#channel.writable) throw this.#inputClosed();
     await this.#untilDone((done) => this.#channel.write(data, done));
     if (this.#isFinished) throw this.#inputClosed();
   }
 
   async end(data?: string | Uint8Array): Promise<void> {
+    await this.#begun();
     if (this.#isFinished || !this.#channel.writable) return;
     await this.#untilDone((done) => this.#channel.end(data, done));
+  }
+
+  /** What is written before `sudo` has begun the command may be taken for a password. */
+  async #begun(): Promise<void> {
+    if (this.#options.sudo !== undefined) await this.#pid.promise;
   }
 
   async kill(signal: KillSignal): Promise<void> {
@@ -112,18 +125,31 @@ export class SshProcess implements ShellProcess {
 
   #listen(exit: PromiseWithResolvers<ExitStatus>, finish: () => void): void {
     const channel = this.#channel;
-    const filter = new PidFilter((pid) => this.#pid.resolve(pid));
+    const { sudo } = this.#options;
+    let hasBegun = false;
+    const filter = new PidFilter(
+      (pid) => {
+        hasBegun = pid !== undefined;
+        this.#pid.resolve(pid);
+      },
+      sudo && { prompt: sudo.prompt, asked: this.#answering(sudo) },
+    );
     const done = (cut: boolean): void => {
       if (this.#isFinished) return;
       this.#isFinished = true;
       unwatch();
       const rest = filter.end();
       if (rest !== undefined) this.stderr.push(rest);
-      const lost = cut || this.#status === undefined ? this.#lostError() : undefined;
+      const refused =
+        sudo !== undefined && !hasBegun && !cut
+          ? sudo.refused(this.#options.target, rest?.toString('utf8') ?? '', this.#status?.exitCode)
+          : undefined;
+      const lost = refused ?? (cut || this.#status === undefined ? this.#lostError() : undefined);
       // Output that was cut off must not look complete, even if the exit status came through.
       this.stdout.end(lost);
       this.stderr.end(lost);
       if (lost !== undefined) exit.reject(lost);
+      else if (this.#status !== undefined) exit.resolve(this.#status);
       finish();
       for (const resume of this.#blocked) resume();
     };
@@ -135,10 +161,21 @@ export class SshProcess implements ShellProcess {
     });
     channel.on('exit', (code: number | null, signal?: string) => {
       this.#status = code === null ? { exitCode: null, signal: signal ?? 'SIGKILL' } : { exitCode: code, signal: null };
-      exit.resolve(this.#status);
+      // Whether it was the command that ended, or sudo before it, all of the output tells.
+      if (sudo === undefined || hasBegun) exit.resolve(this.#status);
     });
     channel.on('error', () => undefined);
     channel.on('close', () => done(false));
+  }
+
+  /** The password is told once; who asks again got the wrong one. */
+  #answering(sudo: Sudo): () => void {
+    let answer = sudo.answer();
+    return () => {
+      if (answer === undefined) this.#channel.close();
+      else this.#channel.write(answer);
+      answer = undefined;
+    };
   }
 
   #lostError(): BringupError {

@@ -20,7 +20,8 @@ import { connectionLost, messageOf, type TargetName } from './errors.ts';
 import { ForwardStream } from './forward-stream.ts';
 import type { Pool } from './pool.ts';
 import { type KillSignal, SshProcess } from './process.ts';
-import { commandLine } from './quote.ts';
+import { commandLine, pidMarker } from './quote.ts';
+import type { Sudo } from './sudo.ts';
 import type { TransferContext } from './transfer.ts';
 import { upload } from './upload.ts';
 
@@ -30,16 +31,22 @@ export class SshSession implements ShellSession {
   readonly #pool: Pool;
   readonly #target: TargetName;
   readonly #clock: Clock;
+  readonly #sudo: Sudo | undefined;
   readonly #processes = new Set<SshProcess>();
   readonly #streams = new Set<Duplex>();
   readonly #transfers: TransferContext;
   #close!: (reason: Error | undefined) => void;
   #ending: Promise<void> | undefined;
 
-  constructor(pool: Pool, target: TargetName, clock: Clock) {
+  constructor(
+    pool: Pool,
+    target: TargetName,
+    { clock, sudo }: { readonly clock: Clock; readonly sudo?: Sudo | undefined },
+  ) {
     this.#pool = pool;
     this.#target = target;
     this.#clock = clock;
+    this.#sudo = sudo;
     this.#transfers = { clock, target, start: (argv, what, signal) => this.#start(commandLine(argv), what, signal) };
     const { promise, resolve } = Promise.withResolvers<Error | undefined>();
     this.closed = promise;
@@ -125,15 +132,25 @@ export class SshSession implements ShellSession {
   /** Starts a command line as a process of this session. */
   async #start(line: string, what: string, signal: AbortSignal | undefined): Promise<SshProcess> {
     const attach = (channel: ClientChannel, connection: Connection): SshProcess =>
-      this.#adopt(new SshProcess(channel, connection, { clock: this.#clock, what, signalGroup: this.#signalGroup }));
-    const process = await this.#pool.exec(line, { signal }, attach).catch((error: unknown) => {
-      if (!(error instanceof ChannelRefused)) throw error;
-      throw new BringupError(
-        'command-failed',
-        `${what} could not be started: ${messageOf(error)}. Does the server allow this account to run commands?`,
-        { cause: error },
+      this.#adopt(
+        new SshProcess(channel, connection, {
+          clock: this.#clock,
+          what,
+          target: this.#target,
+          sudo: this.#sudo,
+          signalGroup: this.#signalGroup,
+        }),
       );
-    });
+    const process = await this.#pool
+      .exec(this.#sudo?.line(line) ?? line, { signal }, attach)
+      .catch((error: unknown) => {
+        if (!(error instanceof ChannelRefused)) throw error;
+        throw new BringupError(
+          'command-failed',
+          `${what} could not be started: ${messageOf(error)}. Does the server allow this account to run commands?`,
+          { cause: error },
+        );
+      });
     if (signal?.aborted === true || this.#ending !== undefined) {
       void process[Symbol.asyncDispose]();
       throw abortedError(what, signal);
@@ -154,23 +171,20 @@ export class SshSession implements ShellSession {
     return process;
   }
 
-  /** A process that is no group leader (some small SSH servers make none) gets the signal alone. */
-  readonly #signalGroup = (pid: string, signal: KillSignal): Promise<void> => {
-    const name = signal.slice('SIG'.length);
-    const line = `kill -s ${name} -- -${pid} 2>/dev/null || kill -s ${name} ${pid} 2>/dev/null`;
-    const done = Promise.withResolvers<void>();
-    const attach = (channel: ClientChannel, connection: Connection): void => {
-      const unwatch = connection.watch(done.resolve);
-      channel.on('close', () => {
-        unwatch();
-        done.resolve();
+  readonly #signalGroup = async (pid: string, signal: KillSignal): Promise<void> => {
+    const line = signalLine(pid, signal, this.#sudo !== undefined);
+    const attach = (channel: ClientChannel, connection: Connection): SshProcess =>
+      new SshProcess(channel, connection, {
+        clock: this.#clock,
+        what: `${signal} on ${this.#target.label}`,
+        target: this.#target,
+        sudo: this.#sudo,
+        signalGroup: async () => undefined,
       });
-      channel.on('error', () => undefined);
-      channel.resume();
-      channel.stderr.resume();
-      channel.end();
-    };
-    return this.#pool.exec(line, { urgent: true }, attach).then(() => done.promise);
+    const sent = await this.#pool.exec(this.#sudo?.line(line) ?? line, { urgent: true }, attach);
+    sent.stdout.discard();
+    void sent.end();
+    await sent.finished;
   };
 
   /** @throws TypeError once disposed, `connection-lost` once the connection is. */
@@ -178,6 +192,18 @@ export class SshSession implements ShellSession {
     if (this.#ending !== undefined) throw new TypeError(`The session with ${this.#target.label} has been disposed.`);
     if (!this.#pool.isOpen) throw this.#pool.lost;
   }
+}
+
+/**
+ * A process that is no group leader (some small SSH servers make none) gets the signal alone. Below `sudo`
+ * the group may be that of `sudo` itself, or of the terminal that it was told to use.
+ */
+function signalLine(pid: string, signal: KillSignal, ofOtherAccount: boolean): string {
+  const name = signal.slice('SIG'.length);
+  const group = ofOtherAccount ? `$(ps -o pgid= -p ${pid} | tr -d ' ')` : pid;
+  const line = `kill -s ${name} -- -${group} 2>/dev/null || kill -s ${name} ${pid} 2>/dev/null`;
+  // Below sudo the signal's own command has to say that it has begun, as every other.
+  return ofOtherAccount ? `echo "${pidMarker}$$" >&2;${line}` : line;
 }
 
 async function collect(

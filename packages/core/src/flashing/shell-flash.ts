@@ -44,11 +44,6 @@ export interface ShellFlashOptions {
   readonly shell: ShellConnector;
   /** The stations by the flash station id of the boards. */
   readonly stations: Readonly<Record<string, ShellFlashStation>>;
-  /**
-   * Wraps each session, for accounts that need to become another one to write devices.
-   * Default: the account writes them itself.
-   */
-  readonly become?: (session: ShellSession) => ShellSession;
   /** Default: the machine's clock. */
   readonly clock?: Clock;
   /** Default: the runtime's randomness. */
@@ -136,8 +131,7 @@ class ShellStation implements FlashStation {
   /** Makes sure of a session. */
   async reach(call: CallOptions): Promise<ShellSession> {
     if (this.#session !== undefined) return this.#session;
-    const own = await this.#options.shell.connect(this.#settings.target, call);
-    const session = this.#options.become?.(own) ?? own;
+    const session = await this.#options.shell.connect(this.#settings.target, call);
     this.#session = session;
     void session.closed.then(() => {
       if (this.#session === session) this.#session = undefined;
