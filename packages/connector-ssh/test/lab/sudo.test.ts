@@ -93,10 +93,7 @@ describe('commands by sudo', () => {
     const stop = new AbortController();
     const script = 'sleep 300 & echo $$ $! > "$1.new"; mv "$1.new" "$1"; wait';
     const process = await session.spawn(['sh', '-c', script, 'sh', pids], { signal: stop.signal });
-    const started = await expect
-      .poll(() => readFile(pids, 'utf8').catch(() => ''), { timeout: 30_000 })
-      .toMatch(/\d+ \d+/);
-    void started;
+    await expect.poll(() => readFile(pids, 'utf8').catch(() => ''), { timeout: 30_000 }).toMatch(/\d+ \d+/);
     const numbers = (await readFile(pids, 'utf8')).trim().split(' ');
     stop.abort();
     await process.exited.catch(() => undefined);
