@@ -46,7 +46,9 @@ export class Admissions {
   /** Points of priority that a request gets beside its own. */
   async boost(tx: StoreTransaction, request: CapacityRequest): Promise<number> {
     let points = 0;
-    for (const admission of this.#admissions) points += (await admission.boost?.(tx, request)) ?? 0;
+    for (const admission of this.#admissions) {
+      if (admission.boost !== undefined) points += await admission.boost(tx, request);
+    }
     return points;
   }
 

@@ -176,20 +176,28 @@ function toCandidate(row: AdmissionCandidate, facts: CandidateFacts = {}): Selec
     resourceId: row.id,
     kind: row.kind as ResourceKind,
     name: row.name,
-    // Most strategies don't look at them.
+    // Most strategies don't look at these.
     get labels() {
       return JSON.parse(row.labels) as Record<string, string>;
     },
-    ...(row.group_id !== null && { groupId: row.group_id }),
-    total: {
-      slots: row.slots_total,
-      cpuCores: row.cpu_total,
-      memoryMb: row.memory_mb_total,
-      storageGb: row.storage_gb_total,
+    get total() {
+      return totalOf(row);
     },
-    free: freeOf(row),
+    get free() {
+      return freeOf(row);
+    },
+    ...(row.group_id !== null && { groupId: row.group_id }),
     load: row.load,
     ...facts,
+  };
+}
+
+function totalOf(row: AdmissionCandidate): CapacityFigures {
+  return {
+    slots: row.slots_total,
+    cpuCores: row.cpu_total,
+    memoryMb: row.memory_mb_total,
+    storageGb: row.storage_gb_total,
   };
 }
 

@@ -28,10 +28,9 @@ interface Immediate {
 const connections = new WeakMap<Kysely<Schema>, Immediate>();
 
 /** Asks for the connection that a transaction runs on. */
-async function connectionOf(transaction: Kysely<Schema>): Promise<Immediate> {
+async function connectionOf(transaction: Kysely<Schema>): Promise<void> {
   const connection = (await transaction.getExecutor().provideConnection(async (provided) => provided)) as Immediate;
   connections.set(transaction, connection);
-  return connection;
 }
 
 class Parameter {
@@ -49,6 +48,12 @@ class Parameter {
   }
 }
 
+function parametersOf({ parameters }: CompiledQuery, values: unknown): readonly unknown[] {
+  return parameters.map((parameter) =>
+    parameter instanceof Parameter ? parameter.in(values as Readonly<Record<string, unknown>>) : parameter,
+  );
+}
+
 /**
  * A query whose SQL is made once for each database and after that only run. Building and compiling
  * costs Kysely several times what running a look-up costs SQLite: worth it for what each reservation
@@ -64,29 +69,34 @@ export class PreparedQuery<P, R> {
 
   /** All rows. */
   async all(db: Kysely<Schema>, values: P): Promise<RowOf<R>[]> {
-    return (await this.#execute(db, values)).rows as RowOf<R>[];
+    return (this.#now(db, values) ?? (await this.#later(db, values))).rows as RowOf<R>[];
   }
 
   /** The first row, if there is one. */
   async first(db: Kysely<Schema>, values: P): Promise<RowOf<R> | undefined> {
-    return (await this.#execute(db, values)).rows[0] as RowOf<R> | undefined;
+    return (this.#now(db, values) ?? (await this.#later(db, values))).rows[0] as RowOf<R> | undefined;
   }
 
   /** Runs it for its effect and gives the number of rows it changed. */
   async run(db: Kysely<Schema>, values: P): Promise<number> {
-    return Number((await this.#execute(db, values)).numAffectedRows ?? 0n);
+    return Number((this.#now(db, values) ?? (await this.#later(db, values))).numAffectedRows ?? 0n);
   }
 
-  async #execute(db: Kysely<Schema>, values: P): Promise<QueryResult<R>> {
+  /**
+   * Runs it on the connection of its transaction; undefined outside of one, and for the first query of one. A tenth of what a
+   * reservation costs is Kysely's way to that connection, and some more what each wait for nothing costs.
+   */
+  #now(db: Kysely<Schema>, values: P): QueryResult<R> | undefined {
+    const connection = connections.get(db);
+    if (connection?.executeNow === undefined) return undefined;
     const compiled = this.#compiledFor(db);
-    const parameters = compiled.parameters.map((parameter) =>
-      parameter instanceof Parameter ? parameter.in(values as Readonly<Record<string, unknown>>) : parameter,
-    );
-    // A tenth of what a reservation costs is Kysely's way to a connection that its transaction has anyway.
-    const connection = connections.get(db) ?? (db.isTransaction ? await connectionOf(db) : undefined);
-    return (
-      connection?.executeNow?.<R>(compiled.sql, parameters) ?? (await db.executeQuery({ ...compiled, parameters }))
-    );
+    return connection.executeNow<R>(compiled.sql, parametersOf(compiled, values));
+  }
+
+  async #later(db: Kysely<Schema>, values: P): Promise<QueryResult<R>> {
+    if (db.isTransaction && !connections.has(db)) await connectionOf(db);
+    const compiled = this.#compiledFor(db);
+    return this.#now(db, values) ?? db.executeQuery({ ...compiled, parameters: parametersOf(compiled, values) });
   }
 
   #compiledFor(db: Kysely<Schema>): CompiledQuery<R> {
