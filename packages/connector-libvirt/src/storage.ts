@@ -52,6 +52,7 @@ export type VolumeDownloadOptions = Pick<DownloadOptions, 'sha256' | 'onProgress
  * reach a host that gives nobody a shell.
  */
 export interface LibvirtStorage {
+  /** All pools of the host, running or not. */
   listPools(options?: CallOptions): Promise<readonly StoragePool[]>;
   /** The pool of that name, or undefined. */
   findPool(name: string, options?: CallOptions): Promise<StoragePool | undefined>;
