@@ -45,7 +45,6 @@ export type { ArtifactFile, ArtifactRepository, SelectedBuild } from './artifact
 export type { FullStorage } from './artifacts/room.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
 export type { FirmwareVerification, FlashManager } from './deployments/flash-manager.ts';
-export { netboot, type NetbootOptions } from './deployments/netboot.ts';
 export type { EnvironmentService, ListEnvironmentsOptions } from './environments/service.ts';
 export type { Workload, WorkloadService } from './environments/workloads.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';
@@ -325,6 +324,7 @@ export {
 } from './consoles/uboot.ts';
 export { ubootFlash, type UBootFlashOptions } from './consoles/uboot-flash.ts';
 export type { UBootSlot } from './consoles/uboot-slot.ts';
+export { netboot, type NetbootOptions } from './flashing/netboot.ts';
 export { shellFlash, type ShellFlashOptions, type ShellFlashStation } from './flashing/shell-flash.ts';
 export {
   rauc,

@@ -12,6 +12,7 @@ import type {
 } from '../contracts/flash.ts';
 import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
 import { BringupError, isBringupError } from '../errors.ts';
+import { flashConnector } from '../flashing/flash-connector.ts';
 import { limits } from '../limits.ts';
 import { systemClock, systemRandom } from '../runtime.ts';
 import { ConsoleSession } from './console-session.ts';
@@ -67,27 +68,7 @@ export interface UBootFlashOptions extends Pick<
  * ```
  */
 export function ubootFlash(options: UBootFlashOptions): FlashConnector {
-  const stations = new Set<UBootFlashStation>();
-  let disposed = false;
-  return {
-    name: options.name ?? 'uboot',
-    async open(target, call = {}) {
-      if (disposed) throw new TypeError('this flash connector has been disposed');
-      const station = new UBootFlashStation(options, target, () => stations.delete(station));
-      stations.add(station);
-      try {
-        await station.reach(call);
-      } catch (error) {
-        await station[Symbol.asyncDispose]();
-        throw error;
-      }
-      return station;
-    },
-    async [Symbol.asyncDispose]() {
-      disposed = true;
-      await Promise.all([...stations].map((station) => station[Symbol.asyncDispose]()));
-    },
-  };
+  return flashConnector(options.name ?? 'uboot', (target, gone) => new UBootFlashStation(options, target, gone));
 }
 
 /** A board's U-Boot as its flash station. A console that broke is opened again by the next flash. */

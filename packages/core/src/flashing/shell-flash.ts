@@ -16,6 +16,7 @@ import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { validate } from '../model/validate.ts';
 import { newId, systemClock, systemRandom } from '../runtime.ts';
+import { flashConnector } from './flash-connector.ts';
 import { lookScript, readBackScript, settleScript, writeScript } from './scripts.ts';
 import {
   blockBytes,
@@ -73,38 +74,16 @@ export interface ShellFlashOptions {
 export function shellFlash(options: ShellFlashOptions): FlashConnector {
   for (const [id, { slots, sdMux }] of Object.entries(options.stations))
     validate(`Flash station ${id}`, stationSchema, { slots, ...(sdMux !== undefined && { sdMux }) });
-  const sessions = new Set<ShellStation>();
   const name = options.name ?? 'shell';
-  let disposed = false;
-  return {
-    name,
-    async open(target, call = {}) {
-      if (disposed) throw new TypeError('this flash connector has been disposed');
-      const settings = Object.hasOwn(options.stations, target.stationId)
-        ? options.stations[target.stationId]
-        : undefined;
-      if (settings === undefined) {
-        throw new BringupError(
-          'not-found',
-          `the flash connector ${name} has no station ${target.stationId}; it has ${Object.keys(options.stations).join(', ')}`,
-          { details: { stationId: target.stationId } },
-        );
-      }
-      const station = new ShellStation(options, settings, target, () => sessions.delete(station));
-      sessions.add(station);
-      try {
-        await station.reach(call);
-      } catch (error) {
-        await station[Symbol.asyncDispose]();
-        throw error;
-      }
-      return station;
-    },
-    async [Symbol.asyncDispose]() {
-      disposed = true;
-      await Promise.all([...sessions].map((session) => session[Symbol.asyncDispose]()));
-    },
-  };
+  return flashConnector(name, (target, gone) => {
+    const settings = Object.hasOwn(options.stations, target.stationId) ? options.stations[target.stationId] : undefined;
+    if (settings !== undefined) return new ShellStation(options, settings, target, gone);
+    throw new BringupError(
+      'not-found',
+      `the flash connector ${name} has no station ${target.stationId}; it has ${Object.keys(options.stations).join(', ')}`,
+      { details: { stationId: target.stationId } },
+    );
+  });
 }
 
 const stationSchema = v.object({ slots: v.record(v.string(), slotSchema), sdMux: v.exactOptional(sdMuxSchema) });

@@ -13,6 +13,7 @@ import type { ShellConnector, ShellSession, ShellTarget } from '../contracts/she
 import { BringupError, invalidInput, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { systemClock } from '../runtime.ts';
+import { flashConnector } from './flash-connector.ts';
 
 /** Options of {@link netboot}. */
 export interface NetbootOptions {
@@ -52,27 +53,7 @@ const defaultFiles = { kernel: 'kernel', initrd: 'initrd', dtb: 'dtb', rootfs: '
  */
 export function netboot(options: NetbootOptions): FlashConnector {
   if (!options.path.startsWith('/')) throw invalidInput('netboot', [{ path: 'path', message: 'must be absolute' }]);
-  const stations = new Set<NetbootStation>();
-  let disposed = false;
-  return {
-    name: options.name ?? 'netboot',
-    async open(target, call = {}) {
-      if (disposed) throw new TypeError('this flash connector has been disposed');
-      const station = new NetbootStation(options, target, () => stations.delete(station));
-      stations.add(station);
-      try {
-        await station.reach(call);
-      } catch (error) {
-        await station[Symbol.asyncDispose]();
-        throw error;
-      }
-      return station;
-    },
-    async [Symbol.asyncDispose]() {
-      disposed = true;
-      await Promise.all([...stations].map((station) => station[Symbol.asyncDispose]()));
-    },
-  };
+  return flashConnector(options.name ?? 'netboot', (target, gone) => new NetbootStation(options, target, gone));
 }
 
 /** One board's folder. A connection that broke is made anew by the next call. */
