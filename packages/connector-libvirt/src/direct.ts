@@ -35,6 +35,10 @@ export async function openTls(host: ShellTarget, tls: LibvirtTls, options: CallO
   const { hostname, address = hostname } = host;
   const port = tls.port ?? ports.tls;
   const where = `libvirt's TLS port ${port} of ${hostname}`;
+  // Without any, Node would take the machine's own authorities, each of which could speak for the host.
+  if (!tls.ca.includes('-----BEGIN CERTIFICATE-----')) {
+    throw invalidInput('The TLS of libvirt', [{ path: 'tls.ca', message: 'must hold a certificate in PEM form' }]);
+  }
   const open = (): Socket => {
     try {
       return connectTls({

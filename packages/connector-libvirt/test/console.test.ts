@@ -1,0 +1,104 @@
+import { fakeClock } from '@bringup/core/testing';
+import { describe, expect, test } from 'vitest';
+import type { ConsoleLog } from '../src/console-log.ts';
+import { VmConsole } from '../src/console.ts';
+import { Daemon } from '../src/daemon.ts';
+import { packetStatus, packetType } from '../src/rpc/packet.ts';
+import type { Packet } from '../src/rpc/packet.ts';
+import { procedures } from '../src/rpc/procedures.ts';
+import { XdrWriter } from '../src/rpc/xdr.ts';
+import { FakeDaemon } from './fake-daemon.ts';
+
+const clock = fakeClock();
+const domain = { name: 'vm', uuid: Buffer.alloc(16), id: 1 };
+const unexpected = 38;
+
+/** A console with a live line to a daemon in this process, and a log that holds what was said. */
+async function openConsole(now: () => 'same' | 'another' | 'ended', said = 'hello') {
+  const daemon = new FakeDaemon();
+  let opening: Packet | undefined;
+  daemon.serve((call) => {
+    if (call.procedure === procedures.authList) return new XdrWriter().u32(0).bytes();
+    if (call.procedure === procedures.domainOpenConsole) opening = call;
+    return new Uint8Array();
+  });
+  const line = await Daemon.open(daemon.client, {
+    clock,
+    peer: 'libvirt on testhost',
+    uri: 'qemu:///system',
+    keepalive: false,
+    account: undefined,
+    confidential: true,
+  });
+  const stream = await line.openConsole(domain, {});
+  if (opening === undefined) throw new Error('The console was not opened.');
+  const log: Pick<ConsoleLog, 'read'> = {
+    read: async (offset) => ({ outcome: 'read', bytes: Buffer.from(said).subarray(offset) }),
+  };
+  const console = new VmConsole({
+    name: 'vm',
+    clock,
+    log: log as ConsoleLog,
+    line: { daemon: line, stream },
+    live: true,
+    offset: 0,
+    first: new Uint8Array(),
+    now: async () => now(),
+    onDispose: () => {},
+  });
+  return { daemon, call: opening, console };
+}
+
+async function text(output: AsyncIterable<Uint8Array>): Promise<string> {
+  let all = '';
+  for await (const chunk of output) all += Buffer.from(chunk).toString('latin1');
+  return all;
+}
+
+describe('a console whose line breaks off', () => {
+  test.for(['with an error', 'without one'] as const)(
+    '%s while its VM goes on was taken by somebody: that is what reader and writer hear',
+    async (how) => {
+      const { daemon, call, console } = await openConsole(() => 'same');
+      daemon.stream(call, packetStatus.continue, 'hel');
+      const reading = text(console.output);
+      const told = { code: 'console-busy', retryable: true, details: { name: 'vm', reason: 'taken-over' } };
+      if (how === 'with an error')
+        daemon.refuse(call, unexpected, 'stream had unexpected termination', packetType.stream);
+      else daemon.stream(call, packetStatus.continue);
+      await expect(clock.runUntil(reading)).rejects.toMatchObject(told);
+      await expect(clock.runUntil(console.write(Buffer.from('x')))).rejects.toMatchObject(told);
+      daemon.close();
+      await console[Symbol.asyncDispose]();
+    },
+  );
+
+  test('because its VM was put back to a snapshot says so', async () => {
+    const { daemon, call, console } = await openConsole(() => 'another');
+    const reading = text(console.output);
+    daemon.refuse(call, unexpected, 'stream had unexpected termination', packetType.stream);
+    await expect(clock.runUntil(reading)).rejects.toMatchObject({
+      code: 'connection-lost',
+      details: { reason: 'restarted' },
+    });
+    daemon.close();
+  });
+
+  test('a moment before libvirt knows that the VM has ended ends as the VM did, with its last bytes', async () => {
+    let looks = 0;
+    const { daemon, call, console } = await openConsole(() => ((looks += 1) < 4 ? 'same' : 'ended'));
+    daemon.stream(call, packetStatus.continue, 'hel');
+    const reading = text(console.output);
+    daemon.refuse(call, unexpected, 'stream had unexpected termination', packetType.stream);
+    expect(await clock.runUntil(reading)).toBe('hello');
+    expect(looks).toBe(4);
+    daemon.close();
+  });
+
+  test('together with its connection is lost', async () => {
+    const { daemon, console } = await openConsole(() => 'same');
+    const reading = text(console.output);
+    daemon.close();
+    await expect(clock.runUntil(reading)).rejects.toMatchObject({ code: 'connection-lost' });
+  });
+});
