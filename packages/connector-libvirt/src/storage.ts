@@ -5,6 +5,7 @@ import { isRemoteError, virError } from './rpc/remote-error.ts';
 import { StorageCalls } from './storage-calls.ts';
 import type { PoolRef, VolumeRef } from './storage-calls.ts';
 import { receiveVolume, sendVolume } from './volume-transfer.ts';
+import { within } from './within.ts';
 import { element, writeXml } from './xml.ts';
 
 /** How a storage pool is. Only a `running` one can be used. */
@@ -177,7 +178,8 @@ export class HostStorage implements LibvirtStorage {
   async findVolume({ pool, name }: VolumeName, options: CallOptions = {}): Promise<StorageVolume | undefined> {
     this.#parts.enter('findVolume', options);
     const volume = await orUndefined(this.#calls.volume(await this.#calls.pool(pool, options), name, options));
-    return volume && this.#describeVolume(volume, options);
+    // It may be deleted between one question and the next.
+    return volume && orUndefined(this.#describeVolume(volume, options));
   }
 
   async #describeVolume(volume: VolumeRef, options: CallOptions): Promise<StorageVolume> {
@@ -222,11 +224,11 @@ export class HostStorage implements LibvirtStorage {
   async upload(source: ByteSource, name: VolumeName, options: TransferOptions = {}): Promise<TransferReceipt> {
     this.#parts.enter('upload', options);
     const { clock } = this.#parts;
-    return withDeadline(clock, `Upload of ${name.name}`, options, async (signal) => {
+    return within(clock, `Upload of ${name.name}`, options, async (call) => {
       // Not to be given up half-way: nobody would know whether the volume is ours.
       const volume = await this.#create({ ...name, capacityBytes: source.sizeBytes }, {});
       try {
-        return await sendVolume(this.#parts, volume, source, { ...options, signal });
+        return await sendVolume(this.#parts, volume, source, { ...options, ...call });
       } catch (error) {
         await this.#discard(volume).catch(() => {});
         throw error;
