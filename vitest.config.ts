@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { reporters } from './test/reporters.ts';
 
@@ -7,6 +8,8 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/test/lab/**'],
+    // Vitest leaves a core to itself, which on two cores is half of the time.
+    maxWorkers: availableParallelism(),
     // Properties run a hundred labs each; a machine may be busy with other things.
     testTimeout: 120_000,
     reporters: reporters('unit'),
