@@ -1,0 +1,19 @@
+import { readFileSync } from 'node:fs';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/**
+ * The suite that builds the kernel begins, those that only boot it come last: whoever needs it before it is
+ * there waits, and would keep a worker from everything else.
+ */
+export class KernelFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = new Map(files.map((file) => [file, rankOf(file.moduleId)]));
+    return (await super.sort(files)).toSorted((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0));
+  }
+}
+
+function rankOf(path: string): number {
+  const text = readFileSync(path, 'utf8');
+  if (text.includes('linuxBuild(')) return 0;
+  return text.includes('linuxPipeline(') ? 2 : 1;
+}
