@@ -116,9 +116,16 @@ describe.each(kinds)('A controller that is killed, %s,', (_name, start) => {
   });
 
   test('loses no test result', async () => {
-    const build = await steppedBuild(machines.folder, { gate: false });
-    const id = await die(build.pipeline, { at: 'log', stage: 'test', bytes: 1 });
-    await resume(id);
-    await expectDoneOnce(id, build);
+    for (;;) {
+      const build = await steppedBuild(machines.folder, { gate: false });
+      const death = { at: 'log', stage: 'test', bytes: 1 } as const;
+      const end = await runController({ settings: machines.settings, pipeline: build.pipeline, death });
+      // A guest that has said all of it at once may be done before the controller is dead.
+      if (end.status === 'completed') continue;
+      expect(end, end.complaints).toMatchObject({ signal: 'SIGKILL' });
+      await resume(end.pipelineId);
+      await expectDoneOnce(end.pipelineId, build);
+      return;
+    }
   });
 });

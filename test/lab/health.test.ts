@@ -14,7 +14,6 @@ describe('A real machine that is watched', () => {
     machines = await startRemoteMachines();
     lab = await openLab(machines.settings);
     ({ server, host } = await registerMachines(lab, machines));
-    await lab.health.setHealthThresholds({ kind: 'host' }, { maxUtilizationPercent: null });
   });
   afterAll(async () => {
     await lab?.[Symbol.asyncDispose]();
