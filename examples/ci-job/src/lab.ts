@@ -9,6 +9,9 @@ export async function openLab(folder: string): Promise<Lab> {
     connectors: { shell: localShell(), hypervisor: localQemu() },
   });
   try {
+    // A runner is busy with its own jobs: that must keep none of them waiting.
+    for (const kind of ['build_server', 'host'] as const)
+      await lab.health.setHealthThresholds({ kind }, { maxUtilizationPercent: null });
     const machine = { hostname: 'localhost', workspace: join(folder, 'workspace') };
     if ((await lab.buildServers.findServer('localhost')) === undefined) await lab.buildServers.registerServer(machine);
     if ((await lab.hosts.findHost('localhost')) === undefined) await lab.hosts.registerHost(machine);

@@ -37,8 +37,15 @@ export async function openLab(folder: string, { onTransfer, onWarning, signal }:
   }
 }
 
-async function addThisMachine({ buildServers, hosts }: Lab, folder: string, signal: AbortSignal): Promise<void> {
+async function addThisMachine(
+  { buildServers, hosts, health }: Lab,
+  folder: string,
+  signal: AbortSignal,
+): Promise<void> {
   const hostname = 'localhost';
+  // There is no other: that it is busy must keep nothing waiting.
+  for (const kind of ['build_server', 'host'] as const)
+    await health.setHealthThresholds({ kind }, { maxUtilizationPercent: null });
   const [buildFolder, vmFolder] = [join(folder, 'builds'), join(folder, 'vms')];
   // A state folder that was moved is another place to work in.
   const server = await buildServers.findServer(hostname);
