@@ -1,7 +1,7 @@
-import { BringupError } from '@bringup/core';
+import { BringupError, sleep } from '@bringup/core';
 import type { CallOptions, Clock, OpenConsoleOptions, ShellSession, VmState } from '@bringup/core';
 import { ConsoleLog, historyLost } from './console-log.ts';
-import { VmConsole } from './console.ts';
+import { stateLagMs, statePollMs, VmConsole } from './console.ts';
 import type { ConsoleLine } from './console.ts';
 import type { Daemon } from './daemon.ts';
 import type { DomainRef } from './domain.ts';
@@ -24,11 +24,19 @@ function isActive(state: VmState | undefined): boolean {
   return state === 'running' || state === 'paused';
 }
 
+/** Whether libvirt notices within a moment that the VM has ended. */
+async function endsSoon({ daemon, domain, clock }: ConsoleOpening, options: CallOptions): Promise<boolean> {
+  const deadline = clock.now() + stateLagMs;
+  while (isActive(await daemon.state(domain, options))) {
+    if (clock.now() >= deadline) return false;
+    await sleep(clock, statePollMs, options.signal);
+  }
+  return true;
+}
+
 /** Opens the line to a running VM's console, exclusively. Undefined when the VM has ended. @throws `console-busy`. */
-async function openLine(
-  { daemon, domain, openLine: connect }: ConsoleOpening,
-  options: CallOptions,
-): Promise<ConsoleLine | undefined> {
+async function openLine(opening: ConsoleOpening, options: CallOptions): Promise<ConsoleLine | undefined> {
+  const { daemon, domain, openLine: connect } = opening;
   if (!isActive(await daemon.state(domain, options))) return undefined;
   const line = await connect(options);
   try {
@@ -36,6 +44,8 @@ async function openLine(
   } catch (error) {
     await line[Symbol.asyncDispose]();
     if (isRemoteError(error, virError.operationInvalid, virError.noDomain)) return undefined;
+    // The pty of a QEMU that is just exiting can't be opened any more, which is no word about its console.
+    if (isRemoteError(error, virError.systemError) && (await endsSoon(opening, options))) return undefined;
     if (!isRemoteError(error, virError.operationFailed)) throw error;
     throw new BringupError(
       'console-busy',

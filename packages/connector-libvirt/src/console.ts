@@ -13,8 +13,8 @@ const followMs = 5_000;
 const settleMs = 300;
 
 /** Between two looks whether a VM whose console ended has ended itself, and for how long. */
-const statePollMs = 20;
-const stateLagMs = 2_000;
+export const statePollMs = 20;
+export const stateLagMs = 2_000;
 
 /** The line to a running VM's console, on a connection of its own so that its back-pressure stops nobody else. */
 export interface ConsoleLine {

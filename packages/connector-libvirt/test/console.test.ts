@@ -1,34 +1,41 @@
+import type { ShellSession } from '@bringup/core';
 import { fakeClock } from '@bringup/core/testing';
 import { describe, expect, test } from 'vitest';
 import type { ConsoleLog } from '../src/console-log.ts';
+import { openVmConsole } from '../src/console-open.ts';
 import { VmConsole } from '../src/console.ts';
 import { Daemon } from '../src/daemon.ts';
 import { packetStatus, packetType } from '../src/rpc/packet.ts';
 import type { Packet } from '../src/rpc/packet.ts';
 import { procedures } from '../src/rpc/procedures.ts';
+import { virError } from '../src/rpc/remote-error.ts';
 import { XdrWriter } from '../src/rpc/xdr.ts';
+import { VmFolder } from '../src/vm-folder.ts';
 import { FakeDaemon } from './fake-daemon.ts';
 
 const clock = fakeClock();
 const domain = { name: 'vm', uuid: Buffer.alloc(16), id: 1 };
-const unexpected = 38;
 
-/** A console with a live line to a daemon in this process, and a log that holds what was said. */
-async function openConsole(now: () => 'same' | 'another' | 'ended', said = 'hello') {
-  const daemon = new FakeDaemon();
-  let opening: Packet | undefined;
-  daemon.serve((call) => {
-    if (call.procedure === procedures.authList) return new XdrWriter().u32(0).bytes();
-    if (call.procedure === procedures.domainOpenConsole) opening = call;
-    return new Uint8Array();
-  });
-  const line = await Daemon.open(daemon.client, {
+/** A connection to a daemon in this process, which answers what `answer` says. */
+async function connectTo(daemon: FakeDaemon, answer: (call: Packet) => Uint8Array | undefined): Promise<Daemon> {
+  daemon.serve((call) => (call.procedure === procedures.authList ? new XdrWriter().u32(0).bytes() : answer(call)));
+  return Daemon.open(daemon.client, {
     clock,
     peer: 'libvirt on testhost',
     uri: 'qemu:///system',
     keepalive: false,
     account: undefined,
     confidential: true,
+  });
+}
+
+/** A console with a live line to a daemon in this process, and a log that holds what was said. */
+async function openConsole(now: () => 'same' | 'another' | 'ended', said = 'hello') {
+  const daemon = new FakeDaemon();
+  let opening: Packet | undefined;
+  const line = await connectTo(daemon, (call) => {
+    if (call.procedure === procedures.domainOpenConsole) opening = call;
+    return new Uint8Array();
   });
   const stream = await line.openConsole(domain, {});
   if (opening === undefined) throw new Error('The console was not opened.');
@@ -64,7 +71,7 @@ describe('a console whose line breaks off', () => {
       const reading = text(console.output);
       const told = { code: 'console-busy', retryable: true, details: { name: 'vm', reason: 'taken-over' } };
       if (how === 'with an error')
-        daemon.refuse(call, unexpected, 'stream had unexpected termination', packetType.stream);
+        daemon.refuse(call, virError.systemError, 'stream had unexpected termination', packetType.stream);
       else daemon.stream(call, packetStatus.continue);
       await expect(clock.runUntil(reading)).rejects.toMatchObject(told);
       await expect(clock.runUntil(console.write(Buffer.from('x')))).rejects.toMatchObject(told);
@@ -76,7 +83,7 @@ describe('a console whose line breaks off', () => {
   test('because its VM was put back to a snapshot says so', async () => {
     const { daemon, call, console } = await openConsole(() => 'another');
     const reading = text(console.output);
-    daemon.refuse(call, unexpected, 'stream had unexpected termination', packetType.stream);
+    daemon.refuse(call, virError.systemError, 'stream had unexpected termination', packetType.stream);
     await expect(clock.runUntil(reading)).rejects.toMatchObject({
       code: 'connection-lost',
       details: { reason: 'restarted' },
@@ -89,7 +96,7 @@ describe('a console whose line breaks off', () => {
     const { daemon, call, console } = await openConsole(() => ((looks += 1) < 4 ? 'same' : 'ended'));
     daemon.stream(call, packetStatus.continue, 'hel');
     const reading = text(console.output);
-    daemon.refuse(call, unexpected, 'stream had unexpected termination', packetType.stream);
+    daemon.refuse(call, virError.systemError, 'stream had unexpected termination', packetType.stream);
     expect(await clock.runUntil(reading)).toBe('hello');
     expect(looks).toBe(4);
     daemon.close();
@@ -100,5 +107,64 @@ describe('a console whose line breaks off', () => {
     const reading = text(console.output);
     daemon.close();
     await expect(clock.runUntil(reading)).rejects.toMatchObject({ code: 'connection-lost' });
+  });
+});
+
+describe('a console whose pty can not be opened', () => {
+  const running = 1;
+  const shutOff = 5;
+  const refusal = "Unable to open stream for '/dev/pts/0': Permission denied";
+
+  /** Opens the console of a VM that is in one state after the other, and in the last from then on. */
+  async function open(states: readonly number[]) {
+    let looks = 0;
+    const daemon = await connectTo(new FakeDaemon(), (call) => {
+      if (call.procedure !== procedures.domainGetState) return new Uint8Array();
+      const state = states[Math.min(looks, states.length - 1)] ?? shutOff;
+      looks += 1;
+      return new XdrWriter().i32(state).i32(0).bytes();
+    });
+    const lineEnd = new FakeDaemon();
+    const line = await connectTo(lineEnd, (call) => {
+      if (call.procedure !== procedures.domainOpenConsole) return new Uint8Array();
+      lineEnd.refuse(call, virError.systemError, refusal);
+      return undefined;
+    });
+    const exec: ShellSession['exec'] = async ([, , , , , offset]) => ({
+      exitCode: 0,
+      signal: null,
+      stdout: Buffer.from('said').subarray(Number(offset)),
+      stderr: Buffer.alloc(0),
+      truncated: false,
+    });
+    const shell = { exec } as ShellSession;
+    const console = openVmConsole(
+      {
+        daemon,
+        shell,
+        clock,
+        domain,
+        folder: new VmFolder(shell, '/vms', 'vm'),
+        openLine: async () => line,
+        unstarted: () => false,
+      },
+      { onDispose: () => {} },
+    );
+    return { console, looks: () => looks };
+  }
+
+  test('because its VM is just ending gives what the VM said', async () => {
+    const { console, looks } = await open([running, running, running, shutOff]);
+    await using opened = await clock.runUntil(console);
+    expect(await clock.runUntil(text(opened.output))).toBe('said');
+    expect(looks()).toBe(4);
+  });
+
+  test('of a VM that goes on says why', async () => {
+    const { console } = await open([running]);
+    await expect(clock.runUntil(console)).rejects.toMatchObject({
+      code: 'hypervisor-failed',
+      message: expect.stringContaining(refusal),
+    });
   });
 });

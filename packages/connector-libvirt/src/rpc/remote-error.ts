@@ -8,6 +8,7 @@ export const virError = {
   operationFailed: 9,
   domainExists: 28,
   operationDenied: 29,
+  systemError: 38,
   noDomain: 42,
   noStoragePool: 49,
   noStorageVol: 50,
