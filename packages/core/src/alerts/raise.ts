@@ -4,7 +4,7 @@ import type { JsonValue } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { alertSeverities, type Alert, type AlertSeverity, type AlertState, type AlertType } from '../model/alert.ts';
 import { newId } from '../runtime.ts';
-import type { AlertRow } from '../store/schema.ts';
+import type { AlertRow } from '../store/schema/alerts.ts';
 import type { StoreTransaction } from '../store/store.ts';
 
 /** Trouble that was noticed. */

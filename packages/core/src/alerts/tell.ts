@@ -4,7 +4,7 @@ import type { Clock, Random } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import { alertSeverities, type Alert, type AlertSeverity } from '../model/alert.ts';
 import { newId } from '../runtime.ts';
-import type { AlertRow } from '../store/schema.ts';
+import type { AlertRow } from '../store/schema/alerts.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { enqueue } from '../work/queue.ts';
 import { toAlert } from './raise.ts';

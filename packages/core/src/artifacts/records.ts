@@ -1,7 +1,8 @@
 import type { Kysely, Selectable, SelectQueryBuilder } from 'kysely';
 import type { Architecture } from '../model/architecture.ts';
 import type { Artifact, ArtifactType } from '../model/artifact.ts';
-import type { ArtifactRow, BlobRow, Schema } from '../store/schema.ts';
+import type { ArtifactRow, BlobRow } from '../store/schema/artifacts.ts';
+import type { Schema } from '../store/schema.ts';
 
 /** A file to be kept as an artifact; its bytes are in the storage already. */
 export interface NewArtifact {

@@ -18,7 +18,7 @@ import { validate } from '../model/validate.ts';
 import type { WorkItem } from '../model/work.ts';
 import { buildRequest } from '../selection/requests.ts';
 import { estimateWait } from '../selection/wait-estimate.ts';
-import type { BuildRow } from '../store/schema.ts';
+import type { BuildRow } from '../store/schema/builds.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import type { ReadLogOptions } from '../work/logs.ts';

@@ -10,7 +10,7 @@ import type { Board } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import type { WorkItem } from '../model/work.ts';
 import type { Connectors } from '../pool/connectors.ts';
-import type { FlashRow } from '../store/schema.ts';
+import type { FlashRow } from '../store/schema/deployments.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import { courseOf } from '../work/records.ts';

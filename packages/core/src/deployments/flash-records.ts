@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely';
 import type { FlashPart } from '../model/flash.ts';
-import type { FlashRow } from '../store/schema.ts';
+import type { FlashRow } from '../store/schema/deployments.ts';
 import type { StoreTransaction } from '../store/store.ts';
 
 /** A flash as it is queued. */

@@ -4,7 +4,8 @@ import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { BoardDeploymentRequest, DeploymentTargetType, QemuDeploymentRequest } from '../model/deployment.ts';
-import type { DeploymentRow, EnvironmentRow } from '../store/schema.ts';
+import type { DeploymentRow } from '../store/schema/deployments.ts';
+import type { EnvironmentRow } from '../store/schema/environments.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 
 /** A deployment as it is queued. */

@@ -3,7 +3,7 @@ import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { VmSpec } from '../contracts/hypervisor.ts';
 import type { BootReport, Deployment, DeploymentStatus, VerificationReport } from '../model/deployment.ts';
 import type { WorkItem } from '../model/work.ts';
-import type { DeploymentRow } from '../store/schema.ts';
+import type { DeploymentRow } from '../store/schema/deployments.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import { courseOf } from '../work/records.ts';

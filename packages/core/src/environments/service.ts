@@ -19,7 +19,7 @@ import type { Board, Connection, Host } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import type { Connectors } from '../pool/connectors.ts';
 import { extend } from '../pool/reservations.ts';
-import type { EnvironmentRow } from '../store/schema.ts';
+import type { EnvironmentRow } from '../store/schema/environments.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import * as v from 'valibot';

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import { limits } from '../limits.ts';
 import { prepared, type Bind, type PreparedQuery } from '../store/prepared.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 
 /** What is read of every resource again and again. */
 export type ScannedRow = Pick<

@@ -7,7 +7,7 @@ import { boardKind } from '../pool/kinds/board.ts';
 import { buildServerKind } from '../pool/kinds/build-server.ts';
 import { hostKind } from '../pool/kinds/host.ts';
 import type { StoredStatus } from '../pool/status.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 import type { Conditions } from './conditions.ts';
 import { initialStanding, type Standing } from './judge.ts';
 import { LookLog } from './look-log.ts';

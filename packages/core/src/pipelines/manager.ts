@@ -19,7 +19,7 @@ import {
 } from '../model/pipeline.ts';
 import { validate } from '../model/validate.ts';
 import { isFinal, type WorkItem } from '../model/work.ts';
-import type { PipelineRow } from '../store/schema.ts';
+import type { PipelineRow } from '../store/schema/pipelines.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { testLogId } from '../testruns/handler.ts';
 import type { WorkEngine } from '../work/engine.ts';

@@ -2,7 +2,7 @@ import type { Selectable } from 'kysely';
 import { limits } from '../limits.ts';
 import type { ResourceUtilization } from '../model/health.ts';
 import type { BuildServerCapacity, HostCapacity } from '../model/resource.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 import type { Store } from '../store/store.ts';
 import { allocatable, type StoredStatus } from './status.ts';
 

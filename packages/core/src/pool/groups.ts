@@ -16,7 +16,7 @@ import type {
 import { resourceKinds, type Changes, type ResourceKind } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import { newId } from '../runtime.ts';
-import type { GroupApprovalRow, GroupRow, PolicyDecisionRow } from '../store/schema.ts';
+import type { GroupApprovalRow, GroupRow, PolicyDecisionRow } from '../store/schema/groups.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { memberIds, refreshMembers, regroup } from './membership.ts';
 import { offerToWaiting } from './reservations.ts';

@@ -3,7 +3,7 @@ import type { Clock, Random } from '../contracts/runtime.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ResourceUtilization } from '../model/health.ts';
 import type { Connection, ResourceKind } from '../model/resource.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 import type { Store } from '../store/store.ts';
 import type { Connectors } from './connectors.ts';
 

@@ -5,7 +5,7 @@ import { limits } from '../limits.ts';
 import type { MaintenanceRequest, MaintenanceWindow } from '../model/maintenance.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import { newId } from '../runtime.ts';
-import type { MaintenanceWindowRow, ResourceRow } from '../store/schema.ts';
+import type { MaintenanceWindowRow, ResourceRow } from '../store/schema/pool.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { offerToWaiting } from './reservations.ts';
 

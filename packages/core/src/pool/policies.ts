@@ -5,7 +5,7 @@ import { limits } from '../limits.ts';
 import type { AllocationPolicy } from '../model/group.ts';
 import type { UnmetRequirement } from '../model/requirements.ts';
 import { newId } from '../runtime.ts';
-import type { GroupRow } from '../store/schema.ts';
+import type { GroupRow } from '../store/schema/groups.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import type { Admission, AdmissionCandidate } from './admission.ts';
 import type { CapacityRequest } from './reservations.ts';

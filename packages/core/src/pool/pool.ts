@@ -4,7 +4,7 @@ import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Changes, ResourceKind } from '../model/resource.ts';
 import { newId } from '../runtime.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { ResourceKindModule } from './kind.ts';
 import { lookAt, registrationSucceeded, type PoolOptions } from './look.ts';

@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely';
 import type { ResourceKind } from '../model/resource.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { labelTrait, type Described } from './kind.ts';
 

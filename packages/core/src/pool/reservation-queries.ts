@@ -8,7 +8,8 @@ import {
   type UpdateResult,
 } from 'kysely';
 import { prepared, type Bind, type PreparedQuery } from '../store/prepared.ts';
-import type { ReservationRow, ResourceRow, Schema } from '../store/schema.ts';
+import type { ReservationRow, ResourceRow } from '../store/schema/pool.ts';
+import type { Schema } from '../store/schema.ts';
 
 type Amount = 'slots' | 'cpu' | 'memory_mb' | 'storage_gb';
 

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import type { Architecture } from '../model/architecture.ts';
 import type { ResourceKind } from '../model/resource.ts';
-import type { ReservationRow, ResourceRow } from '../store/schema.ts';
+import type { ReservationRow, ResourceRow } from '../store/schema/pool.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import { BringupError } from '../errors.ts';

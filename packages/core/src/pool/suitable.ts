@@ -1,6 +1,7 @@
 import type { Kysely, QueryCreator, Selectable, SelectQueryBuilder } from 'kysely';
 import { prepared, preparedFor, type Bind } from '../store/prepared.ts';
-import type { ResourceRow, Schema } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
+import type { Schema } from '../store/schema.ts';
 import type { CapacityRequest } from './reservations.ts';
 
 /** What is read of a resource to choose among those that fit. */

@@ -3,7 +3,7 @@ import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import { isFinal, type WorkState } from '../model/work.ts';
 import { prepared, preparedFor, type Bind } from '../store/prepared.ts';
-import type { WaitingRow, WaitingShapeRow } from '../store/schema.ts';
+import type { WaitingRow, WaitingShapeRow } from '../store/schema/waiting.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { wake } from '../work/queue.ts';
 import type { AdmissionCandidate, Admissions } from './admission.ts';

@@ -3,7 +3,7 @@ import type { Selectable } from 'kysely';
 import { limits } from '../limits.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import { prepared, type Bind } from '../store/prepared.ts';
-import type { WaitingRow } from '../store/schema.ts';
+import type { WaitingRow } from '../store/schema/waiting.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { offerToWaiting, toReservation, type CapacityRequest, type Reservation } from './reservations.ts';
 

@@ -3,7 +3,9 @@ import type { StoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { PowerAction, PowerEvent, PowerResult, PowerTrigger } from '../model/power.ts';
 import { isFinal, type WorkState } from '../model/work.ts';
-import type { PowerEventRow, Schema, WorkRow } from '../store/schema.ts';
+import type { PowerEventRow } from '../store/schema/power.ts';
+import type { WorkRow } from '../store/schema/work.ts';
+import type { Schema } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 
 /** A change of a board's power, as it is queued. */

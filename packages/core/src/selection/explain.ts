@@ -4,7 +4,7 @@ import type { Rejection, UnmetRequirement } from '../model/requirements.ts';
 import { blockedBy } from '../pool/kind.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
 import { architecturesOf, leastLoaded } from '../pool/suitable.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 import type { Store } from '../store/store.ts';
 
 /**

@@ -9,7 +9,7 @@ import { extend, release, toReservation, type CapacityRequest, type Reservation 
 import { activeReservation, endWaiting, placeOf } from '../pool/waiting-records.ts';
 import { validate } from '../model/validate.ts';
 import { newId } from '../runtime.ts';
-import type { WaitingRow } from '../store/schema.ts';
+import type { WaitingRow } from '../store/schema/waiting.ts';
 import type { Store } from '../store/store.ts';
 import {
   renewSchema,

@@ -3,7 +3,7 @@ import type { GenericSchema } from 'valibot';
 import type { Rejection, ScoredCandidate, UnmetRequirement } from '../model/requirements.ts';
 import { validate } from '../model/validate.ts';
 import { release, type CapacityRequest } from '../pool/reservations.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 import { compatible, type Compatible, type OfferServices } from './offers.ts';
 import {
   givenIdSchema,

@@ -2,7 +2,7 @@ import type { Selectable } from 'kysely';
 import { limits } from '../limits.ts';
 import type { CapacityRequest } from '../pool/reservations.ts';
 import { architecturesOf, suitable } from '../pool/suitable.ts';
-import type { ResourceRow } from '../store/schema.ts';
+import type { ResourceRow } from '../store/schema/pool.ts';
 import type { Store } from '../store/store.ts';
 
 type Db = Pick<Store['db'], 'selectFrom'>;

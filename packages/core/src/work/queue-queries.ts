@@ -1,7 +1,7 @@
 // The SQL that every item of work runs through, see queue.ts.
 import { sql, type Selectable, type UpdateResult } from 'kysely';
 import { prepared, preparedFor, type Bind, type PreparedQuery } from '../store/prepared.ts';
-import type { WorkRow } from '../store/schema.ts';
+import type { WorkRow } from '../store/schema/work.ts';
 
 type Row = Selectable<WorkRow>;
 

@@ -3,7 +3,8 @@ import { BringupError, type StoredError } from '../errors.ts';
 import type { WorkVerb } from '../events.ts';
 import type { WorkKind, WorkState } from '../model/work.ts';
 import { isFinal } from '../model/work.ts';
-import type { Schema, WorkRow } from '../store/schema.ts';
+import type { WorkRow } from '../store/schema/work.ts';
+import type { Schema } from '../store/schema.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import {

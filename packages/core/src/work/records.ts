@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import type { StoredError } from '../errors.ts';
 import type { WorkItem, WorkKind, WorkState } from '../model/work.ts';
-import type { WorkRow } from '../store/schema.ts';
+import type { WorkRow } from '../store/schema/work.ts';
 import type { WorkEvent } from '../events.ts';
 
 /** `run_after` of an item that only an event wakes. */

@@ -3,7 +3,7 @@ import { BringupError, fromStoredError, isBringupError, toBringupError, type Sto
 import type { Clock, Logger, Random } from '../contracts/runtime.ts';
 import { isFinal, type WorkItem, type WorkKind, type WorkState } from '../model/work.ts';
 import { newId } from '../runtime.ts';
-import type { WorkRow } from '../store/schema.ts';
+import type { WorkRow } from '../store/schema/work.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { SteppedAside, type ChildOptions, type WaitFor, type WorkContext } from './handler.ts';
 import type { LogStore, LogWriter } from './logs.ts';

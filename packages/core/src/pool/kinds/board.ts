@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely';
 import { BringupError, invalidInput } from '../../errors.ts';
-import type { ResourceRow } from '../../store/schema.ts';
+import type { ResourceRow } from '../../store/schema/pool.ts';
 import type { Store } from '../../store/store.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import type { FirmwareRecord } from '../../model/flash.ts';

@@ -22,7 +22,7 @@ import type {
 } from '../../model/resource.ts';
 import type { MachineHealth } from '../../model/health.ts';
 import { validate } from '../../model/validate.ts';
-import type { ResourceRow } from '../../store/schema.ts';
+import type { ResourceRow } from '../../store/schema/pool.ts';
 import type { Store } from '../../store/store.ts';
 import { baseView, type Current, type Look, type ResourceKindModule } from '../kind.ts';
 import { checkMinimum } from '../minimum.ts';
