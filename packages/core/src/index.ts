@@ -269,7 +269,7 @@ export type {
 } from './contracts/flash.ts';
 export { architectureNames, architectures, type Architecture, type ArchitectureNames } from './model/architecture.ts';
 export { Secret } from './model/secret.ts';
-export { limits } from './limits.ts';
+export { limits, type Limits } from './limits.ts';
 export { abortedError, onAbort, throwIfAborted, untilQuiet, withDeadline, sleep, type Quiet } from './async.ts';
 export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';
 export { localShell, type LocalShellOptions } from './local/shell.ts';

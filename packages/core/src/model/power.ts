@@ -16,11 +16,11 @@ export type PowerMethod = (typeof powerMethods)[number];
 export interface PowerSequence {
   /** Wait before the power is cut. Default 0. */
   readonly beforeOffMs?: number;
-  /** The power stays off for this long. Default {@link limits.powerOffMs}. */
+  /** The power stays off for this long. Default {@link Limits.powerOffMs}. */
   readonly offMs?: number;
   /** Wait after the power is back before the board is asked for the first time. Default 0. */
   readonly afterOnMs?: number;
-  /** The board must answer within this time after that. Default {@link limits.boardRecoveryMs}. */
+  /** The board must answer within this time after that. Default {@link Limits.boardRecoveryMs}. */
   readonly recoveryMs?: number;
 }
 

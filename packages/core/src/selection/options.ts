@@ -17,7 +17,7 @@ export interface SelectOptions {
 /** As {@link SelectOptions}, when it is to be reserved. */
 export type ReserveOptions = SelectOptions & { readonly holder: string };
 
-/** How capacity is asked for. `timeoutMs`: how long to wait for it, default {@link limits.waitingMs}. */
+/** How capacity is asked for. `timeoutMs`: how long to wait for it, default {@link Limits.waitingMs}. */
 export interface RequestOptions extends CallOptions {
   /** On whose behalf it is held: the id of a work item, or any name. */
   readonly holder: string;
@@ -25,7 +25,7 @@ export interface RequestOptions extends CallOptions {
   readonly priority?: number;
   /** How long it will be held, as far as anybody knows: what others' waits are estimated from. */
   readonly expectedMs?: number;
-  /** It ends after this unless it is renewed. Default {@link limits.reservationMs}. */
+  /** It ends after this unless it is renewed. Default {@link Limits.reservationMs}. */
   readonly leaseMs?: number;
   /** The id of an earlier request, to go on waiting in its place, or to have what it was granted meanwhile. Default: a new one. */
   readonly id?: string;
@@ -37,7 +37,7 @@ export interface ReservationListOptions {
   readonly holder?: string;
   /** Go on after this id. */
   readonly after?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
+  /** At most this many. Default and bound {@link Limits.pageSize}. */
   readonly limit?: number;
 }
 
@@ -47,7 +47,7 @@ export interface WaitingListOptions {
   readonly holder?: string;
   /** Go on after the one of this id. */
   readonly after?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
+  /** At most this many. Default and bound {@link Limits.pageSize}. */
   readonly limit?: number;
 }
 

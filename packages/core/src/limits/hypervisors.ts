@@ -1,0 +1,31 @@
+/** Hypervisors and their VMs. */
+export const hypervisorLimits = {
+  /** A call to a hypervisor. Cold capabilities of libvirt can take 8 s. */
+  hypervisorCallTimeoutMs: 30_000,
+  /** A hypervisor's daemon that says nothing for this long is pinged. */
+  hypervisorKeepaliveIntervalMs: 5_000,
+  /** Pings in a row without an answer before that connection counts as lost. */
+  hypervisorKeepaliveMisses: 3,
+  /** Saying goodbye to a hypervisor's daemon, or letting go of a console. */
+  hypervisorCloseTimeoutMs: 2_000,
+  /** After a VM was reset, its firmware may reset it once more by itself; this long without is the end of it. */
+  vmResetSettleMs: 1_000,
+  /** Taking a snapshot of a VM, or going back to one. */
+  snapshotTimeoutMs: 300_000,
+  /** Largest image of a VM's display. */
+  screenshotMaxBytes: 67_108_864,
+  /** A guest that proves KVM by running must end within this time. */
+  kvmProofTimeoutMs: 5_000,
+  /** A trial guest must have run under KVM within this time; a healthy one takes a tenth of it. */
+  kvmProofMs: 1_500,
+  /** A trial guest that did not run is tried again after this long. */
+  kvmDoubtMs: 3_600_000,
+  /** VM events that may wait for a slow reader. */
+  vmEventBacklog: 1_000,
+  /** How often a QEMU host looks for VMs whose end it was not told of. */
+  vmProbeMs: 500,
+  /** Standard error of a QEMU that is quoted in an error. */
+  qemuErrorBytes: 4_096,
+  /** One read of a recorded console. */
+  consoleReadBytes: 65_536,
+} as const;

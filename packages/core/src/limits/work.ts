@@ -1,0 +1,27 @@
+/** Durable work, its leases and its logs. */
+export const workLimits = {
+  /** How long a claim on a work item lasts without a heartbeat. */
+  leaseMs: 15_000,
+  /** Between two heartbeats: three chances within a lease. */
+  heartbeatMs: 5_000,
+  /** How often a process looks for work that another process queued. */
+  workPollMs: 500,
+  /** Work items one process runs at the same time; waiting parents don't count. */
+  workConcurrency: 16,
+  /** Attempts of a work item whose process died, before it is given up. */
+  workMaxTakeovers: 10,
+  /** Putting back in order what a failed or cancelled work item left behind. */
+  workCleanUpMs: 60_000,
+  /** One piece of a stored log. */
+  logChunkBytes: 65_536,
+  /** A log piece is stored at the latest this long after its first byte came in. */
+  logFlushMs: 50,
+  /** One log; what comes after is dropped and said so at its end. */
+  logMaxBytes: 1_073_741_824,
+  /** One poll of a detached command waits this long on the target for news. */
+  detachedPollMs: 5_000,
+  /** Reconnects in a row without a byte of progress before a target is given up. */
+  reconnectAttempts: 5,
+  /** First pause before a reconnect; doubles each time. */
+  reconnectBackoffMs: 500,
+} as const;
