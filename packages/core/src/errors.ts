@@ -123,6 +123,11 @@ export function invalidInput(what: string, issues: readonly InputIssue[]): Bring
   });
 }
 
+/** The `not-found` error of a thing that has an id. */
+export function notFound(what: string, id: string): BringupError {
+  return new BringupError('not-found', `there is no ${what} ${id}`, { details: { id } });
+}
+
 /**
  * Whether `error` is a {@link BringupError}, optionally with one of the given codes. Recognises
  * errors from another copy of the package too.

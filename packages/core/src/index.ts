@@ -38,8 +38,8 @@ export type {
   MaintenanceState,
   MaintenanceWindow,
 } from './model/maintenance.ts';
-export type { ListOptions } from './pool/pool.ts';
-export type { BuildJobManager, HistoryOptions } from './builds/manager.ts';
+export type { HistoryOptions, ListOptions } from './model/page.ts';
+export type { BuildJobManager } from './builds/manager.ts';
 export type { BuildStatisticsFilter } from './builds/statistics.ts';
 export type { ArtifactFile, ArtifactRepository, SelectedBuild } from './artifacts/repository.ts';
 export type { FullStorage } from './artifacts/room.ts';
@@ -239,7 +239,7 @@ export type {
   PowerStatus,
   PowerTrigger,
 } from './model/power.ts';
-export type { PowerHistoryOptions, PowerService } from './power/service.ts';
+export type { PowerService } from './power/service.ts';
 export type { Notification, NotificationReason, Notifier } from './contracts/notifier.ts';
 export { webhookNotifier, type WebhookBody, type WebhookOptions } from './notifiers/webhook.ts';
 export { emailNotifier, type EmailOptions } from './notifiers/email.ts';

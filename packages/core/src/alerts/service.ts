@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { NotificationReason } from '../contracts/notifier.ts';
 import type { Clock, Random } from '../contracts/runtime.ts';
-import { BringupError, type StoredError } from '../errors.ts';
+import { notFound, type StoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import {
   alertSeverities,
@@ -11,6 +11,7 @@ import {
   type AlertState,
   type AlertType,
 } from '../model/alert.ts';
+import { pageLimit, type HistoryOptions } from '../model/page.ts';
 import { validate } from '../model/validate.ts';
 import { isFinal, type WorkState } from '../model/work.ts';
 import type { Store } from '../store/store.ts';
@@ -18,7 +19,7 @@ import type { DeliveryCheckpoint } from './delivery-handler.ts';
 import { acknowledgeAlert, endAlert, raiseAlert, toAlert, type Trouble } from './raise.ts';
 
 /** Which alerts to list, newest first; what is left out does not narrow. */
-export interface AlertListOptions {
+export interface AlertListOptions extends HistoryOptions {
   readonly state?: AlertState | readonly AlertState[];
   readonly severity?: AlertSeverity | readonly AlertSeverity[];
   readonly type?: AlertType | readonly AlertType[];
@@ -26,10 +27,6 @@ export interface AlertListOptions {
   readonly subject?: string;
   /** Only those noticed at or after this time, milliseconds since the Unix epoch. */
   readonly since?: number;
-  /** Only those older than this id. */
-  readonly before?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
-  readonly limit?: number;
 }
 
 /** How one notifier was told of an alert. Times are milliseconds since the Unix epoch. */
@@ -87,7 +84,7 @@ export class AlertService {
 
   /** One page. */
   async list(options: AlertListOptions = {}): Promise<readonly Alert[]> {
-    const { state, severity, type, subject, since, before, limit = limits.pageSize } = options;
+    const { state, severity, type, subject, since, before } = options;
     const rows = await this.#store.db
       .selectFrom('alerts')
       .selectAll()
@@ -98,7 +95,7 @@ export class AlertService {
       .$if(since !== undefined, (query) => query.where('last_seen_at', '>=', since ?? 0))
       .$if(before !== undefined, (query) => query.where('id', '<', before ?? ''))
       .orderBy('id', 'desc')
-      .limit(Math.min(limit, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return rows.map(toAlert);
   }
@@ -106,7 +103,7 @@ export class AlertService {
   /** @throws `not-found`. */
   async get(id: string): Promise<Alert> {
     const row = await this.#store.db.selectFrom('alerts').selectAll().where('id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no alert ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('alert', id);
     return toAlert(row);
   }
 

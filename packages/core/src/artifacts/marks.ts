@@ -1,4 +1,4 @@
-import { BringupError } from '../errors.ts';
+import { notFound } from '../errors.ts';
 import { validate } from '../model/validate.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
@@ -13,7 +13,7 @@ export async function setPinned(store: Store, buildId: string, pinned: boolean):
       .where('id', '=', buildId)
       .returning('id')
       .executeTakeFirst();
-    if (row === undefined) throw noBuild(buildId);
+    if (row === undefined) throw notFound('build', buildId);
   });
 }
 
@@ -40,9 +40,5 @@ export async function removeTag(store: Store, buildId: string, tag: string): Pro
 
 async function checkBuild({ db }: StoreTransaction, buildId: string): Promise<void> {
   const row = await db.selectFrom('builds').select('id').where('id', '=', buildId).executeTakeFirst();
-  if (row === undefined) throw noBuild(buildId);
-}
-
-function noBuild(id: string): BringupError {
-  return new BringupError('not-found', `there is no build ${id}`, { details: { id } });
+  if (row === undefined) throw notFound('build', buildId);
 }

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
+import { notFound } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type {
@@ -11,29 +11,21 @@ import type {
   BuildRequest,
   BuildResourceUse,
   BuildStatistics,
-  BuildStatus,
 } from '../model/build.ts';
+import { pageLimit, type HistoryOptions } from '../model/page.ts';
 import type { BuildServer } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
-import type { WorkItem } from '../model/work.ts';
 import { buildRequest } from '../selection/requests.ts';
 import { estimateWait } from '../selection/wait-estimate.ts';
 import type { BuildRow } from '../store/schema/builds.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
+import { courseOf, durationOf, statusOf } from '../work/records.ts';
 import { buildLogId } from './services.ts';
 import { checkNamedServer } from './named-server.ts';
 import { buildRequestSchema } from './schema.ts';
 import { buildQueueStatus, buildStatistics, type BuildStatisticsFilter } from './statistics.ts';
-
-/** Options of a listing, newest first. */
-export interface HistoryOptions {
-  /** Only those older than this id. */
-  readonly before?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
-  readonly limit?: number;
-}
 
 /** Builds: submit, watch, cancel, look up. */
 export class BuildJobManager {
@@ -77,7 +69,7 @@ export class BuildJobManager {
   /** @throws `not-found`. */
   async getBuildStatus(id: string): Promise<BuildJob> {
     const row = await this.#store.db.selectFrom('builds').selectAll().where('id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no build ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('build', id);
     const job = await this.#view(row);
     const estimatedStartAt = job.status === 'queued' ? await this.#estimatedStart(id) : undefined;
     return { ...job, ...(estimatedStartAt !== undefined && { estimatedStartAt }) };
@@ -134,7 +126,7 @@ export class BuildJobManager {
       .$if(options.before !== undefined, (query) => query.where('id', '<', options.before ?? ''))
       .$if(options.serverId !== undefined, (query) => query.where('server_id', '=', options.serverId ?? ''))
       .orderBy('id', 'desc')
-      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return Promise.all(rows.map((row) => this.#view(row)));
   }
@@ -151,17 +143,16 @@ export class BuildJobManager {
       targetArchitecture: row.architecture as Architecture,
       buildConfig: JSON.parse(row.config) as BuildConfig,
       ...(row.server_id !== null && { serverId: row.server_id }),
-      status: buildStatus(item),
+      status: statusOf(item, item.state === 'running' ? 'building' : 'queued'),
       ...(item.phase !== undefined && { phase: item.phase }),
-      ...timesOf(item),
       ...(row.resource_use !== null && { resourceUse: JSON.parse(row.resource_use) as BuildResourceUse }),
       artifacts,
       pinned: row.pinned === 1,
       tags: await this.#tags(row.id),
       ...(row.artifacts_removed_at !== null && { artifactsRemovedAt: row.artifacts_removed_at }),
       ...(logPath !== undefined && { logPath }),
-      ...(item.error !== undefined && { errorMessage: item.error.message, error: item.error }),
-      createdAt: item.createdAt,
+      ...courseOf(item),
+      ...durationOf(item),
     };
   }
 
@@ -195,29 +186,4 @@ export async function insertBuild({ db }: StoreTransaction, id: string, request:
       artifacts_removed_at: null,
     })
     .execute();
-}
-
-/** When it started and ended, as far as it has. */
-export function timesOf(item: WorkItem): { startedAt?: number; completedAt?: number; durationSeconds?: number } {
-  const { startedAt, finishedAt } = item;
-  return {
-    ...(startedAt !== undefined && { startedAt }),
-    ...(finishedAt !== undefined && { completedAt: finishedAt }),
-    ...(startedAt !== undefined && finishedAt !== undefined && { durationSeconds: (finishedAt - startedAt) / 1000 }),
-  };
-}
-
-function buildStatus(item: WorkItem): BuildStatus {
-  switch (item.state) {
-    case 'succeeded':
-      return 'completed';
-    case 'failed':
-    case 'cancelled':
-      return item.state;
-    case 'running':
-      return 'building';
-    case 'queued':
-    case 'waiting':
-      return 'queued';
-  }
 }

@@ -2,10 +2,11 @@ import type { Selectable } from 'kysely';
 import * as v from 'valibot';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, notFound } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { idField, millisecondsField } from '../model/fields.ts';
-import type { Flash, FlashPart, FlashReceipt, FlashRequest, FlashStatus } from '../model/flash.ts';
+import type { Flash, FlashPart, FlashReceipt, FlashRequest } from '../model/flash.ts';
+import { pageLimit, type HistoryOptions } from '../model/page.ts';
 import type { Board } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import type { WorkItem } from '../model/work.ts';
@@ -13,7 +14,7 @@ import type { Connectors } from '../pool/connectors.ts';
 import type { FlashRow } from '../store/schema/deployments.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
-import { courseOf } from '../work/records.ts';
+import { courseOf, statusOf } from '../work/records.ts';
 import { insertFlash, type FlashInput } from './flash-records.ts';
 import { flashParts, planFlash } from './flash-plan.ts';
 import { flashSlotsSchema } from './schema.ts';
@@ -88,7 +89,7 @@ export class FlashManager {
   /** A flash, and how far it is. @throws `not-found`. */
   async getFlashProgress(id: string): Promise<Flash> {
     const row = await this.#options.store.db.selectFrom('flashes').selectAll().where('id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no flash ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('flash', id);
     return toFlash(row, await this.#options.work.get(id));
   }
 
@@ -113,10 +114,7 @@ export class FlashManager {
   }
 
   /** Flashes of a board, newest first. @throws `not-found`. */
-  async getFlashHistory(
-    boardId: string,
-    options: { readonly before?: string; readonly limit?: number } = {},
-  ): Promise<readonly Flash[]> {
+  async getFlashHistory(boardId: string, options: HistoryOptions = {}): Promise<readonly Flash[]> {
     await this.#options.board(boardId);
     const rows = await this.#options.store.db
       .selectFrom('flashes')
@@ -124,7 +122,7 @@ export class FlashManager {
       .where('board_id', '=', boardId)
       .$if(options.before !== undefined, (query) => query.where('id', '<', options.before ?? ''))
       .orderBy('id', 'desc')
-      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return Promise.all(rows.map(async (row) => toFlash(row, await this.#options.work.get(row.id))));
   }
@@ -163,7 +161,7 @@ function toFlash(row: Selectable<FlashRow>, item: WorkItem): Flash {
     ...(row.build_id !== null && { buildId: row.build_id }),
     ...(row.commit_hash !== null && { commitHash: row.commit_hash }),
     firmwareVersion: row.firmware_version,
-    status: flashStatus(item),
+    status: statusOf(item, item.phase === 'flashing' ? 'flashing' : 'queued'),
     parts,
     receipts: JSON.parse(row.receipts) as FlashReceipt[],
     attempts: row.attempts,
@@ -171,16 +169,4 @@ function toFlash(row: Selectable<FlashRow>, item: WorkItem): Flash {
     totalBytes: parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     ...courseOf(item),
   };
-}
-
-function flashStatus(item: WorkItem): FlashStatus {
-  switch (item.state) {
-    case 'succeeded':
-      return 'completed';
-    case 'failed':
-    case 'cancelled':
-      return item.state;
-    default:
-      return item.phase === 'flashing' ? 'flashing' : 'queued';
-  }
 }

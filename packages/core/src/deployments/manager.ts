@@ -1,8 +1,7 @@
 import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { Console } from '../contracts/console.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
-import { limits } from '../limits.ts';
+import { BringupError, notFound } from '../errors.ts';
 import type {
   BoardDeploymentRequest,
   Deployment,
@@ -10,6 +9,7 @@ import type {
   QemuDeploymentRequest,
   VerificationReport,
 } from '../model/deployment.ts';
+import { pageLimit, type HistoryOptions } from '../model/page.ts';
 import { validate } from '../model/validate.ts';
 import { isFinal } from '../model/work.ts';
 import type { Store } from '../store/store.ts';
@@ -85,7 +85,7 @@ export class DeploymentManager {
   /** @throws `not-found`. */
   async getDeploymentStatus(id: string): Promise<Deployment> {
     const row = await this.#store.db.selectFrom('deployments').selectAll().where('id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no deployment ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('deployment', id);
     return deploymentView(this.#options, row);
   }
 
@@ -198,12 +198,7 @@ export class DeploymentManager {
 
   /** Deployments, newest first; of one environment, or of one host or board. */
   async getDeploymentHistory(
-    options: {
-      readonly before?: string;
-      readonly limit?: number;
-      readonly targetId?: string;
-      readonly environmentId?: string;
-    } = {},
+    options: HistoryOptions & { readonly targetId?: string; readonly environmentId?: string } = {},
   ): Promise<readonly Deployment[]> {
     const rows = await this.#store.db
       .selectFrom('deployments')
@@ -214,7 +209,7 @@ export class DeploymentManager {
         query.where('environment_id', '=', options.environmentId ?? ''),
       )
       .orderBy('id', 'desc')
-      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return Promise.all(rows.map((row) => deploymentView(this.#options, row)));
   }

@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely';
 import type { VmSpec } from '../contracts/hypervisor.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, notFound } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { BoardDeploymentRequest, DeploymentTargetType, QemuDeploymentRequest } from '../model/deployment.ts';
@@ -57,7 +57,7 @@ export async function deploymentRecord(store: Pick<Store, 'db'>, id: string): Pr
     .select(['e.reservation_id', 'e.released_at', 'e.deployment_id'])
     .where('d.id', '=', id)
     .executeTakeFirst();
-  if (row === undefined) throw new BringupError('not-found', `there is no deployment ${id}`, { details: { id } });
+  if (row === undefined) throw notFound('deployment', id);
   return {
     id: row.id,
     environmentId: row.environment_id,

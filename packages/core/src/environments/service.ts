@@ -4,7 +4,7 @@ import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { releaseEnvironment, type DeploymentManager } from '../deployments/manager.ts';
 import { placedDeployment } from '../deployments/records.ts';
 import { boardDeploymentSchema, qemuDeploymentSchema } from '../deployments/schema.ts';
-import { BringupError, toBringupError } from '../errors.ts';
+import { BringupError, notFound, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Deployment, DeploymentTargetType } from '../model/deployment.ts';
 import type {
@@ -15,6 +15,7 @@ import type {
   InspectedEnvironment,
 } from '../model/environment.ts';
 import { idField, millisecondsField } from '../model/fields.ts';
+import { pageLimit, type HistoryOptions } from '../model/page.ts';
 import type { Board, Connection, Host } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import type { Connectors } from '../pool/connectors.ts';
@@ -36,11 +37,7 @@ export interface EnvironmentServiceOptions {
 }
 
 /** Options of {@link EnvironmentService.list}. */
-export interface ListEnvironmentsOptions {
-  /** Those that came before this id, for the next page. */
-  readonly before?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
-  readonly limit?: number;
+export interface ListEnvironmentsOptions extends HistoryOptions {
   readonly owner?: string;
   readonly team?: string;
   /** On this host or board. */
@@ -171,7 +168,7 @@ export class EnvironmentService {
       .$if(options.targetId !== undefined, (query) => query.where('target_id', '=', options.targetId ?? ''))
       .$if(options.released !== true, (query) => query.where('released_at', 'is', null))
       .orderBy('id', 'desc')
-      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return Promise.all(rows.map((row) => this.#view(row)));
   }
@@ -179,7 +176,7 @@ export class EnvironmentService {
   async #row(id: string): Promise<Selectable<EnvironmentRow>> {
     const row = await this.#store.db.selectFrom('environments').selectAll().where('id', '=', id).executeTakeFirst();
     if (row !== undefined) return row;
-    throw new BringupError('not-found', `there is no environment ${id}`, { details: { id } });
+    throw notFound('environment', id);
   }
 
   async #view(row: Selectable<EnvironmentRow>): Promise<Environment> {

@@ -1,6 +1,6 @@
 import { withDeadline } from '../async.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
+import { notFound } from '../errors.ts';
 import type {
   HealthHistoryQuery,
   HealthReport,
@@ -64,7 +64,7 @@ export function healthService(options: MonitorOptions, monitor: Monitor): Health
       .select(['kind', 'group_id'])
       .where('id', '=', id)
       .executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no resource ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('resource', id);
     return { kind: row.kind as ResourceKind, groupId: row.group_id ?? undefined };
   };
   return {

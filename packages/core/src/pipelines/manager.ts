@@ -1,11 +1,10 @@
 import type { Selectable } from 'kysely';
 import { buildLogId } from '../builds/services.ts';
-import { timesOf } from '../builds/manager.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
 import { bootLogId } from '../deployments/records.ts';
-import { BringupError } from '../errors.ts';
-import { limits } from '../limits.ts';
+import { BringupError, notFound } from '../errors.ts';
 import type { Architecture } from '../model/architecture.ts';
+import { pageLimit, type HistoryOptions } from '../model/page.ts';
 import {
   stageNames,
   type EnvironmentType,
@@ -14,7 +13,6 @@ import {
   type PipelineStage,
   type PipelineStatistics,
   type PipelineStatisticsOptions,
-  type PipelineStatus,
   type StageName,
 } from '../model/pipeline.ts';
 import { validate } from '../model/validate.ts';
@@ -23,7 +21,7 @@ import type { PipelineRow } from '../store/schema/pipelines.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { testLogId } from '../testruns/handler.ts';
 import type { WorkEngine } from '../work/engine.ts';
-import { courseOf } from '../work/records.ts';
+import { courseOf, durationOf, statusOf, timesOf } from '../work/records.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
 import type { PipelineInput } from './handler.ts';
 import { pipelineRequestSchema } from './schema.ts';
@@ -56,7 +54,7 @@ export class PipelineManager {
   /** @throws `not-found`. */
   async getPipelineStatus(id: string): Promise<Pipeline> {
     const row = await this.#store.db.selectFrom('pipelines').selectAll().where('id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no pipeline ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('pipeline', id);
     return this.#view(row);
   }
 
@@ -68,7 +66,7 @@ export class PipelineManager {
 
   /** Pipelines, newest first. */
   async getPipelineHistory(
-    options: { readonly before?: string; readonly limit?: number; readonly sourceRepository?: string } = {},
+    options: HistoryOptions & { readonly sourceRepository?: string } = {},
   ): Promise<readonly Pipeline[]> {
     const rows = await this.#store.db
       .selectFrom('pipelines')
@@ -78,7 +76,7 @@ export class PipelineManager {
         query.where('repository', '=', options.sourceRepository ?? ''),
       )
       .orderBy('id', 'desc')
-      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return Promise.all(rows.map((row) => this.#view(row)));
   }
@@ -165,7 +163,7 @@ export class PipelineManager {
       ...(deployment !== undefined && { environmentId: deployment.id }),
       environmentConfig: input.environmentConfig ?? {},
       stages,
-      status: pipelineStatus(item),
+      status: statusOf(item, item.startedAt === undefined ? 'pending' : 'running'),
       ...(!isFinal(item.state) && item.phase !== undefined && { currentStage: item.phase as StageName }),
       ...courseOf(item),
     };
@@ -192,34 +190,15 @@ export class PipelineManager {
 
 function stageView(name: StageName, item: WorkItem | undefined, pipelineEnded: boolean): PipelineStage {
   if (item === undefined) return { name, status: pipelineEnded ? 'skipped' : 'pending' };
-  const status = {
-    queued: 'pending',
-    waiting: 'running',
-    running: 'running',
-    succeeded: 'completed',
-    failed: 'failed',
-    cancelled: 'cancelled',
-  } as const;
   return {
     name,
-    status: status[item.state],
+    status: statusOf(item, item.state === 'queued' ? 'pending' : 'running'),
     outputId: item.id,
     ...(item.phase !== undefined && { phase: item.phase }),
     ...timesOf(item),
+    ...durationOf(item),
     ...(item.error !== undefined && { errorMessage: item.error.message }),
   };
-}
-
-function pipelineStatus(item: WorkItem): PipelineStatus {
-  switch (item.state) {
-    case 'succeeded':
-      return 'completed';
-    case 'failed':
-    case 'cancelled':
-      return item.state;
-    default:
-      return item.startedAt === undefined ? 'pending' : 'running';
-  }
 }
 
 async function insertPipeline({ db }: StoreTransaction, id: string, input: PipelineInput): Promise<void> {

@@ -1,5 +1,5 @@
 import { toAlert } from '../alerts/raise.ts';
-import { BringupError, type StoredError } from '../errors.ts';
+import { notFound, type StoredError } from '../errors.ts';
 import type { LabEvent } from '../events.ts';
 import { limits } from '../limits.ts';
 import type { Alert } from '../model/alert.ts';
@@ -71,7 +71,7 @@ export async function diagnose(
 ): Promise<Diagnosis> {
   const { db } = store;
   const row = await db.selectFrom('resources').selectAll().where('id', '=', id).executeTakeFirst();
-  if (row === undefined) throw new BringupError('not-found', `there is no resource ${id}`, { details: { id } });
+  if (row === undefined) throw notFound('resource', id);
   const held = await db.selectFrom('reservations').selectAll().where('resource_id', '=', id).orderBy('fence').execute();
   const alerts = await db
     .selectFrom('alerts')

@@ -2,7 +2,7 @@ import type { Selectable } from 'kysely';
 import * as v from 'valibot';
 import { resolveAlert } from '../alerts/raise.ts';
 import type { Clock, Random } from '../contracts/runtime.ts';
-import { BringupError, invalidInput } from '../errors.ts';
+import { BringupError, invalidInput, notFound } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { countField, idField, labelsField, nameField } from '../model/fields.ts';
 import type {
@@ -13,6 +13,7 @@ import type {
   ResourceGroup,
   ResourceGroupRequest,
 } from '../model/group.ts';
+import { pageLimit, type ListOptions } from '../model/page.ts';
 import { resourceKinds, type Changes, type ResourceKind } from '../model/resource.ts';
 import { validate } from '../model/validate.ts';
 import { newId } from '../runtime.ts';
@@ -117,15 +118,13 @@ export class ResourceGroupService {
   }
 
   /** One page, in the order they were made. */
-  async listGroups(
-    options: { readonly after?: string; readonly limit?: number } = {},
-  ): Promise<readonly ResourceGroup[]> {
+  async listGroups(options: ListOptions = {}): Promise<readonly ResourceGroup[]> {
     const rows = await this.#store.db
       .selectFrom('groups')
       .selectAll()
       .where('id', '>', options.after ?? '')
       .orderBy('id')
-      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return Promise.all(rows.map(async (row) => view(row, await memberIds(this.#store.db, row.id))));
   }
@@ -215,7 +214,7 @@ export class ResourceGroupService {
     const now = this.#clock.now();
     return this.#store.transaction(async (tx) => {
       const known = await tx.db.selectFrom('group_approvals').selectAll().where('id', '=', id).executeTakeFirst();
-      if (known === undefined) throw new BringupError('not-found', `there is no approval ${id}`, { details: { id } });
+      if (known === undefined) throw notFound('approval', id);
       if (known.expires_at <= now) {
         throw new BringupError('conflict', `approval ${id} has expired; it has to be asked for again`, {
           details: { id },
@@ -247,7 +246,7 @@ export class ResourceGroupService {
       .where('seq', '>', options.after ?? 0)
       .$if(options.groupId !== undefined, (query) => query.where('group_id', '=', options.groupId ?? ''))
       .orderBy('seq')
-      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return rows.map(toDecision);
   }
@@ -291,7 +290,7 @@ async function refuseTaken({ db }: StoreTransaction, name: string, id: string): 
 
 async function rowOf(db: Pick<Store['db'], 'selectFrom'>, id: string): Promise<Selectable<GroupRow>> {
   const row = await db.selectFrom('groups').selectAll().where('id', '=', id).executeTakeFirst();
-  if (row === undefined) throw new BringupError('not-found', `there is no group ${id}`, { details: { id } });
+  if (row === undefined) throw notFound('group', id);
   return row;
 }
 

@@ -1,8 +1,8 @@
 import type { Selectable } from 'kysely';
 import type { Clock, Random } from '../contracts/runtime.ts';
 import type { Architecture } from '../model/architecture.ts';
-import type { ResourceUtilization } from '../model/health.ts';
-import type { Connection, ResourceKind } from '../model/resource.ts';
+import type { MachineHealth, ResourceUtilization } from '../model/health.ts';
+import type { Connection, ResourceKind, ServerStatus } from '../model/resource.ts';
 import type { ResourceRow } from '../store/schema/pool.ts';
 import type { Store } from '../store/store.ts';
 import type { Connectors } from './connectors.ts';
@@ -124,5 +124,25 @@ export function baseView(row: Selectable<ResourceRow>): {
     ...(row.last_health_check !== null && { lastHealthCheck: row.last_health_check }),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
+  };
+}
+
+/** The parts of a view that machines share: build servers and hosts. */
+export function machineView(
+  row: Selectable<ResourceRow>,
+): ReturnType<typeof baseView> & {
+  health?: MachineHealth;
+  status: ServerStatus;
+  totalCpuCores: number;
+  totalMemoryMb: number;
+  totalStorageGb: number;
+} {
+  return {
+    ...baseView(row),
+    ...(row.health !== null && { health: JSON.parse(row.health) as MachineHealth }),
+    status: row.maintenance === 1 ? 'maintenance' : (row.status as ServerStatus),
+    totalCpuCores: row.cpu_total,
+    totalMemoryMb: row.memory_mb_total,
+    totalStorageGb: row.storage_gb_total,
   };
 }

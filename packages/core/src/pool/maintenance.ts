@@ -1,8 +1,9 @@
 import type { Selectable } from 'kysely';
 import type { Clock, Random } from '../contracts/runtime.ts';
-import { BringupError, invalidInput } from '../errors.ts';
+import { BringupError, invalidInput, notFound } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { MaintenanceRequest, MaintenanceWindow } from '../model/maintenance.ts';
+import { pageLimit, type ListOptions } from '../model/page.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import { newId } from '../runtime.ts';
 import type { MaintenanceWindowRow, ResourceRow } from '../store/schema/pool.ts';
@@ -10,15 +11,11 @@ import type { Store, StoreTransaction } from '../store/store.ts';
 import { offerToWaiting } from './reservations.ts';
 
 /** Options of {@link MaintenanceService.list}, in the order of ids. */
-export interface MaintenanceListOptions {
+export interface MaintenanceListOptions extends ListOptions {
   readonly resourceId?: string;
   readonly kind?: ResourceKind;
   /** Default: those that are scheduled or active. */
   readonly states?: readonly MaintenanceWindow['state'][];
-  /** Go on after this id. */
-  readonly after?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
-  readonly limit?: number;
 }
 
 /**
@@ -78,17 +75,17 @@ export class MaintenanceService {
   /** @throws `not-found`. */
   async get(id: string): Promise<MaintenanceWindow> {
     const row = await this.#windows().where('maintenance_windows.id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no maintenance ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('maintenance', id);
     return toWindow(row);
   }
 
   /** One page of windows. */
   async list(options: MaintenanceListOptions = {}): Promise<readonly MaintenanceWindow[]> {
-    const { resourceId, kind, states = ['scheduled', 'active'], after = '', limit = limits.pageSize } = options;
+    const { resourceId, kind, states = ['scheduled', 'active'], after = '' } = options;
     let query = this.#windows().where('state', 'in', states).where('maintenance_windows.id', '>', after);
     if (resourceId !== undefined) query = query.where('resource_id', '=', resourceId);
     if (kind !== undefined) query = query.where('kind', '=', kind);
-    const rows = await query.orderBy('maintenance_windows.id').limit(Math.min(limit, limits.pageSize)).execute();
+    const rows = await query.orderBy('maintenance_windows.id').limit(pageLimit(options)).execute();
     return rows.map(toWindow);
   }
 
@@ -217,7 +214,7 @@ async function targets({ db }: StoreTransaction, request: MaintenanceRequest): P
   if (request.groupId !== undefined) {
     const group = await db.selectFrom('groups').select('id').where('id', '=', request.groupId).executeTakeFirst();
     if (group === undefined) {
-      throw new BringupError('not-found', `there is no group ${request.groupId}`, { details: { id: request.groupId } });
+      throw notFound('group', request.groupId);
     }
     const members = await db
       .selectFrom('group_members')

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import type { CallOptions } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
-import { limits } from '../limits.ts';
+import { BringupError, notFound } from '../errors.ts';
+import { pageLimit, type ListOptions } from '../model/page.ts';
 import type { Changes, ResourceKind } from '../model/resource.ts';
 import { newId } from '../runtime.ts';
 import type { ResourceRow } from '../store/schema/pool.ts';
@@ -12,14 +12,6 @@ import { insertResource, rewriteResource, type ResourceRecord } from './records.
 import { changeStatus } from './status.ts';
 import { switchMaintenance } from './maintenance.ts';
 import { offerToWaiting } from './reservations.ts';
-
-/** Options of a listing. */
-export interface ListOptions {
-  /** Go on after this id. */
-  readonly after?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
-  readonly limit?: number;
-}
 
 /**
  * Which resources exist. Registration, maintenance and decommissioning are the same for every kind
@@ -135,7 +127,7 @@ export class Pool<Registration, View> {
       .where('kind', '=', this.#kind.kind)
       .where('id', '>', options.after ?? '')
       .orderBy('id')
-      .limit(Math.min(options.limit ?? limits.pageSize, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return this.#views(rows);
   }
@@ -213,7 +205,7 @@ export class Pool<Registration, View> {
       .where('kind', '=', this.#kind.kind)
       .executeTakeFirst();
     if (row === undefined) {
-      throw new BringupError('not-found', `there is no ${this.#kind.title} ${id}`, { details: { id } });
+      throw notFound(this.#kind.title, id);
     }
     return row;
   }

@@ -14,11 +14,12 @@ import type {
   HostRegistration,
   Toolchain,
 } from '../model/resource.ts';
+import type { ListOptions } from '../model/page.ts';
 import type { PowerEvent } from '../model/power.ts';
 import { averageBuildSeconds, buildServerCapacity, hostCapacity } from './capacity.ts';
 import type { Connectors } from './connectors.ts';
 import type { PoolOptions } from './look.ts';
-import type { ListOptions, Pool } from './pool.ts';
+import type { Pool } from './pool.ts';
 
 /** How a resource is taken out of the pool. */
 export interface DecommissionOptions extends CallOptions {

@@ -2,6 +2,7 @@ import { withDeadline } from '../async.ts';
 import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
 import { BringupError, fromStoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { pageLimit, type HistoryOptions } from '../model/page.ts';
 import type { PowerAction, PowerEvent, PowerState, PowerStatus } from '../model/power.ts';
 import type { Board } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
@@ -12,14 +13,6 @@ import { clearIntervention, interventionOf } from './intervention.ts';
 import { checkPermission } from './permission.ts';
 import { insertPowerEvent, powerEvents, powerUnderWay, toPowerEvent, type PowerInput } from './records.ts';
 import { fullSequence } from './sequence.ts';
-
-/** Options of {@link PowerService.getPowerHistory}. */
-export interface PowerHistoryOptions {
-  /** Only those older than this id. */
-  readonly before?: string;
-  /** At most this many. Default and bound {@link limits.pageSize}. */
-  readonly limit?: number;
-}
 
 /**
  * The power of boards. Each change is durable work: it is carried to its end even if this process
@@ -104,13 +97,13 @@ export class PowerService {
   }
 
   /** What was done to a board's power, newest first; up to {@link limits.powerHistory} entries are kept. */
-  async getPowerHistory(boardId: string, options: PowerHistoryOptions = {}): Promise<readonly PowerEvent[]> {
-    const { before, limit = limits.pageSize } = options;
+  async getPowerHistory(boardId: string, options: HistoryOptions = {}): Promise<readonly PowerEvent[]> {
+    const { before } = options;
     const rows = await powerEvents(this.#options.store.db)
       .where('power_events.board_id', '=', boardId)
       .$if(before !== undefined, (query) => query.where('power_events.id', '<', before ?? ''))
       .orderBy('power_events.id', 'desc')
-      .limit(Math.min(limit, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return rows.map(toPowerEvent);
   }

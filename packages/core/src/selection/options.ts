@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import type { CallOptions } from '../contracts/runtime.ts';
 import { countField, idField, millisecondsField } from '../model/fields.ts';
+import type { ListOptions } from '../model/page.ts';
 import { resourceKinds, type ResourceKind } from '../model/resource.ts';
 import { priorityField } from './schema.ts';
 
@@ -32,23 +33,15 @@ export interface RequestOptions extends CallOptions {
 }
 
 /** Options of a listing, in the order of ids. */
-export interface ReservationListOptions {
+export interface ReservationListOptions extends ListOptions {
   readonly resourceId?: string;
   readonly holder?: string;
-  /** Go on after this id. */
-  readonly after?: string;
-  /** At most this many. Default and bound {@link Limits.pageSize}. */
-  readonly limit?: number;
 }
 
 /** Options of a listing of the waiting list, in the order of turns. */
-export interface WaitingListOptions {
+export interface WaitingListOptions extends ListOptions {
   readonly kind?: ResourceKind;
   readonly holder?: string;
-  /** Go on after the one of this id. */
-  readonly after?: string;
-  /** At most this many. Default and bound {@link Limits.pageSize}. */
-  readonly limit?: number;
 }
 
 const text = v.string('must be a string');

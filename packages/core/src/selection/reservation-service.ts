@@ -4,6 +4,7 @@ import type { Clock, Random } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
+import { pageLimit } from '../model/page.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import { extend, release, toReservation, type CapacityRequest, type Reservation } from '../pool/reservations.ts';
 import { activeReservation, endWaiting, placeOf } from '../pool/waiting-records.ts';
@@ -190,7 +191,7 @@ export class ReservationService {
   /** Reservations that have not ended. @throws `invalid-input`. */
   async list(options: ReservationListOptions = {}): Promise<readonly Reservation[]> {
     validate('the options', reservationListSchema, options);
-    const { resourceId, holder, after = '', limit = limits.pageSize } = options;
+    const { resourceId, holder, after = '' } = options;
     const rows = await this.#store.db
       .selectFrom('reservations')
       .selectAll()
@@ -198,7 +199,7 @@ export class ReservationService {
       .$if(resourceId !== undefined, (query) => query.where('resource_id', '=', resourceId ?? ''))
       .$if(holder !== undefined, (query) => query.where('holder', '=', holder ?? ''))
       .orderBy('id')
-      .limit(Math.min(limit, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return rows.map(toReservation);
   }
@@ -206,7 +207,7 @@ export class ReservationService {
   /** Who waits, in the order of their turns. @throws `invalid-input`. */
   async listWaiting(options: WaitingListOptions = {}): Promise<readonly WaitingRequest[]> {
     validate('the options', waitingListSchema, options);
-    const { kind, holder, after, limit = limits.pageSize } = options;
+    const { kind, holder, after } = options;
     const last = after === undefined ? undefined : await this.#waiting(after);
     const rows = await this.#store.db
       .selectFrom('waiting')
@@ -224,7 +225,7 @@ export class ReservationService {
       )
       .orderBy('rank')
       .orderBy('seq')
-      .limit(Math.min(limit, limits.pageSize))
+      .limit(pageLimit(options))
       .execute();
     return Promise.all(rows.map((row) => this.#view(row)));
   }

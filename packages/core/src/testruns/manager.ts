@@ -1,13 +1,12 @@
 import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
-import { BringupError, type StoredError } from '../errors.ts';
+import { notFound, type StoredError } from '../errors.ts';
 import type { Artifact } from '../model/artifact.ts';
 import type { TestConfig, TestRunStatus } from '../model/test-run.ts';
 import { validate } from '../model/validate.ts';
-import type { WorkItem } from '../model/work.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
-import { courseOf } from '../work/records.ts';
+import { courseOf, statusOf } from '../work/records.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
 import { testLogId, type TestRunInput } from './handler.ts';
 import { testConfigSchema } from './schema.ts';
@@ -58,12 +57,12 @@ export class TestRunManager {
   /** @throws `not-found`. */
   async getTestRun(id: string): Promise<TestRun> {
     const row = await this.#store.db.selectFrom('test_runs').selectAll().where('id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no test run ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('test run', id);
     const item = await this.#work.get(id);
     return {
       id,
       deploymentId: row.deployment_id,
-      status: testRunStatus(item),
+      status: statusOf(item, item.state === 'queued' ? 'queued' : 'running'),
       ...(row.results !== null && { results: JSON.parse(row.results) as TestReport }),
       artifacts: await this.#artifacts.getArtifactsByProducer(id),
       ...courseOf(item),
@@ -91,18 +90,4 @@ export class TestRunManager {
 /** Writes the test run's own record beside its work item. */
 export async function insertTestRun({ db }: StoreTransaction, id: string, deploymentId: string): Promise<void> {
   await db.insertInto('test_runs').values({ id, deployment_id: deploymentId, results: null }).execute();
-}
-
-function testRunStatus(item: WorkItem): TestRunStatus {
-  switch (item.state) {
-    case 'succeeded':
-      return 'completed';
-    case 'failed':
-    case 'cancelled':
-      return item.state;
-    case 'queued':
-      return 'queued';
-    default:
-      return 'running';
-  }
 }

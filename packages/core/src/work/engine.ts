@@ -1,6 +1,6 @@
 import { onAbort, withDeadline } from '../async.ts';
 import type { CallOptions, Clock, Logger, Random } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, notFound } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isFinal, type WorkItem, type WorkKind } from '../model/work.ts';
 import { newId } from '../runtime.ts';
@@ -98,7 +98,7 @@ export class WorkEngine implements AsyncDisposable {
       .selectAll()
       .where('id', '=', id)
       .executeTakeFirst();
-    if (row === undefined) throw new BringupError('not-found', `there is no work item ${id}`, { details: { id } });
+    if (row === undefined) throw notFound('work item', id);
     return toWorkItem<I, O>(row);
   }
 

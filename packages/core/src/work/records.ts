@@ -27,20 +27,49 @@ export function toWorkItem<I, O>(row: Selectable<WorkRow>): WorkItem<I, O> {
   };
 }
 
+/** What the view of a piece of work calls its state: how it ended or, before that, what it is doing in the words of its kind. */
+export function statusOf<Doing extends string>(
+  { state }: WorkItem,
+  doing: Doing,
+): 'completed' | 'failed' | 'cancelled' | Doing {
+  switch (state) {
+    case 'succeeded':
+      return 'completed';
+    case 'failed':
+    case 'cancelled':
+      return state;
+    default:
+      return doing;
+  }
+}
+
 /** What every view of a piece of work tells of it: when it was, and what went wrong. */
-export function courseOf({ createdAt, startedAt, finishedAt, error }: WorkItem): {
+export function courseOf(item: WorkItem): {
   readonly createdAt: number;
   readonly startedAt?: number;
   readonly completedAt?: number;
   readonly errorMessage?: string;
   readonly error?: StoredError;
 } {
+  const { createdAt, error } = item;
+  return { ...timesOf(item), ...(error !== undefined && { errorMessage: error.message, error }), createdAt };
+}
+
+/** When it started and ended, as far as it has. */
+export function timesOf({ startedAt, finishedAt }: WorkItem): {
+  readonly startedAt?: number;
+  readonly completedAt?: number;
+} {
   return {
     ...(startedAt !== undefined && { startedAt }),
     ...(finishedAt !== undefined && { completedAt: finishedAt }),
-    ...(error !== undefined && { errorMessage: error.message, error }),
-    createdAt,
   };
+}
+
+/** How long it took, once it has ended. */
+export function durationOf({ startedAt, finishedAt }: WorkItem): { readonly durationSeconds?: number } {
+  if (startedAt === undefined || finishedAt === undefined) return {};
+  return { durationSeconds: (finishedAt - startedAt) / 1000 };
 }
 
 /** What events about the item carry. */

@@ -16,15 +16,13 @@ import type {
   BuildServer,
   BuildServerRegistration,
   Connection,
-  ServerStatus,
   Toolchain,
   ToolchainClaim,
 } from '../../model/resource.ts';
-import type { MachineHealth } from '../../model/health.ts';
 import { validate } from '../../model/validate.ts';
 import type { ResourceRow } from '../../store/schema/pool.ts';
 import type { Store } from '../../store/store.ts';
-import { baseView, type Current, type Look, type ResourceKindModule } from '../kind.ts';
+import { machineView, type Current, type Look, type ResourceKindModule } from '../kind.ts';
 import { checkMinimum } from '../minimum.ts';
 import { probeFacts, probeToolchains, type MachineFacts } from '../probe.ts';
 
@@ -127,13 +125,8 @@ export const buildServerKind: ResourceKindModule<BuildServerRegistration, BuildS
   view(row, current = { queueDepth: 0 }) {
     const profile = JSON.parse(row.profile) as Profile;
     return {
-      ...baseView(row),
+      ...machineView(row),
       ...profile,
-      ...(row.health !== null && { health: JSON.parse(row.health) as MachineHealth }),
-      status: row.maintenance === 1 ? 'maintenance' : (row.status as ServerStatus),
-      totalCpuCores: row.cpu_total,
-      totalMemoryMb: row.memory_mb_total,
-      totalStorageGb: row.storage_gb_total,
       activeBuildCount: row.slots_used,
       maxConcurrentBuilds: row.slots_total,
       ...(current as QueueDepth),

@@ -2,10 +2,9 @@ import * as v from 'valibot';
 import type { HypervisorCapabilities } from '../../contracts/hypervisor.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import { absolutePathField, connectionFields, countField, labelsField, minimumFields } from '../../model/fields.ts';
-import type { Connection, Host, HostRegistration, NetworkInterface, ServerStatus } from '../../model/resource.ts';
-import type { MachineHealth } from '../../model/health.ts';
+import type { Connection, Host, HostRegistration, NetworkInterface } from '../../model/resource.ts';
 import { validate } from '../../model/validate.ts';
-import { baseView, type ResourceKindModule } from '../kind.ts';
+import { machineView, type ResourceKindModule } from '../kind.ts';
 import { checkMinimum } from '../minimum.ts';
 import { probeFacts, probeNetwork, type MachineFacts } from '../probe.ts';
 
@@ -82,16 +81,6 @@ export const hostKind: ResourceKindModule<HostRegistration, Host, Detected, Prof
 
   view(row) {
     const profile = JSON.parse(row.profile) as Profile;
-    return {
-      ...baseView(row),
-      ...profile,
-      ...(row.health !== null && { health: JSON.parse(row.health) as MachineHealth }),
-      status: row.maintenance === 1 ? 'maintenance' : (row.status as ServerStatus),
-      totalCpuCores: row.cpu_total,
-      totalMemoryMb: row.memory_mb_total,
-      totalStorageGb: row.storage_gb_total,
-      runningVmCount: row.slots_used,
-      maxVms: row.slots_total,
-    };
+    return { ...machineView(row), ...profile, runningVmCount: row.slots_used, maxVms: row.slots_total };
   },
 };

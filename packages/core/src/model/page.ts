@@ -1,0 +1,22 @@
+import { limits } from '../limits.ts';
+
+/** Which page of a listing that goes on and on. */
+export interface ListOptions {
+  /** Go on after the one of this id. */
+  readonly after?: string;
+  /** At most this many. Default and bound {@link limits.pageSize}. */
+  readonly limit?: number;
+}
+
+/** Which page of a listing that is read from its newest entry on. */
+export interface HistoryOptions {
+  /** Only those older than this id. */
+  readonly before?: string;
+  /** At most this many. Default and bound {@link limits.pageSize}. */
+  readonly limit?: number;
+}
+
+/** How many entries the page holds at most. */
+export function pageLimit({ limit = limits.pageSize }: { readonly limit?: number }): number {
+  return Math.min(limit, limits.pageSize);
+}
