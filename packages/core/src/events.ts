@@ -2,6 +2,7 @@ import type { StoredError } from './errors.ts';
 import type { AlertSeverity, AlertType } from './model/alert.ts';
 import type { Architecture } from './model/architecture.ts';
 import type { ResourceKind } from './model/resource.ts';
+import type { VmAction } from './model/vm.ts';
 import type { WorkKind } from './model/work.ts';
 
 /** What every event about a work item carries. */
@@ -15,6 +16,22 @@ export interface WorkEvent {
   readonly error?: StoredError;
 }
 
+/** What every event about an action on a deployed VM carries. */
+export interface VmActionEvent {
+  /** Of its deployment. */
+  readonly id: string;
+  readonly environmentId: string;
+  readonly hostId: string;
+  /** Its name on the host. */
+  readonly vm: string;
+  /** Who asked for it. */
+  readonly by: string;
+  /** Why, for a person. */
+  readonly reason: string;
+  /** Why it failed; after `aborted` and `deadline-exceeded` it may have been done all the same. */
+  readonly error?: StoredError;
+}
+
 /**
  * What can happen to a work item. `waiting`: for capacity. `recovered`: the process that worked on it
  * died; it goes on from where it was.
@@ -25,7 +42,8 @@ export type WorkVerb = 'queued' | 'started' | 'waiting' | 'recovered' | 'phase' 
  * Everything that is told, by name. Names are `noun:verb`. All of these are stored: a listener that
  * was away reads them again from its cursor.
  */
-export interface EventMap extends Record<`${WorkKind}:${WorkVerb}`, WorkEvent> {
+export interface EventMap
+  extends Record<`${WorkKind}:${WorkVerb}`, WorkEvent>, Record<`vm:${VmAction}`, VmActionEvent> {
   'resource:registered': { readonly id: string; readonly kind: ResourceKind; readonly name: string };
   'resource:updated': { readonly id: string; readonly kind: ResourceKind; readonly name: string };
   'resource:removed': { readonly id: string; readonly kind: ResourceKind; readonly name: string };

@@ -10,7 +10,7 @@ export { sqlite, type SqliteOptions } from './store/sqlite-provider.ts';
 export type { CommitSignal, StoreProvider, OpenedDatabase } from './store/provider.ts';
 export type { StoreFlavor } from './store/flavor.ts';
 export type { EventFeed, ReadEventsOptions } from './store/feed.ts';
-export type { EventMap, EventName, LabEvent, TransferReport, WorkEvent, WorkVerb } from './events.ts';
+export type { EventMap, EventName, LabEvent, TransferReport, VmActionEvent, WorkEvent, WorkVerb } from './events.ts';
 export type {
   BuildServerDetail,
   DecommissionOptions,
@@ -44,6 +44,8 @@ export type { BuildStatisticsFilter } from './builds/statistics.ts';
 export type { ArtifactFile, ArtifactRepository, SelectedBuild } from './artifacts/repository.ts';
 export type { FullStorage } from './artifacts/room.ts';
 export type { DeploymentManager } from './deployments/manager.ts';
+export type { VmCallOptions, VmControlOptions, VmRef, VmService } from './deployments/vm-service.ts';
+export type { VmAction } from './model/vm.ts';
 export type { FirmwareVerification, FlashManager } from './deployments/flash-manager.ts';
 export type { EnvironmentService, ListEnvironmentsOptions } from './environments/service.ts';
 export type { Workload, WorkloadService } from './environments/workloads.ts';

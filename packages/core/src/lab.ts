@@ -21,6 +21,7 @@ import { FlashManager } from './deployments/flash-manager.ts';
 import { DeploymentManager } from './deployments/manager.ts';
 import { reapOrphans } from './deployments/orphans.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
+import { VmService } from './deployments/vm-service.ts';
 import { VmTarget } from './deployments/vm-target.ts';
 import { decommissioning } from './environments/decommission.ts';
 import { keepReservations } from './environments/keeper.ts';
@@ -121,6 +122,8 @@ export interface Lab extends AsyncDisposable {
   readonly artifacts: ArtifactRepository;
   readonly deployments: DeploymentManager;
   readonly environments: EnvironmentService;
+  /** The VMs that were deployed: reset, NMI, screenshot. */
+  readonly vms: VmService;
   readonly workloads: WorkloadService;
   readonly flash: FlashManager;
   readonly testRuns: TestRunManager;
@@ -271,6 +274,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     artifacts,
     deployments,
     environments,
+    vms: new VmService({ store, clock, connectors, host }),
     workloads,
     flash,
     testRuns: new TestRunManager({ store, work, artifacts }),

@@ -90,6 +90,26 @@ export async function placedDeployment(store: Pick<Store, 'db'>, id: string): Pr
   throw new BringupError('conflict', `deployment ${id} does not run: ${why}`, { details: { id } });
 }
 
+/** A deployment whose VM is on its host, or is about to be. */
+export type PlacedVm = PlacedDeployment & { readonly vm: VmSpec };
+
+/** As {@link placedDeployment}, of one that is a VM. @throws `not-found`; `conflict`; `unsupported` for a board. */
+export async function placedVm(store: Pick<Store, 'db'>, id: string): Promise<PlacedVm> {
+  return withVm(await placedDeployment(store, id));
+}
+
+/** The same of a record that is at hand. @throws as {@link placedVm}. */
+export function withVm(deployment: PlacedDeployment): PlacedVm {
+  const { id, targetType, vm } = deployment;
+  if (vm !== undefined) return { ...deployment, vm };
+  if (targetType === 'physical_board') {
+    throw new BringupError('unsupported', `deployment ${id} is on a board, which is no VM; see lab.power`, {
+      details: { id },
+    });
+  }
+  throw new BringupError('conflict', `deployment ${id} has no VM`, { details: { id } });
+}
+
 /** Writes a deployment's own record beside its work item, and that of its environment unless it has one. */
 export async function insertDeployment(
   { db }: StoreTransaction,

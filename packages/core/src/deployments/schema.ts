@@ -37,6 +37,7 @@ export const vmConfigSchema: v.GenericSchema<unknown, VmConfig> = v.strictObject
   cpuModel: v.exactOptional(word),
   accelerator: v.exactOptional(v.picklist(['auto', 'kvm', 'tcg'], 'must be auto, kvm or tcg')),
   deviceTree: v.exactOptional(v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'))),
+  display: v.exactOptional(v.boolean('must be true or false')),
 });
 
 const pattern = v.pipe(

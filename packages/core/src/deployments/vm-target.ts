@@ -9,7 +9,7 @@ import type { VerificationCheck } from '../model/deployment.ts';
 import { vmRequest } from '../selection/requests.ts';
 import type { WorkContext } from '../work/handler.ts';
 import { Reconnects, SessionHolder } from '../work/session.ts';
-import { vmName, type DeploymentInput, type PlacedDeployment } from './records.ts';
+import { vmName, withVm, type DeploymentInput, type PlacedDeployment } from './records.ts';
 import type { DeploymentServices } from './services.ts';
 import type {
   BootCheckpoint,
@@ -201,14 +201,13 @@ export class VmTarget implements DeploymentTarget {
   }
 
   async #vm(deployment: PlacedDeployment) {
-    if (deployment.vm === undefined) {
-      throw new BringupError('conflict', `deployment ${deployment.id} has no VM`, { details: { id: deployment.id } });
-    }
-    return { host: await this.#services.host(deployment.targetId), vm: deployment.vm };
+    const { targetId, vm } = withVm(deployment);
+    return { host: await this.#services.host(targetId), vm };
   }
 }
 
-function vanished(vm: VmSpec): BringupError {
+/** The error of a VM that is not on its host any more. */
+export function vanished(vm: VmSpec): BringupError {
   return new BringupError('process-lost', `the VM ${vm.name} vanished from its host`, {
     retryable: true,
     details: { vm: vm.name },

@@ -96,6 +96,7 @@ export function vmSpec(
     ...(vm.machine !== undefined && { machine: vm.machine }),
     ...(vm.cpuModel !== undefined && { cpuModel: vm.cpuModel }),
     ...(vm.accelerator !== undefined && { accelerator: vm.accelerator }),
+    ...(vm.display !== undefined && { display: vm.display }),
   };
 }
 

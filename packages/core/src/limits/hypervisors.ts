@@ -10,6 +10,8 @@ export const hypervisorLimits = {
   hypervisorCloseTimeoutMs: 2_000,
   /** After a VM was reset, its firmware may reset it once more by itself; this long without is the end of it. */
   vmResetSettleMs: 1_000,
+  /** A reset, an NMI or a screenshot of a deployed VM, reaching its host included. */
+  vmControlTimeoutMs: 60_000,
   /** Taking a snapshot of a VM, or going back to one. */
   snapshotTimeoutMs: 300_000,
   /** Largest image of a VM's display. */

@@ -16,6 +16,8 @@ export interface VmConfig {
   readonly accelerator?: 'auto' | 'kvm' | 'tcg';
   /** Filename of the device tree to boot with, among the artifacts. Default: the machine's own. */
   readonly deviceTree?: string;
+  /** Whether it has a display adapter, of which screenshots can be taken. Default false. */
+  readonly display?: boolean;
 }
 
 /** Text that must occur in a line, or a regular expression that must match one. */

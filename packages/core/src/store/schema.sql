@@ -442,6 +442,9 @@ CREATE INDEX reservations_by_resource on reservations (
 CREATE INDEX resources_by_load on resources (
   kind, architectures, open, load, id);
 
+CREATE INDEX test_runs_by_deployment on test_runs (
+  deployment_id, id);
+
 CREATE INDEX traits_by_resource on traits (
   resource_id);
 

@@ -283,6 +283,7 @@ async function records(db: Kysely<unknown>, { int64, float64 }: StoreFlavor): Pr
     .addColumn('deployment_id', 'text', (c) => c.notNull())
     .addColumn('results', 'text')
     .execute();
+  await db.schema.createIndex('test_runs_by_deployment').on('test_runs').columns(['deployment_id', 'id']).execute();
 
   await db.schema
     .createTable('pipelines')

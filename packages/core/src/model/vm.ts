@@ -1,0 +1,2 @@
+/** What can be done to a VM that was deployed. */
+export type VmAction = 'reset' | 'nmi' | 'screenshot';
