@@ -47,6 +47,13 @@ export type { DeploymentManager } from './deployments/manager.ts';
 export type { VmCallOptions, VmControlOptions, VmRef, VmService } from './deployments/vm-service.ts';
 export type { VmAction } from './model/vm.ts';
 export type { FirmwareVerification, FlashManager } from './deployments/flash-manager.ts';
+export type {
+  ConsolePiece,
+  ConsolePlace,
+  ConsoleRef,
+  ConsoleService,
+  WatchOptions,
+} from './environments/console-service.ts';
 export type { EnvironmentService, ListEnvironmentsOptions } from './environments/service.ts';
 export type { Workload, WorkloadService } from './environments/workloads.ts';
 export type { TestRun, TestRunManager } from './testruns/manager.ts';

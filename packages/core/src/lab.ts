@@ -23,6 +23,7 @@ import { reapOrphans } from './deployments/orphans.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
 import { VmService } from './deployments/vm-service.ts';
 import { VmTarget } from './deployments/vm-target.ts';
+import { ConsoleService } from './environments/console-service.ts';
 import { decommissioning } from './environments/decommission.ts';
 import { keepReservations } from './environments/keeper.ts';
 import { EnvironmentService } from './environments/service.ts';
@@ -124,6 +125,8 @@ export interface Lab extends AsyncDisposable {
   readonly environments: EnvironmentService;
   /** The VMs that were deployed: reset, NMI, screenshot. */
   readonly vms: VmService;
+  /** What the lab hears on consoles, for any number of watchers. */
+  readonly consoles: ConsoleService;
   readonly workloads: WorkloadService;
   readonly flash: FlashManager;
   readonly testRuns: TestRunManager;
@@ -275,6 +278,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     deployments,
     environments,
     vms: new VmService({ store, clock, connectors, host }),
+    consoles: new ConsoleService({ store, work }),
     workloads,
     flash,
     testRuns: new TestRunManager({ store, work, artifacts }),

@@ -88,7 +88,7 @@ export interface MemoryLab extends Lab {
   /** The VMs and what goes wrong with them. */
   readonly hypervisor: MemoryHypervisorConnector;
   /** The serial consoles and what goes wrong with them. */
-  readonly consoles: MemoryConsoleConnector;
+  readonly serialConsoles: MemoryConsoleConnector;
   /** The flash stations and what goes wrong with them. */
   readonly flashStations: MemoryFlashConnector;
   readonly storage: MemoryArtifactStorage;
@@ -225,7 +225,7 @@ async function open(world: World): Promise<MemoryLab> {
     clock,
     shell,
     hypervisor,
-    consoles,
+    serialConsoles: consoles,
     flashStations,
     storage,
     repositories,

@@ -247,7 +247,7 @@ describe('watching boards', () => {
   it('a console that somebody has open is left alone, and the board is well', async () => {
     await using lab = await memoryLab({ monitor: true });
     const { id, name } = await lab.clock.runUntil(lab.addBoard({ without: ['shell'], architecture: 'x86_64' }));
-    await using _console = await lab.consoles.open({ name, device: `/dev/serial/${name}`, baudRate: 115_200 });
+    await using _console = await lab.serialConsoles.open({ name, device: `/dev/serial/${name}`, baudRate: 115_200 });
     const before = lab.board(name).line.said.length;
     await lab.clock.advance(30 * second);
     expect(lab.board(name).line.said.length).toBe(before);

@@ -159,7 +159,7 @@ describe('registering a board', () => {
   it('must have a console where one is named, though its shell answers', async () => {
     await using lab = await memoryLab();
     await expect(lab.addBoard({ serialDevice: '/dev/none' })).rejects.toMatchObject({ code: 'not-found' });
-    lab.consoles.unreachable.add('/dev/serial/board1');
+    lab.serialConsoles.unreachable.add('/dev/serial/board1');
     await expect(lab.addBoard({ name: 'board1' })).rejects.toMatchObject({ code: 'connection-failed' });
     expect(await lab.boards.getAllBoards()).toEqual([]);
   });

@@ -3,7 +3,7 @@ import { ConsoleSession, ConsoleShell, type FlashTarget } from '@bringup/core';
 import { memoryGuests, memoryLab, type MemoryLab } from '@bringup/core/testing';
 
 const consoleOf = (lab: MemoryLab, name: string) =>
-  lab.consoles.open({ name, device: `/dev/serial/${name}`, baudRate: 115_200 });
+  lab.serialConsoles.open({ name, device: `/dev/serial/${name}`, baudRate: 115_200 });
 
 const target: FlashTarget = {
   stationId: 'station-board1',

@@ -195,7 +195,7 @@ describe('a test run whose console breaks', () => {
     const deployment = await deployToBoard(lab, buildId);
     const { id } = await lab.testRuns.runTests(deployment.id, { from: 'console' });
     await lab.clock.advance(1_000);
-    lab.consoles.unreachable.add('/dev/serial/board1');
+    lab.serialConsoles.unreachable.add('/dev/serial/board1');
     lab.board('board1').line.cut();
     expect(await lab.clock.runUntil(lab.testRuns.waitForTestRun(id))).toMatchObject({
       status: 'failed',
