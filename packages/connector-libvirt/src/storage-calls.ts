@@ -29,6 +29,8 @@ export interface SpaceInfo {
 const uuidBytes = 16;
 // REMOTE_STORAGE_POOL_LIST_MAX, REMOTE_STORAGE_VOL_LIST_MAX
 const maxListed = 16_384;
+/** VIR_STORAGE_VOL_GET_PHYSICAL: the size of the file in place of what is allocated of it. */
+const getPhysical = 1;
 
 function readPool(reader: XdrReader): PoolRef {
   return { name: reader.string(), uuid: Buffer.from(reader.fixed(uuidBytes)) };
@@ -118,6 +120,12 @@ export class StorageCalls {
     return readSpace(await this.#call('storageVolGetInfo', writeVolume(volume), options));
   }
 
+  /** How many bytes a volume's file or device has, whatever its format says of its capacity. */
+  async volumeBytes(volume: VolumeRef, options: CallOptions): Promise<number> {
+    const args = writeVolume(volume).u32(getPhysical);
+    return readSpace(await this.#call('storageVolGetInfoFlags', args, options)).allocatedBytes;
+  }
+
   async volumePath(volume: VolumeRef, options: CallOptions): Promise<string> {
     return (await this.#call('storageVolGetPath', writeVolume(volume), options)).string();
   }
@@ -136,9 +144,9 @@ export class StorageCalls {
     return (await this.#connection.openStream('storageVolUpload', args, options)).stream;
   }
 
-  /** Opens a stream with a volume's first `bytes`; 0 for all of them. */
-  async openDownload(volume: VolumeRef, bytes: number, options: CallOptions): Promise<RpcStream> {
-    const args = writeVolume(volume).u64(0n).u64(BigInt(bytes)).u32(0).bytes();
+  /** Opens a stream with `bytes` of a volume from `offset` on. */
+  async openDownload(volume: VolumeRef, offset: number, bytes: number, options: CallOptions): Promise<RpcStream> {
+    const args = writeVolume(volume).u64(BigInt(offset)).u64(BigInt(bytes)).u32(0).bytes();
     return (await this.#connection.openStream('storageVolDownload', args, options)).stream;
   }
 }

@@ -239,8 +239,7 @@ export class HostStorage implements LibvirtStorage {
   async *download(name: VolumeName, options: VolumeDownloadOptions = {}): AsyncGenerator<Uint8Array, void> {
     this.#parts.enter('download', options);
     const volume = await this.#calls.volume(await this.#calls.pool(name.pool, options), name.name, options);
-    const { capacityBytes } = await this.#calls.volumeSpace(volume, options);
-    yield* receiveVolume(this.#parts, volume, capacityBytes, options);
+    yield* receiveVolume(this.#parts, volume, await this.#calls.volumeBytes(volume, options), options);
   }
 
   /** Deletes what a failed upload has left, as soon as the daemon lets it go. */

@@ -15,6 +15,9 @@ import type { RpcStream } from './rpc/stream.ts';
 import { StorageCalls } from './storage-calls.ts';
 import type { VolumeRef } from './storage-calls.ts';
 
+/** How often a download that brings nothing is asked for. */
+const attempts = 3;
+
 /** What transfers need of a host's storage. */
 export interface TransferParts {
   readonly clock: Clock;
@@ -68,11 +71,9 @@ export async function sendVolume(
   const hash = createHash('sha256');
   let sizeBytes = 0;
   const { signal } = options;
-  if (source.sizeBytes > 0) {
-    for await (const chunk of receive(parts, volume, source.sizeBytes, signal)) {
-      hash.update(chunk);
-      sizeBytes += chunk.length;
-    }
+  for await (const chunk of receive(parts, volume, source.sizeBytes, signal)) {
+    hash.update(chunk);
+    sizeBytes += chunk.length;
   }
   const stored = { sizeBytes, sha256: hash.digest('hex') };
   checkReceipt(volume.name, source, sent, stored);
@@ -95,7 +96,7 @@ async function send(
   try {
     for (;;) {
       // The daemon's refusal, such as a full disk, comes while we wait for the source or for room.
-      const refused = line.stream.ended.then((error) => Promise.reject(error ?? early(volume)));
+      const refused = line.stream.ended.then((error) => Promise.reject(error ?? early('upload', volume)));
       refused.catch(() => {});
       const next = await line.step(Promise.race([chunks.next(), refused]));
       if (next.done === true) break;
@@ -116,7 +117,7 @@ async function send(
   return receipt;
 }
 
-/** The bytes of a volume, checked. @throws as `LibvirtStorage.download`. */
+/** The bytes of a volume, all `totalBytes` of them, checked. @throws as `LibvirtStorage.download`. */
 export async function* receiveVolume(
   parts: TransferParts,
   volume: VolumeRef,
@@ -125,7 +126,7 @@ export async function* receiveVolume(
 ): AsyncGenerator<Uint8Array, void> {
   const progress = new ProgressReporter(parts.clock, totalBytes, onProgress);
   const hash = createHash('sha256');
-  for await (const chunk of receive(parts, volume, 0, signal)) {
+  for await (const chunk of receive(parts, volume, totalBytes, signal)) {
     hash.update(chunk);
     progress.add(chunk.length);
     yield chunk;
@@ -135,6 +136,11 @@ export async function* receiveVolume(
   progress.finish();
 }
 
+/**
+ * A volume's first `bytes`. The stream of a small file may end before its bytes come, or never end: libvirt 9.0
+ * lets the thread that reads the file and the event loop that sends it miss each other. So the bytes are
+ * counted: nobody waits for an end after the last of them, and those that are missing are asked for again.
+ */
 async function* receive(
   parts: TransferParts,
   volume: VolumeRef,
@@ -142,22 +148,29 @@ async function* receive(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer, void> {
   const what = `Download of ${volume.name}`;
-  await using line = await openTransfer(parts, what, signal, (calls) =>
-    calls.openDownload(volume, bytes, signal === undefined ? {} : { signal }),
-  );
-  const chunks = line.stream.read();
-  for (;;) {
-    const { done, value } = await line.step(chunks.next());
-    throwIfAborted(signal, what);
-    if (done === true) break;
-    yield value;
+  let received = 0;
+  for (let inVain = 0; received < bytes; inVain += 1) {
+    if (inVain === attempts) throw early('download', volume);
+    await using line = await openTransfer(parts, what, signal, (calls) =>
+      calls.openDownload(volume, received, bytes - received, signal === undefined ? {} : { signal }),
+    );
+    const chunks = line.stream.read();
+    while (received < bytes) {
+      const { done, value } = await line.step(chunks.next());
+      throwIfAborted(signal, what);
+      if (done === true) break;
+      inVain = 0;
+      received += value.length;
+      yield value;
+    }
+    await line.step(line.stream.finish());
   }
-  await line.step(line.stream.finish());
 }
 
-function early(volume: VolumeRef): BringupError {
-  return new BringupError('transfer-failed', `libvirt ended the upload of ${volume.name} before it was complete.`, {
-    retryable: true,
-    details: { volume: volume.name, pool: volume.pool },
-  });
+function early(transfer: 'upload' | 'download', volume: VolumeRef): BringupError {
+  return new BringupError(
+    'transfer-failed',
+    `libvirt ended the ${transfer} of ${volume.name} before it was complete.`,
+    { retryable: true, details: { volume: volume.name, pool: volume.pool } },
+  );
 }

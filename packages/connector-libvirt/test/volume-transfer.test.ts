@@ -8,7 +8,7 @@ import { Daemon } from '../src/daemon.ts';
 import { packetStatus, packetType } from '../src/rpc/packet.ts';
 import type { Packet } from '../src/rpc/packet.ts';
 import { procedures } from '../src/rpc/procedures.ts';
-import { XdrWriter } from '../src/rpc/xdr.ts';
+import { XdrReader, XdrWriter } from '../src/rpc/xdr.ts';
 import { receiveVolume, sendVolume } from '../src/volume-transfer.ts';
 import type { TransferParts } from '../src/volume-transfer.ts';
 import { FakeDaemon } from './fake-daemon.ts';
@@ -27,12 +27,19 @@ interface Behaviour {
   readonly refuseAfter?: number;
   /** Neither takes nor gives anything. */
   readonly hangs?: boolean;
+  /** So many downloads end before their first byte. */
+  readonly emptyDownloads?: number;
+  /** The bytes that a download brings at most. */
+  readonly mostBytes?: number;
+  /** Never tells that a download has ended. */
+  readonly endless?: boolean;
 }
 
 /** A volume, and how many of the connections to it are open. */
 class FakeVolume {
   bytes: Uint8Array = new Uint8Array();
   open = 0;
+  downloads = 0;
   readonly #behaviour: Behaviour;
 
   constructor(behaviour: Behaviour = {}) {
@@ -89,17 +96,24 @@ class FakeVolume {
   }
 
   async #give(daemon: FakeDaemon, call: Packet): Promise<void> {
-    if (this.#behaviour.hangs === true) return;
-    for (let at = 0; at < this.bytes.length; at += 1000) {
+    const { hangs = false, endless = false, emptyDownloads = 0, mostBytes = Infinity } = this.#behaviour;
+    if (hangs) return;
+    this.downloads += 1;
+    const args = new XdrReader(call.payload);
+    for (const field of Object.values(volume)) expect(args.string()).toBe(field);
+    const offset = Number(args.u64());
+    const length = this.downloads > emptyDownloads ? Math.min(Number(args.u64()), mostBytes) : 0;
+    const asked = this.bytes.subarray(offset, offset + length);
+    for (let at = 0; at < asked.length; at += 1000) {
       daemon.send({
         procedure: call.procedure,
         serial: call.serial,
         type: packetType.stream,
         status: packetStatus.continue,
-        payload: this.bytes.subarray(at, at + 1000),
+        payload: asked.subarray(at, at + 1000),
       });
     }
-    daemon.stream(call, packetStatus.continue);
+    if (!endless) daemon.stream(call, packetStatus.continue);
     await daemon.take();
     daemon.stream(call, packetStatus.ok);
   }
@@ -196,6 +210,37 @@ describe('a download of a volume', () => {
     await expect(whole(receiveVolume(fake.parts(), volume, 5, { sha256: promised }))).rejects.toMatchObject({
       code: 'checksum-mismatch',
     });
+  });
+
+  test('whose end is never told is over with its last byte', async () => {
+    const fake = new FakeVolume({ endless: true });
+    fake.bytes = Buffer.from('bytes');
+    expect(`${await whole(receiveVolume(fake.parts(), volume, 5, {}))}`).toBe('bytes');
+    await nextTurn();
+    expect(fake.open).toBe(0);
+  });
+
+  test('of nothing asks for nothing', async () => {
+    const fake = new FakeVolume({ hangs: true });
+    expect(await whole(receiveVolume(fake.parts(), volume, 0, {}))).toHaveLength(0);
+    expect(fake.open).toBe(0);
+  });
+
+  test('that ends before its bytes have come is gone on with from there', async () => {
+    const fake = new FakeVolume({ emptyDownloads: 2, mostBytes: 1500 });
+    fake.bytes = Buffer.from(Array.from({ length: 5000 }, (_, at) => at % 251));
+    expect(Buffer.compare(await whole(receiveVolume(fake.parts(), volume, 5000, {})), fake.bytes)).toBe(0);
+    await nextTurn();
+    expect(fake.open).toBe(0);
+  });
+
+  test('that goes on bringing nothing fails, so that nobody takes a part for the whole', async () => {
+    const fake = new FakeVolume({ mostBytes: 0 });
+    await expect(whole(receiveVolume(fake.parts(), volume, 5, {}))).rejects.toMatchObject({
+      code: 'transfer-failed',
+      retryable: true,
+    });
+    expect(fake.downloads).toBe(3);
   });
 
   test('whose reader leaves closes its connection', async () => {

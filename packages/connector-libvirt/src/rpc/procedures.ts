@@ -63,6 +63,7 @@ export const procedures = {
   eventLifecycle: 318,
   eventReboot: 319,
   connectGetAllDomainStats: 344,
+  storageVolGetInfoFlags: 378,
   domainSetLifecycleAction: 390,
 } as const;
 
