@@ -3,10 +3,10 @@ import { createReadStream } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Lab, Pipeline, PipelineRequest } from '@bringup/core';
-import { exists, runCommand } from './commands.ts';
+import { runCommand } from './commands.ts';
 import { buildInitrd, linuxConfigFragment, prepareLinuxSource, type PrepareOptions } from './linux.ts';
-import type { QuickstartOptions } from './options.ts';
-import { bspFolder, commitFolder } from './sources.ts';
+import { isGitUrl, type QuickstartOptions } from './options.ts';
+import { bspFolder, checkLinuxSource, commitFolder, isRepository } from './sources.ts';
 
 /** What is to be done, settled down to the commit. */
 export interface Plan {
@@ -79,10 +79,9 @@ async function linuxSource(
   prepare: PrepareOptions,
 ): Promise<{ readonly repository: string; readonly commitHash?: string }> {
   if (source === undefined) return { repository: await prepareLinuxSource(join(state, 'source'), prepare) };
-  const isGit = !source.startsWith('/') || (await exists(join(source, '.git'))) || (await exists(join(source, 'HEAD')));
+  const isGit = isGitUrl(source) || (await isRepository(source));
+  if (!isGitUrl(source)) await checkLinuxSource(source, isGit ? (branch ?? 'HEAD') : undefined);
   if (isGit) return { repository: source, commitHash: await newestCommit(source, branch, prepare.signal) };
-  if (!(await exists(join(source, 'Kconfig'))))
-    throw new Error(`${source} is neither a git repository nor a Linux source tree`);
   if (branch !== undefined) throw new Error(`${source} is a plain source tree and has no branches; leave --branch out`);
   return { repository: source };
 }

@@ -55,6 +55,37 @@ export async function commitFolder(folder: string, repository: string): Promise<
   }
 }
 
+/** Whether a folder is a git repository, bare or with a work tree. */
+export async function isRepository(folder: string): Promise<boolean> {
+  return (await exists(join(folder, '.git'))) || (await exists(join(folder, 'HEAD')));
+}
+
+/**
+ * Checks that a folder holds Linux, so that nobody waits for a build that says "No rule to make target".
+ *
+ * @param revision - where to look in a git repository; undefined for a plain source tree.
+ * @throws Error that says what `--source` takes.
+ */
+export async function checkLinuxSource(folder: string, revision?: string): Promise<void> {
+  if (revision !== undefined && !(await hasObject(folder, revision))) return;
+  for (const file of ['Makefile', 'Kconfig', 'scripts/kconfig']) {
+    const found =
+      revision === undefined ? await exists(join(folder, file)) : await hasObject(folder, `${revision}:${file}`);
+    if (found) continue;
+    throw new Error(
+      `--source expects a Linux source tree, a folder or a git repository with Linux's Makefile and Kconfig: ${folder} has no ${file}`,
+    );
+  }
+}
+
+/** Whether a repository has what a revision or a path in one names. */
+function hasObject(repository: string, name: string): Promise<boolean> {
+  return runCommand(['git', '-C', repository, 'cat-file', '-e', name]).then(
+    () => true,
+    () => false,
+  );
+}
+
 function git(
   repository: string,
   args: readonly string[],

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCommand } from '../src/commands.ts';
-import { commitFolder } from '../src/sources.ts';
+import { checkLinuxSource, commitFolder } from '../src/sources.ts';
 
 describe('the repository made of a folder', () => {
   let work: string;
@@ -51,5 +51,41 @@ describe('the repository made of a folder', () => {
     await mkdir(join(repository, 'index-killed'));
     await writeFile(join(repository, 'index-killed', 'index.lock'), '');
     await expect(commitFolder(tree, repository)).resolves.toMatchObject({ branch: 'main' });
+  });
+});
+
+describe('the source of a kernel', () => {
+  let work: string;
+  let tree: string;
+  beforeEach(async () => {
+    work = await mkdtemp(join(tmpdir(), 'bringup-linux-'));
+    tree = join(work, 'tree');
+    await mkdir(join(tree, 'scripts', 'kconfig'), { recursive: true });
+    await writeFile(join(tree, 'scripts', 'kconfig', 'Makefile'), '');
+    await writeFile(join(tree, 'Kconfig'), '');
+    await writeFile(join(tree, 'Makefile'), '');
+  });
+  afterEach(() => rm(work, { recursive: true, force: true }));
+
+  test('is a folder or a repository with what Linux has', async () => {
+    await expect(checkLinuxSource(tree)).resolves.toBeUndefined();
+    const { repository, branch } = await commitFolder(tree, join(work, 'linux.git'));
+    await expect(checkLinuxSource(repository, branch)).resolves.toBeUndefined();
+  });
+
+  test.each(['Makefile', 'Kconfig', 'scripts/kconfig'])(
+    'without %s is refused before anything is built',
+    async (lost) => {
+      await rm(join(tree, lost), { recursive: true });
+      const complaint = new RegExp(`^--source expects a Linux source tree, .* has no ${lost}$`);
+      await expect(checkLinuxSource(tree)).rejects.toThrow(complaint);
+      const { repository } = await commitFolder(tree, join(work, 'other.git'));
+      await expect(checkLinuxSource(repository, 'HEAD')).rejects.toThrow(complaint);
+    },
+  );
+
+  test('that is a repository without the branch is left to whoever asks for the branch', async () => {
+    const { repository } = await commitFolder(tree, join(work, 'linux.git'));
+    await expect(checkLinuxSource(repository, 'nowhere')).resolves.toBeUndefined();
   });
 });
