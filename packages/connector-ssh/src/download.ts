@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { BringupError } from '@bringup/core';
+import { BringupError, PartialDownload } from '@bringup/core';
 import type { DownloadOptions } from '@bringup/core';
 import { CallScope } from './call-scope.ts';
 import type { SshProcess } from './process.ts';
@@ -24,11 +23,13 @@ export async function* download(
   const what = `Download of ${path} from ${context.target.label}`;
   using call = new CallScope(context.clock, what, options);
   call.check();
-  const process = await call.race(context.start(['sh', '-c', downloadScript, 'download', path], what, call.signal));
+  const { resume: part = new PartialDownload() } = options;
+  const command = ['sh', '-c', downloadScript, 'download', path, `${part.sizeBytes + 1}`];
+  const process = await call.race(context.start(command, what, call.signal));
   const cut = (): void => process.hangUp(call.signal.reason as Error);
   call.signal.addEventListener('abort', cut, { once: true });
   try {
-    yield* receive(context, process, path, options, call, what);
+    yield* receive(context, process, path, { ...options, resume: part }, call, what);
   } finally {
     call.signal.removeEventListener('abort', cut);
     process.hangUp(new BringupError('aborted', `${what} was left`));
@@ -39,7 +40,7 @@ async function* receive(
   { clock }: TransferContext,
   process: SshProcess,
   path: string,
-  options: DownloadOptions,
+  options: DownloadOptions & { readonly resume: PartialDownload },
   call: CallScope,
   what: string,
 ): AsyncGenerator<Uint8Array, void, void> {
@@ -49,15 +50,17 @@ async function* receive(
   // A script that could not start says no size.
   const head = await readLine(output);
   const totalBytes = Number(head?.line ?? 0);
+  const { resume: part } = options;
+  if (head !== undefined && totalBytes < part.sizeBytes) throw shorterThan(what, path, totalBytes, part);
   using watch = new TransferWatch(clock, what, totalBytes, options.onProgress, (error) => call.cut(error));
-  const hash = createHash('sha256');
+  watch.moved(part.sizeBytes);
   for (
     let chunk: Uint8Array | undefined = head?.rest;
     chunk !== undefined;
     chunk = (await output.next()).value ?? undefined
   ) {
     if (chunk.byteLength === 0) continue;
-    hash.update(chunk);
+    part.add(chunk);
     watch.moved(chunk.byteLength);
     watch.pause();
     yield chunk;
@@ -68,9 +71,17 @@ async function* receive(
   const stored = /^([0-9a-f]{64})\b/m.exec(stderr)?.[1];
   if (status.exitCode !== 0 || stored === undefined)
     throw transferError(what, path, status, stderr, { actual: stored });
-  const received = hash.digest('hex');
+  const received = part.sha256();
   if (received !== stored) throw checksumMismatch(what, path, stored, received);
   if (options.sha256 !== undefined && received !== options.sha256)
     throw checksumMismatch(what, path, options.sha256, received);
   watch.finish();
+}
+
+function shorterThan(what: string, path: string, totalBytes: number, part: PartialDownload): BringupError {
+  return new BringupError(
+    'checksum-mismatch',
+    `${what}: the file has changed: it has ${totalBytes} bytes, fewer than the ${part.sizeBytes} that were downloaded. Download it from its beginning.`,
+    { details: { path, totalBytes, sizeBytes: part.sizeBytes } },
+  );
 }

@@ -81,14 +81,14 @@ keep=1
 `;
 
 /**
- * Prints the size of a file, a newline and its bytes; on standard error its SHA-256, which is
- * computed while the bytes are sent.
+ * Prints the size of a file, a newline and its bytes from one on; on standard error the SHA-256 of
+ * the whole file, which is computed while the bytes are sent.
  *
- * Arguments: path.
+ * Arguments: path, number of the first byte to send, from 1.
  */
 export const downloadScript: string = `
 export LC_ALL=C
-path=$1
+path=$1 first=$2
 [ -e "$path" ] || { echo "there is no such file" >&2; exit 6; }
 if [ -d "$path" ]; then echo "it is a folder" >&2; exit 1; fi
 ${sizeOf}
@@ -97,7 +97,7 @@ ${chooseHash}
 echo "$size"
 $hash <"$path" >&2 &
 trap 'kill $! 2>/dev/null' EXIT
-cat -- "$path" || exit 1
+if [ "$first" -gt 1 ]; then tail -c "+$first" -- "$path"; else cat -- "$path"; fi || exit 1
 wait $! || exit 1
 trap - EXIT
 `;

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { resumeScript, scriptExit } from '../src/scripts.ts';
+import { downloadScript, resumeScript, scriptExit } from '../src/scripts.ts';
 
 let dir: string;
 let part: string;
@@ -113,5 +113,21 @@ describe('an upload that was cut', () => {
     expect(status).toBe(scriptExit.incomplete);
     expect(readFileSync(path)).toEqual(bytes);
     expect(readdirSync(dir)).toEqual(['file']);
+  });
+});
+
+describe('a download that was cut', () => {
+  it('sends what is behind any byte, and the hash of the whole file', () => {
+    fc.assert(
+      fc.property(someBytes, fc.nat(), (bytes, cut) => {
+        const have = cut % (bytes.length + 1);
+        writeFileSync(path, bytes);
+        const told = spawnSync('/bin/sh', ['-c', downloadScript, 'download', path, `${have + 1}`]);
+        expect(told.status).toBe(0);
+        expect(told.stdout).toEqual(Buffer.concat([Buffer.from(`${bytes.length}\n`), bytes.subarray(have)]));
+        expect(told.stderr.toString()).toMatch(new RegExp(`^${sha256(bytes)}\\b`));
+      }),
+      { numRuns: 100 },
+    );
   });
 });

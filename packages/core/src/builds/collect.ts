@@ -110,16 +110,15 @@ export interface Fetching {
 
 /**
  * Brings a file into the storage, unless its bytes are there already. The bytes are compared with
- * the hash the server computed; a transfer that failed or was damaged is repeated.
+ * the hash the server computed. A transfer whose connection breaks goes on where it was; one that failed
+ * or was damaged is repeated.
  * @throws `checksum-mismatch`, `transfer-failed`, `store-failed`, `storage-full`, `connection-lost`, `aborted`.
  */
 export async function fetchOutput(fetching: Fetching, output: FoundOutput): Promise<void> {
   const { sessions, artifacts, buildId, clock, signal, onProgress } = fetching;
   const { sha256 } = output;
   const transfer = (): Promise<unknown> =>
-    sessions.run((session) =>
-      artifacts.storage.put(session.download(output.path, { sha256, signal, onProgress }), { sha256, signal }),
-    );
+    artifacts.storage.put(sessions.download(output.path, { sha256, signal, onProgress }), { sha256, signal });
   await artifacts.bring(
     buildId,
     output,

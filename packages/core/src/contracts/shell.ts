@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { PartialDownload } from '../model/partial-download.ts';
 import type { Secret } from '../model/secret.ts';
 import type { CallOptions } from './runtime.ts';
 
@@ -105,8 +106,14 @@ export interface UploadOptions extends TransferOptions {
 
 /** Options of {@link ShellSession.download}. */
 export interface DownloadOptions extends TransferOptions {
-  /** Lower-case hex SHA-256 that the bytes must have. Default: the one computed on the target. */
+  /** Lower-case hex SHA-256 that the whole file must have. Default: the one computed on the target. */
   readonly sha256?: string;
+  /**
+   * Go on behind what earlier downloads of the file have brought: only the rest is yielded, and what
+   * is yielded is added. Both together are proven to be the file; if they are not, because it has
+   * changed in between, that is a `checksum-mismatch`, after which only a new one helps.
+   */
+  readonly resume?: PartialDownload;
 }
 
 /** What a finished transfer proved. */
@@ -145,7 +152,8 @@ export interface ShellSession extends AsyncDisposable {
   upload(source: ByteSource, path: string, options?: UploadOptions): Promise<TransferReceipt>;
   /**
    * The bytes of a file on the target. The iteration ends normally only if the SHA-256 of what was
-   * yielded equals the target's (and `options.sha256`); otherwise it throws `checksum-mismatch`.
+   * yielded equals the target's (and `options.sha256`); otherwise it throws `checksum-mismatch`. One
+   * that is cut can be gone on with, see {@link DownloadOptions.resume}.
    * @throws also `not-found`, `transfer-failed`, `connection-lost`, `aborted`, `deadline-exceeded`.
    */
   download(path: string, options?: DownloadOptions): AsyncIterable<Uint8Array>;

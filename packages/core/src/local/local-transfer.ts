@@ -5,12 +5,13 @@ import { dirname, join } from 'node:path';
 import type { Clock } from '../contracts/runtime.ts';
 import type { ByteSource, DownloadOptions, TransferReceipt, UploadOptions } from '../contracts/shell.ts';
 import { BringupError } from '../errors.ts';
+import { PartialDownload } from '../model/partial-download.ts';
 import { type Deadline, startDeadline } from './deadline.ts';
 import { fileChunks } from './file-bytes.ts';
 import { isFileSource } from './file-source.ts';
 import { partName, removeDeadParts } from './part-name.ts';
 import { ProgressReporter } from './progress.ts';
-import { checkReceipt, checksumError, transferError, unstalled } from './transfer-checks.ts';
+import { changedSince, checkReceipt, checksumError, transferError, unstalled } from './transfer-checks.ts';
 
 /** Permission bits of an uploaded file unless told otherwise. */
 export const defaultFileMode = 0o644;
@@ -127,10 +128,14 @@ export async function* readLocalFile(
     if (!before.isFile())
       throw new BringupError('transfer-failed', `${path} is not a regular file.`, { details: { path } });
     const progress = new ProgressReporter(clock, Number(before.size), options.onProgress);
-    const hash = options.sha256 === undefined ? undefined : createHash('sha256');
-    let readBytes = 0n;
-    for await (const chunk of unstalled(clock, deadline, fileChunks(file))) {
-      hash?.update(chunk);
+    const { sha256, resume } = options;
+    const part = resume ?? (sha256 === undefined ? undefined : new PartialDownload());
+    const from = part?.sizeBytes ?? 0;
+    if (resume !== undefined) await expectBeginning(file, path, resume, deadline.signal);
+    progress.add(from);
+    let readBytes = BigInt(from);
+    for await (const chunk of unstalled(clock, deadline, fileChunks(file, from))) {
+      part?.add(chunk);
       readBytes += BigInt(chunk.byteLength);
       progress.add(chunk.byteLength);
       yield chunk;
@@ -142,8 +147,8 @@ export async function* readLocalFile(
         details: { path },
       });
     }
-    const found = hash?.digest('hex');
-    if (found !== undefined && found !== options.sha256) throw checksumError(path, options.sha256 ?? '', found);
+    const found = sha256 === undefined ? undefined : part?.sha256();
+    if (found !== undefined && found !== sha256) throw checksumError(path, sha256 ?? '', found);
     progress.finish();
   } catch (error) {
     deadline.signal.throwIfAborted();
@@ -152,4 +157,21 @@ export async function* readLocalFile(
     }
     throw transferError(error, path);
   }
+}
+
+/** @throws `checksum-mismatch` unless the file begins with the bytes that are here already. */
+async function expectBeginning(
+  file: FileHandle,
+  path: string,
+  part: PartialDownload,
+  signal: AbortSignal,
+): Promise<void> {
+  if (part.sizeBytes === 0) return;
+  const found = new PartialDownload();
+  for await (const chunk of fileChunks(file)) {
+    signal.throwIfAborted();
+    found.add(chunk.subarray(0, part.sizeBytes - found.sizeBytes));
+    if (found.sizeBytes === part.sizeBytes) break;
+  }
+  if (found.sha256() !== part.sha256()) throw changedSince(path, part);
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../contracts/runtime.ts';
 import type { ByteSource, TransferReceipt } from '../contracts/shell.ts';
 import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { PartialDownload } from '../model/partial-download.ts';
 import type { Deadline } from './deadline.ts';
 
 /**
@@ -54,6 +55,15 @@ export function checksumError(path: string, expected: string, found: string): Br
     'checksum-mismatch',
     `${path} should have SHA-256 ${expected}, but has ${found}. Transfer it again.`,
     { retryable: true, details: { path, expected, found } },
+  );
+}
+
+/** The `checksum-mismatch` of a download that can't go on: what is here already is no longer the file's beginning. */
+export function changedSince(path: string, part: PartialDownload): BringupError {
+  return new BringupError(
+    'checksum-mismatch',
+    `${path} has changed: it no longer begins with the ${part.sizeBytes} bytes that were downloaded. Download it from its beginning.`,
+    { details: { path, sizeBytes: part.sizeBytes } },
   );
 }
 

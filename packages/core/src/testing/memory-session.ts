@@ -21,7 +21,8 @@ import { type Deadline, startDeadline } from '../local/deadline.ts';
 import { ProgressReporter } from '../local/progress.ts';
 import { execProcess } from '../local/shell-exec.ts';
 import { checkCommand, checkTargetPath } from '../local/shell-input.ts';
-import { checkReceipt, checksumError, transferError, unstalled } from '../local/transfer-checks.ts';
+import { changedSince, checkReceipt, checksumError, transferError, unstalled } from '../local/transfer-checks.ts';
+import { PartialDownload } from '../model/partial-download.ts';
 import type { MemoryHost } from './memory-host.ts';
 import type { MemoryProcess } from './memory-process.ts';
 
@@ -141,16 +142,20 @@ export class MemorySession implements ShellSession {
     using deadline = this.#deadline(`Download of ${path}`, options);
     await this.#answer(deadline);
     const stored = this.#read(path);
-    const sent = this.#sent(stored);
+    const { resume: part = new PartialDownload() } = options;
+    if (stored.byteLength < part.sizeBytes) throw changedSince(path, part);
+    const sent = this.#sent(stored.subarray(part.sizeBytes));
     const progress = new ProgressReporter(this.#clock, stored.byteLength, options.onProgress);
+    progress.add(part.sizeBytes);
     for (let at = 0; at < sent.byteLength; at += downloadChunkBytes) {
       deadline.signal.throwIfAborted();
       const chunk = sent.subarray(at, at + downloadChunkBytes);
       progress.add(chunk.byteLength);
+      part.add(chunk);
       yield chunk;
     }
     deadline.signal.throwIfAborted();
-    const found = createHash('sha256').update(sent).digest('hex');
+    const found = part.sha256();
     for (const expected of [createHash('sha256').update(stored).digest('hex'), options.sha256 ?? found]) {
       if (found !== expected) throw checksumError(path, expected, found);
     }

@@ -4,6 +4,7 @@ import { ShellHarness } from './shell-contract-harness.ts';
 import { lifetimeContract } from './shell-contract-lifetime.ts';
 import { processContract } from './shell-contract-processes.ts';
 import { transferContract } from './shell-contract-transfers.ts';
+import { resumedDownloadContract } from './shell-contract-resume.ts';
 import { testFramework } from './test-framework.ts';
 
 /**
@@ -24,6 +25,7 @@ export function shellContract(options: ShellContractOptions): void {
     commandContract(harness);
     processContract(harness);
     transferContract(harness);
+    resumedDownloadContract(harness);
     lifetimeContract(harness);
   });
 }

@@ -1,8 +1,9 @@
 import { sleep } from '../async.ts';
 import type { Clock } from '../contracts/runtime.ts';
-import type { ShellSession } from '../contracts/shell.ts';
+import type { DownloadOptions, ShellSession } from '../contracts/shell.ts';
 import { isBringupError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { PartialDownload } from '../model/partial-download.ts';
 
 /** A connection broke or could not be made, which says nothing about what it was used for. */
 const connectionTrouble: readonly ErrorCode[] = ['connection-lost', 'connection-failed', 'deadline-exceeded'];
@@ -60,6 +61,26 @@ export class SessionHolder implements AsyncDisposable {
       try {
         return await act(await this.get());
       } catch (error) {
+        await reconnects.pauseAfter(error);
+      }
+    }
+  }
+
+  /**
+   * The bytes of a file on the target; when the connection breaks, they go on over a new one, behind
+   * those that have come.
+   * @throws as `ShellSession.download`, and those of the connector when the target stays out of reach.
+   */
+  async *download(path: string, options: Omit<DownloadOptions, 'resume'>): AsyncGenerator<Uint8Array, void, void> {
+    const resume = new PartialDownload();
+    const reconnects = new Reconnects(this.#clock, this.#signal);
+    for (;;) {
+      const from = resume.sizeBytes;
+      try {
+        yield* (await this.get()).download(path, { ...options, resume });
+        return;
+      } catch (error) {
+        if (resume.sizeBytes > from) reconnects.succeeded();
         await reconnects.pauseAfter(error);
       }
     }
