@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { bytesOfArgument } from '@bringup/core';
 import type { BringupError, Clock, ForwardTarget, Logger } from '@bringup/core';
 import ssh2 from 'ssh2';
 import type { Client, ClientChannel } from 'ssh2';
@@ -120,7 +121,9 @@ export class Connection {
 
   /** Starts a command line. @throws {ChannelRefused}, `connection-lost`. */
   exec<T>(line: string, attach: Attach<T>): Promise<T> {
-    return this.#open((client, done) => client.exec(line, done), attach);
+    // ssh2 takes bytes too, which its types do not know.
+    const sent = line.isWellFormed() ? line : (bytesOfArgument(line) as unknown as string);
+    return this.#open((client, done) => client.exec(sent, done), attach);
   }
 
   /** @throws {ChannelRefused}, `connection-lost`. */

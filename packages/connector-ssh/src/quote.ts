@@ -1,4 +1,4 @@
-import { invalidInput } from '@bringup/core';
+import { argumentFault, bytesOfArgument, invalidInput, textFault } from '@bringup/core';
 import type { SpawnOptions } from '@bringup/core';
 
 /** What a command says on its standard error before it starts, followed by its process id. */
@@ -22,7 +22,7 @@ export function quoteWord(text: string): string {
  * process id on standard error: `exec` keeps it, and it is the command's process group too, since
  * sshd starts every command as the leader of one. So signals reach the whole group, at no extra
  * round trip for the many commands that never get one.
- * @throws `invalid-input` for an empty argv, a NUL byte, a bad variable name or too long a line.
+ * @throws `invalid-input` for an empty argv, what is no argument, a bad variable name or too long a line.
  */
 export function commandLine(argv: readonly string[], options: Pick<SpawnOptions, 'cwd' | 'env'> = {}): string {
   checkCommand(argv, options);
@@ -35,7 +35,7 @@ export function commandLine(argv: readonly string[], options: Pick<SpawnOptions,
   // `exec --` is not understood by dash; such a command runs as the shell's child instead.
   const exec = shellUtilities.has(program) || program.startsWith('-') ? '' : 'exec ';
   const line = `${folder}echo "${pidMarker}$$" >&2;${variables}${exec}${argv.map(quoteWord).join(' ')}`;
-  if (Buffer.byteLength(line) > maxCommandBytes) {
+  if (bytesOfArgument(line).byteLength > maxCommandBytes) {
     throw invalidInput('command', [
       {
         path: 'argv',
@@ -48,16 +48,15 @@ export function commandLine(argv: readonly string[], options: Pick<SpawnOptions,
 
 function checkCommand(argv: readonly string[], { cwd, env }: Pick<SpawnOptions, 'cwd' | 'env'>): void {
   const issues: { path: string; message: string }[] = [];
-  const nul = 'holds a NUL byte';
+  const note = (path: string, message: string | undefined): void => {
+    if (message !== undefined) issues.push({ path, message });
+  };
   if (argv.length === 0) issues.push({ path: 'argv', message: 'is empty' });
-  argv.forEach((word, index) => {
-    if (word.includes('\0')) issues.push({ path: `argv.${index}`, message: nul });
-  });
-  if (cwd?.includes('\0') === true) issues.push({ path: 'cwd', message: nul });
+  argv.forEach((word, index) => note(`argv.${index}`, argumentFault(word)));
+  if (cwd !== undefined) note('cwd', textFault(cwd));
   for (const [name, value] of Object.entries(env ?? {})) {
-    if (!variableName.test(name))
-      issues.push({ path: 'env', message: `${JSON.stringify(name)} is no name of a variable` });
-    if (value.includes('\0')) issues.push({ path: `env.${name}`, message: nul });
+    if (!variableName.test(name)) note('env', `${JSON.stringify(name)} is no name of a variable`);
+    note(`env.${name}`, textFault(value));
   }
   if (issues.length > 0) throw invalidInput('command', issues);
 }

@@ -1,4 +1,4 @@
-import { BringupError, invalidInput } from '@bringup/core';
+import { BringupError, invalidInput, textFault } from '@bringup/core';
 import type { Clock, ExitStatus } from '@bringup/core';
 import type { TargetName } from './errors.ts';
 import type { SshProcess } from './process.ts';
@@ -12,10 +12,11 @@ export interface TransferContext {
   readonly start: (argv: readonly string[], what: string, signal: AbortSignal) => Promise<SshProcess>;
 }
 
-/** @throws `invalid-input` for a path that depends on where a command runs. */
+/** @throws `invalid-input` for a path that depends on where a command runs, or is no text. */
 export function absolutePath(path: string): void {
-  if (!path.startsWith('/'))
-    throw invalidInput('transfer', [{ path: 'path', message: `${JSON.stringify(path)} is not absolute` }]);
+  const fault = path.startsWith('/') ? textFault(path) : 'must be absolute';
+  if (fault !== undefined)
+    throw invalidInput('transfer', [{ path: 'path', message: `${fault}: ${JSON.stringify(path)}` }]);
 }
 
 /** The first line of an output, and what came with it; undefined when there is none. */

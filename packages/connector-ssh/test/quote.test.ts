@@ -53,6 +53,7 @@ describe('quoting', () => {
   it.each<[string, () => string, string]>([
     ['an empty argv', () => commandLine([]), 'argv'],
     ['a NUL in an argument', () => commandLine(['a', 'b\0']), 'argv.1'],
+    ['half of a surrogate pair', () => commandLine(['a', '\udfff']), 'argv.1'],
     ['a NUL in the folder', () => commandLine(['a'], { cwd: '\0' }), 'cwd'],
     ['a variable name with a command in it', () => commandLine(['a'], { env: { 'A;id': '' } }), 'env'],
     ['a line the kernel would not take', () => commandLine(['a', 'x'.repeat(140_000)]), 'argv'],

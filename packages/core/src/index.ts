@@ -277,6 +277,7 @@ export type {
   FlashTarget,
 } from './contracts/flash.ts';
 export { architectureNames, architectures, type Architecture, type ArchitectureNames } from './model/architecture.ts';
+export { argumentFault, argumentOfBytes, bytesOfArgument, textFault } from './model/argument.ts';
 export { PartialDownload } from './model/partial-download.ts';
 export { Secret } from './model/secret.ts';
 export { limits, type Limits } from './limits.ts';

@@ -1,5 +1,6 @@
 import { invalidInput } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { argumentFault, bytesOfArgument } from '../model/argument.ts';
 import { quoteShellCommand, quoteShellWord } from './quote.ts';
 
 /** A command as it is typed into a terminal. */
@@ -22,9 +23,14 @@ const pieceChars = 160;
 /**
  * Puts an argv so that a POSIX shell behind a terminal runs exactly it. Words that hold control characters
  * or anything beyond ASCII, and long ones, are put together by `printf` in variables first.
- * @throws TypeError for a NUL byte; `invalid-input` when the command's own line is still too long to type.
+ * @throws `invalid-input` for what is no argument, and when the command's own line is still too long to type.
  */
 export function typedCommand(argv: readonly string[]): TypedCommand {
+  const issues = argv.flatMap((word, index) => {
+    const message = argumentFault(word);
+    return message === undefined ? [] : [{ path: `argv.${index}`, message }];
+  });
+  if (issues.length > 0) throw invalidInput('Console command', issues);
   // As it stands if that can be; else with what is longest in variables.
   const plain = build(argv, limits.consoleInputLineBytes);
   const typed = longestLine(plain.command) <= limits.consoleInputLineBytes ? plain : build(argv, pieceChars);
@@ -70,7 +76,7 @@ function* piecesOf(word: string): Generator<string> {
   for (const character of word) {
     piece += literal.test(character)
       ? character
-      : Array.from(Buffer.from(character), (byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
+      : Array.from(bytesOfArgument(character), (byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
     if (piece.length < 4 * pieceChars) continue;
     yield piece;
     piece = '';

@@ -128,7 +128,9 @@ export type ForwardTarget = { readonly socketPath: string } | { readonly host: s
 
 /**
  * A connection to one target on which commands run and files move. Sessions are safe for
- * concurrent use. Commands are argv arrays of any bytes but NUL: quoting is the session's job.
+ * concurrent use. Commands are argv arrays of any bytes but NUL: quoting is the session's job. They
+ * are text, sent as UTF-8; bytes that are none are put in by `argumentOfBytes`. Paths, folders and
+ * variables are text.
  *
  * When the connection dies, every call under way rejects with `connection-lost` at once; nothing
  * hangs. Processes that were started on the target detached go on.

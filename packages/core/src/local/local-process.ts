@@ -6,6 +6,7 @@ import type { Clock } from '../contracts/runtime.ts';
 import type { ExitStatus, ShellProcess, SpawnOptions } from '../contracts/shell.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { bytesOfArgument } from '../model/argument.ts';
 import { settledWithin } from './deadline.ts';
 import { ProcessOutput } from './process-output.ts';
 import { describeCommand } from './shell-input.ts';
@@ -42,8 +43,31 @@ export async function startLocalProcess(
   }
 }
 
+/** Becomes the command whose words it is given: text behind a `t`, or bytes behind a `b` as `printf` takes them. */
+const bytesScript = `
+for word do
+  case $word in
+    b*) word=$(printf "\${word#b}x"); word=\${word%x} ;;
+    *) word=\${word#t} ;;
+  esac
+  set -- "$@" "$word"
+  shift
+done
+exec "$@"
+`;
+
+/** Node hands arguments over as UTF-8 only: what is none is put together by a shell. */
+function spawnable(argv: readonly string[]): readonly string[] {
+  if (argv.every((word) => word.isWellFormed())) return argv;
+  const octal = (byte: number): string => `\\${byte.toString(8).padStart(3, '0')}`;
+  const words = argv.map((word) =>
+    word.isWellFormed() ? `t${word}` : `b${Array.from(bytesOfArgument(word), octal).join('')}`,
+  );
+  return ['/bin/sh', '-c', bytesScript, 'sh', ...words];
+}
+
 async function startChild(argv: readonly string[], options: SpawnOptions): Promise<ChildProcessWithoutNullStreams> {
-  const [command = '', ...args] = argv;
+  const [command = '', ...args] = spawnable(argv);
   const child = spawn(command, args, {
     cwd: options.cwd ?? homedir(),
     env: { ...process.env, ...options.env },

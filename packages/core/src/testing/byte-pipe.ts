@@ -1,3 +1,5 @@
+import { bytesOfArgument } from '../model/argument.ts';
+
 /** Options of {@link BytePipe}. */
 export interface BytePipeOptions {
   /** A writer waits while more than this is unread. Default 64 KiB, as a pipe of Linux. */
@@ -26,10 +28,10 @@ export class BytePipe implements AsyncIterable<Uint8Array> {
     return this.#state !== 'open';
   }
 
-  /** Writes bytes; resolves when there is room again. Written to a closed pipe, they go nowhere. */
+  /** Writes bytes, or text as a command was given it; resolves when there is room again. Written to a closed pipe, they go nowhere. */
   async write(data: string | Uint8Array): Promise<void> {
     if (this.closed || data.length === 0) return;
-    const chunk = Buffer.from(data);
+    const chunk = typeof data === 'string' ? bytesOfArgument(data) : Buffer.from(data);
     this.#chunks.push(chunk);
     this.#unreadBytes += chunk.byteLength;
     this.#wake();

@@ -7,7 +7,7 @@ import type { MemoryFileSystem } from './memory-file-system.ts';
 
 /** Where a command writes; resolves when there is room again. */
 export interface MemoryOutput {
-  /** Text as UTF-8. */
+  /** Text as UTF-8, and what `argumentOfBytes` put into it as the bytes it was. */
   write(data: string | Uint8Array): Promise<void>;
 }
 

@@ -1,3 +1,4 @@
+import { argumentOfBytes, bytesOfArgument } from '../model/argument.ts';
 import { bytesSource, eventually, failure, noise, type ShellHarness } from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
 
@@ -9,6 +10,7 @@ export function commandContract(harness: ShellHarness): void {
   const { fc } = testFramework();
   const argument = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 40 }).map((text) => text.replaceAll('\0', '')),
+    fc.uint8Array({ min: 1, maxLength: 40 }).map(argumentOfBytes),
     fc.constantFrom(
       '',
       ' ',
@@ -46,7 +48,8 @@ export function commandContract(harness: ShellHarness): void {
     ),
   );
   const argumentLists = fc.array(argument, { minLength: 1, maxLength: 8 });
-  const terminated = (argv: readonly string[]): string => argv.map((arg) => `${arg}\0`).join('');
+  const terminated = (argv: readonly string[]): Buffer =>
+    Buffer.concat(argv.flatMap((arg) => [bytesOfArgument(arg), Buffer.of(0)]));
 
   describe('exec', () => {
     it('hands over arguments of any bytes unchanged', async () => {
@@ -54,7 +57,7 @@ export function commandContract(harness: ShellHarness): void {
       await fc.assert(
         fc.asyncProperty(argumentLists, async (argv) => {
           const { stdout } = await session.exec(['printf', '%s\\0', ...argv]);
-          expect(stdout.toString()).toBe(terminated(argv));
+          expect(stdout).toEqual(terminated(argv));
         }),
         { numRuns: 100 },
       );
@@ -67,7 +70,7 @@ export function commandContract(harness: ShellHarness): void {
         await fc.assert(
           fc.asyncProperty(argumentLists, async (argv) => {
             const { stdout } = await session.exec(['sh', '-c', printArguments, 'x', ...argv]);
-            expect(stdout.toString()).toBe(terminated(argv));
+            expect(stdout).toEqual(terminated(argv));
           }),
           { numRuns: 100 },
         );
@@ -155,6 +158,9 @@ export function commandContract(harness: ShellHarness): void {
     it.each([
       ['no command', [], {}],
       ['a NUL in an argument', ['echo', 'a\0b'], {}],
+      ['half of a surrogate pair in an argument', ['echo', 'a\ud83d'], {}],
+      ['bytes that are no text in a variable', ['env'], { env: { A: argumentOfBytes(Buffer.of(0xff)) } }],
+      ['bytes that are no text in a folder', ['pwd'], { cwd: `/${argumentOfBytes(Buffer.of(0xff))}` }],
       ['a variable name with a space', ['env'], { env: { 'A B': '1' } }],
       ['a variable name that is a command', ['env'], { env: { 'A;id': '1' } }],
       ['an empty variable name', ['env'], { env: { '': '1' } }],

@@ -4,6 +4,7 @@ import { ConsoleSession } from '../../src/consoles/console-session.ts';
 import { ConsoleShell } from '../../src/consoles/console-shell.ts';
 import { typedCommand } from '../../src/consoles/typed-command.ts';
 import { limits } from '../../src/limits.ts';
+import { argumentOfBytes, bytesOfArgument } from '../../src/model/argument.ts';
 import { shellConsole } from './real-shell.ts';
 
 let cleanup = new AsyncDisposableStack();
@@ -27,18 +28,21 @@ async function arrived(shell: ConsoleShell, words: readonly string[]): Promise<s
 }
 
 const hexOf = (words: readonly string[]): string =>
-  words.map((word) => `${Buffer.from(word).toString('hex')}00`).join('');
+  words.map((word) => `${bytesOfArgument(word).toString('hex')}00`).join('');
 
 /** What shells, terminals and line editors act on must be frequent. */
 const special = fc.constantFrom(
   ...'\x01\x03\x04\b\t\n\r\x11\x12\x13\x15\x16\x17\x1a\x1b\x7f\'"`$\\!*?#~&;|<>(){}[]%^= -é€😀',
 );
-const word = fc
-  .array(fc.oneof(special, fc.string({ unit: 'binary', minLength: 1, maxLength: 1 })), { maxLength: 6 })
-  .map((characters) => characters.join('').replaceAll('\0', ''));
+const character = fc.oneof(
+  special,
+  fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+  fc.integer({ min: 0x80, max: 0xff }).map((byte) => argumentOfBytes(Buffer.of(byte))),
+);
+const word = fc.array(character, { maxLength: 6 }).map((characters) => characters.join('').replaceAll('\0', ''));
 
 describe('an argv typed into a console', () => {
-  it('arrives unchanged in a real sh on a terminal, whatever it holds: 10,000 of them', async () => {
+  it('arrives unchanged in a real sh on a terminal, whatever bytes it holds: 10,000 of them', async () => {
     const shell = await openShell();
     const argvs = fc.sample(fc.array(word, { minLength: 1, maxLength: 2 }), { numRuns: 10_000, seed: 20_260_101 });
     // A command takes some dozens at once; each word is told apart from the next.
@@ -46,7 +50,8 @@ describe('an argv typed into a console', () => {
       const words = argvs.slice(at, at + 25).flat();
       expect(await arrived(shell, words), `argvs from ${at} on`).toBe(hexOf(words));
     }
-  });
+    // The shell forks once for most of the words.
+  }, 300_000);
 
   it('may hold words that are longer than a line of the terminal', async () => {
     const shell = await openShell();
@@ -66,6 +71,12 @@ describe('an argv typed into a console', () => {
         }
       }),
       { numRuns: 200 },
+    );
+  });
+
+  it.each(['a\0b', 'half of \ud83d'])('that is none is refused: %j', (word) => {
+    expect(() => typedCommand(['echo', word])).toThrow(
+      expect.objectContaining({ code: 'invalid-input', message: expect.stringContaining('argv.1') }),
     );
   });
 

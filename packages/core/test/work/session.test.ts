@@ -18,7 +18,7 @@ function world() {
 }
 
 describe('a download whose connection breaks', () => {
-  it('R3.5: goes on where it was, as often as that happens, and every byte comes once', async () => {
+  it('goes on where it was, as often as that happens, and every byte comes once', async () => {
     const { clock, host, sessions } = world();
     const progress: TransferProgress[] = [];
     const chunks: Uint8Array[] = [];

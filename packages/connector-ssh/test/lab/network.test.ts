@@ -1,0 +1,117 @@
+import { execFile } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { isBringupError, PartialDownload, type ByteSource, type ShellConnector } from '@bringup/core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
+import { ssh } from '../../src/index.ts';
+
+const run = promisify(execFile);
+const ip = async (...args: string[]): Promise<unknown> => run('ip', args);
+
+const keepalive = { keepaliveIntervalMs: 500, keepaliveCount: 2 };
+/** Interval × count, and what a busy machine takes; without keepalive TCP itself would take a quarter of an hour. */
+const noticedMs = keepalive.keepaliveIntervalMs * keepalive.keepaliveCount + 5_000;
+
+const id = randomBytes(3).toString('hex');
+const [namespace, near, far] = [`bringup-${id}`, `br-${id}-n`, `br-${id}-f`];
+// RFC 2544's addresses for benchmarks: no network of a lab has them.
+const net = `198.18.${randomBytes(1).readUInt8()}`;
+const address = `${net}.2`;
+
+const bytes = randomBytes(64 * 1024 * 1024);
+const sha256 = createHash('sha256').update(bytes).digest('hex');
+
+let sshd: Sshd | undefined;
+let connector: ShellConnector;
+
+beforeAll(async () => {
+  await ip('netns', 'add', namespace);
+  await ip('link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', namespace);
+  await ip('address', 'add', `${net}.1/30`, 'dev', near);
+  await ip('-n', namespace, 'address', 'add', `${address}/30`, 'dev', far);
+  await ip('link', 'set', near, 'up');
+  await plug('up');
+  sshd = await startSshd({ network: { namespace, address } });
+  connector = ssh({ knownHosts: [sshd.knownHosts], ...keepalive });
+});
+afterAll(async () => {
+  await connector?.[Symbol.asyncDispose]();
+  await sshd?.[Symbol.asyncDispose]();
+  // Its end of the pair goes with the namespace, and ours with that.
+  await ip('netns', 'delete', namespace);
+});
+
+/** The target's cable: pulled, it loses every packet, and nobody is told. */
+async function plug(state: 'up' | 'down'): Promise<void> {
+  await ip('-n', namespace, 'link', 'set', far, state);
+}
+
+function running(): Sshd {
+  if (sshd === undefined) throw new TypeError('sshd is not running.');
+  return sshd;
+}
+
+async function noticed(transfer: Promise<unknown>, pulledAt: () => number): Promise<void> {
+  const error: unknown = await transfer.catch((reason: unknown) => reason);
+  expect(performance.now() - pulledAt()).toBeLessThan(noticedMs);
+  expect(isBringupError(error, 'connection-lost')).toBe(true);
+  expect(error).toMatchObject({ retryable: true });
+}
+
+it('a network that is gone in the middle of an upload is noticed, and the upload goes on when it is back', async () => {
+  const folder = join(running().dir, 'up');
+  await mkdir(folder);
+  const path = join(folder, 'file');
+  let pulledAt = 0;
+  const offsets: number[] = [];
+  const source: ByteSource = {
+    sizeBytes: bytes.length,
+    sha256,
+    async *read(offset = 0) {
+      offsets.push(offset);
+      for (let at = offset; at < bytes.length; at += 1024 * 1024) {
+        if (pulledAt === 0 && at > bytes.length / 2) {
+          await plug('down');
+          pulledAt = performance.now();
+        }
+        yield bytes.subarray(at, at + 1024 * 1024);
+      }
+    },
+  };
+  const attempt = async (): Promise<unknown> => {
+    await using session = await connector.connect(running().target);
+    return await session.upload(source, path, { resume: true });
+  };
+  await noticed(attempt(), () => pulledAt);
+  await plug('up');
+  expect(await attempt()).toEqual({ sizeBytes: bytes.length, sha256 });
+  expect(offsets[1]).toBeGreaterThan(0);
+  expect((await readFile(path)).equals(bytes)).toBe(true);
+  expect(await readdir(folder)).toEqual(['file']);
+});
+
+it('a network that is gone in the middle of a download is noticed, and the download goes on when it is back', async () => {
+  const path = join(running().dir, 'down');
+  await writeFile(path, bytes);
+  const resume = new PartialDownload();
+  const chunks: Uint8Array[] = [];
+  let pulledAt = 0;
+  const attempt = async (): Promise<void> => {
+    await using session = await connector.connect(running().target);
+    for await (const chunk of session.download(path, { resume })) {
+      chunks.push(chunk);
+      if (pulledAt > 0 || resume.sizeBytes < bytes.length / 2) continue;
+      await plug('down');
+      pulledAt = performance.now();
+    }
+  };
+  await noticed(attempt(), () => pulledAt);
+  expect(resume.sizeBytes).toBeLessThan(bytes.length);
+  await plug('up');
+  await attempt();
+  expect(resume.sha256()).toBe(sha256);
+  expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
+});
