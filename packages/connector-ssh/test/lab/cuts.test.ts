@@ -18,21 +18,19 @@ const seed = Number(process.env['BRINGUP_SEED'] ?? randomInt(2 ** 31));
 
 let sshd: Sshd;
 let proxy: TcpProxy;
-let connector: ShellConnector;
+let knownHosts: string;
 let source: FileSource;
 
 beforeAll(async () => {
   sshd = await startSshd();
   proxy = await startTcpProxy(sshd.port);
-  const knownHosts = join(sshd.dir, 'known_hosts_proxy');
+  knownHosts = join(sshd.dir, 'known_hosts_proxy');
   await writeFile(knownHosts, `[127.0.0.1]:${proxy.port} ${await sshd.hostKey('ed25519')}\n`);
-  connector = ssh({ knownHosts: [knownHosts] });
   const path = join(sshd.dir, 'image');
   await fill(path);
   source = await fileSource(path, { sha256: await hashOf(path) });
 });
 afterAll(async () => {
-  await connector?.[Symbol.asyncDispose]();
   await proxy?.[Symbol.asyncDispose]();
   await sshd?.[Symbol.asyncDispose]();
 });
@@ -81,8 +79,9 @@ type Session = Awaited<ReturnType<ShellConnector['connect']>>;
  */
 async function cutAgainAndAgain(of: 'client' | 'server', attempt: (session: Session) => Promise<unknown>) {
   const random = seededRandom(seed);
+  await using connector = ssh({ knownHosts: [knownHosts] });
   for (let lost = 0; ; lost += 1) {
-    if (lost < cuts) proxy.cutAfter(1 + Math.floor((random.next() * 2 * 0.9 * sizeBytes) / cuts / 1.1), of);
+    if (lost < cuts) proxy.cutAfter(1 + Math.floor((random.next() * 1.5 * sizeBytes) / cuts), of);
     try {
       await using session = await connector.connect({ ...sshd.target, port: proxy.port }, { timeoutMs });
       await attempt(session);
