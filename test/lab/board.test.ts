@@ -176,7 +176,7 @@ describe('A board that boots from its disk and is flashed by its own U-Boot,', (
     await lab.deployments.releaseDeployment(done.id);
   });
 
-  test('E-flash: is out of use when each flash is cut off by its power, and back when one is not', async () => {
+  test('E-flash, R18.5: is out of use when each flash is cut off by its power, and back when one is not', async () => {
     let said = '';
     let cuts = 0;
     listen = async (text) => {
@@ -206,6 +206,8 @@ describe('A board that boots from its disk and is flashed by its own U-Boot,', (
     );
     const flash = await lab.boards.flashFirmware(board.id, { artifactIds });
     expect(await lab.flash.waitForFlash(flash.id)).toMatchObject({ status: 'completed' });
+    const [restart] = await lab.power.getPowerHistory(board.id);
+    expect(restart).toMatchObject({ id: flash.id, by: `flash ${flash.id}`, action: 'cycle', cycles: 1 });
     expect((await lab.boards.getBoardStatus(board.id)).status).toBe('available');
     expect(await lab.alerts.list({ type: 'flash-failed', state: ['open'] })).toEqual([]);
   });

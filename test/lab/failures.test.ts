@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from 'vitest';
 import type { Architecture, Lab, Pipeline } from '@bringup/core';
+import { ConsoleReader } from '@bringup/core/testing';
 import { expectNothingLeft, outputOf, runPipeline, stagesOf, textOf } from '../fixtures/looking.ts';
 import {
   openLab,
@@ -123,6 +124,46 @@ describe('With a lab in order', () => {
     expect(stagesOf(pipeline)).toBe('completed completed completed failed');
     expect(pipeline.error).toMatchObject({ code: 'tests-incomplete', details: { stage: 'test' } });
     expect(await textOf(lab.pipelines.getStageLogs(pipeline.id, 'boot'))).toContain('boot complete');
+    await expectNothingLeft(lab, machines);
+  });
+
+  test('a VM that hangs is looked at, reset and interrupted, and says on its console what that led to', async () => {
+    const source = await bspRepository(machines.folder, async (tree) => {
+      const main = join(tree, 'kernel/main.c');
+      const text = await readFile(main, 'utf8');
+      await writeFile(main, text.replace('tests_run()', '({ for (;;); 1; })'));
+    });
+    const { sourceRepository, targetArchitecture, buildConfig } = bspPipeline(source);
+    const build = await lab.builds.submitBuild({ sourceRepository, targetArchitecture, buildConfig });
+    await lab.builds.waitForBuild(build.id);
+    const { id: environmentId } = await lab.environments.create({
+      targetType: 'qemu_host',
+      artifacts: { buildId: build.id },
+      vm: { ...tcg, display: true },
+      boot: { successPatterns: ['boot complete'] },
+    });
+    const { status, deploymentId } = await lab.environments.waitForEnvironment(environmentId);
+    expect(status).toBe('ready');
+    const { mimeType, image } = await lab.vms.screenshot({ environmentId });
+    expect(Buffer.from(image.subarray(0, 8)).toString('latin1')).toMatch(
+      mimeType === 'image/png' ? /^\x89PNG/ : /^P6\s/,
+    );
+    await using console = await lab.deployments.openConsole(deploymentId);
+    const reader = new ConsoleReader(console);
+    await lab.vms.reset({ environmentId }, { by: 'ada', reason: 'it hangs' });
+    const boots = (): number => reader.text.split('boot complete').length - 1;
+    await expect.poll(boots, { timeout: 30_000 }).toBe(2);
+    // A kernel that has no use for an NMI panics on it and stands still, until it is reset.
+    await lab.vms.injectNmi({ deploymentId });
+    await expect.poll(() => reader.text, { timeout: 30_000 }).toContain('Kernel panic - not syncing: CPU exception 2');
+    await lab.vms.reset({ environmentId });
+    await expect.poll(boots, { timeout: 30_000 }).toBe(3);
+    const told: string[] = [];
+    for await (const { name, data } of lab.events.read()) {
+      if (name.startsWith('vm:')) told.push('error' in data ? `${name} ${data.error?.code ?? ''}` : name);
+    }
+    expect(told).toEqual(['vm:screenshot', 'vm:reset', 'vm:nmi', 'vm:reset']);
+    await lab.environments.release(environmentId);
     await expectNothingLeft(lab, machines);
   });
 });

@@ -41,8 +41,9 @@ export interface UBootFlashOptions extends Pick<
   /** How bytes get into memory: a folder that a TFTP server serves, or over the console. Default: over the console. */
   readonly tftp?: TftpFolder;
   /**
-   * Restarts the board into U-Boot, with its console open already: a power cycle, for example. Default:
-   * nothing; the board must be in U-Boot, or about to start.
+   * Restarts the board into U-Boot, with its console open already. Default: the lab cycles its power, which is
+   * kept in the board's power history. Where a person switches the power: nothing; the board must be in U-Boot,
+   * or about to start.
    */
   readonly restart?: (target: FlashTarget, options: CallOptions) => Promise<void>;
   /** Gets every byte of the console: the log. */
@@ -104,7 +105,7 @@ class UBootFlashStation implements FlashStation {
         ...(sink !== undefined && { sink: (chunk: Uint8Array) => sink(chunk, this.#target) }),
       });
       try {
-        await restart?.(this.#target, { signal });
+        await (restart === undefined ? this.#target.powerCycle?.({ signal }) : restart(this.#target, { signal }));
         const { prompt, autobootPrompt, interruptWith, idleMs } = this.#options;
         const uboot = await UBoot.open({
           session,

@@ -51,6 +51,12 @@ export interface FlashTarget {
     readonly boardType: string;
     readonly architecture: Architecture;
   };
+  /**
+   * Cuts the board's power and gives it back, for a station that has to restart it: how the lab does it, and kept in
+   * the board's power history when it is part of a flash. Absent where a person switches it, and when nothing is flashed.
+   * @throws `power-failed`, `aborted`.
+   */
+  readonly powerCycle?: (options?: Pick<CallOptions, 'signal'>) => Promise<void>;
 }
 
 /** Reaches flash stations. */

@@ -7,9 +7,8 @@ import { limits } from '../limits.ts';
 import type { Artifact } from '../model/artifact.ts';
 import type { VerificationCheck } from '../model/deployment.ts';
 import type { Board, Connection } from '../model/resource.ts';
-import { needIntervention } from '../power/intervention.ts';
-import { insertPowerEvent } from '../power/records.ts';
-import { fullSequence, switchOutlet } from '../power/sequence.ts';
+import { fullSequence } from '../pool/power-sequence.ts';
+import { switchRecorded } from '../power/recorded.ts';
 import { boardRequest } from '../selection/requests.ts';
 import type { WorkContext } from '../work/handler.ts';
 import type { LogWriter } from '../work/logs.ts';
@@ -147,44 +146,9 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
     return { ...started, ...(console !== undefined && { console }) };
   }
 
-  /** Switches the power, as an entry of the board's history; a person is told when that can't be done. */
-  async #switch(context: Context, deployment: PlacedDeployment, board: Board, wanted: 'on' | 'off'): Promise<void> {
-    const { clock, signal } = context;
-    const { connectors, random } = this.#services;
-    const now = clock.now();
-    try {
-      await switchOutlet(wanted, {
-        board: board.name,
-        clock,
-        signal,
-        open: (call) => connectors.openPower(board.powerControl, call),
-        guard: () => context.guard(),
-      });
-    } catch (error) {
-      if (isBringupError(error, 'power-failed')) {
-        const { message } = error;
-        const needed = { boardId: board.id, cause: 'power-control', message } as const;
-        await context.transaction((tx) => needIntervention(tx, needed, { clock, random }));
-      }
-      throw error;
-    }
-    await context.transaction(async (tx) => {
-      const entry = tx.db.selectFrom('power_events').select('id').where('id', '=', context.id);
-      if ((await entry.executeTakeFirst()) === undefined) {
-        await insertPowerEvent(tx, context.id, {
-          boardId: board.id,
-          action: 'cycle',
-          trigger: 'request',
-          by: `deployment ${deployment.id}`,
-          reason: 'booting what was flashed',
-        });
-      }
-      await tx.db
-        .updateTable('power_events')
-        .set((eb) => (wanted === 'off' ? { off_at: now, cycles: eb('cycles', '+', 1) } : { on_at: now }))
-        .where('id', '=', context.id)
-        .execute();
-    });
+  #switch(context: Context, deployment: PlacedDeployment, board: Board, wanted: 'on' | 'off'): Promise<void> {
+    const by = `deployment ${deployment.id}`;
+    return switchRecorded(this.#services, { context, board, by, reason: 'booting what was flashed' }, wanted);
   }
 
   /** A board whose power a person switches restarts itself, if it still can. */

@@ -10,6 +10,7 @@ import type { Board } from '../model/resource.ts';
 import { recordFirmware } from '../pool/firmware.ts';
 import { release, reserve, type CapacityRequest } from '../pool/reservations.ts';
 import { changeStatus, type StoredStatus } from '../pool/status.ts';
+import { cycleRecorded } from '../power/recorded.ts';
 import { newId } from '../runtime.ts';
 import { giveUpWaiting, obtain } from '../selection/obtain.ts';
 import { boardRequest } from '../selection/requests.ts';
@@ -107,7 +108,7 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
       if (attempts > 0) await sleep(context.clock, limits.flashBackoffMs * 2 ** (attempts - 1), context.signal);
       await this.#advance(context, { attempts: attempts + 1 }, 0);
       try {
-        await using station = await this.#services.connectors.openFlash(board, { signal: context.signal });
+        await using station = await this.#openStation(context, board);
         for (const part of input.parts) await this.#flashPart(context, input, station, part);
         return;
       } catch (error) {
@@ -118,6 +119,21 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
         await this.#advance(context, { trouble: failure.toJSON() });
       }
     }
+  }
+
+  /** A station that has to restart the board does it by the lab's own means, which keep it in the power history. */
+  #openStation(context: WorkContext<Checkpoint>, board: Board): Promise<FlashStation> {
+    const { signal } = context;
+    const { connectors } = this.#services;
+    if (board.powerControl.method === 'manual') return connectors.openFlash(board, { signal });
+    const recorded = { context, board, by: `flash ${context.id}`, reason: 'restarting it to flash it' };
+    return connectors.openFlash(board, {
+      signal,
+      powerCycle: (call = {}) => {
+        const both = call.signal === undefined ? signal : AbortSignal.any([signal, call.signal]);
+        return cycleRecorded(this.#services, recorded, { signal: both });
+      },
+    });
   }
 
   #reached(context: WorkContext<Checkpoint>): Checkpoint {

@@ -3,7 +3,7 @@ import type { CallOptions } from '../contracts/runtime.ts';
 import type { Hypervisor, HypervisorConnector } from '../contracts/hypervisor.ts';
 import type { ShellConnector, ShellSession, ShellTarget } from '../contracts/shell.ts';
 import type { Console, ConsoleConnector } from '../contracts/console.ts';
-import type { FlashConnector, FlashStation } from '../contracts/flash.ts';
+import type { FlashConnector, FlashStation, FlashTarget } from '../contracts/flash.ts';
 import type { PowerConnector, PowerOutlet } from '../contracts/power.ts';
 import { BringupError, invalidInput } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -106,14 +106,18 @@ export class Connectors implements AsyncDisposable {
   /** A board's flash station. @throws as {@link FlashConnector.open}; `unsupported` when it has none. */
   async openFlash(
     board: Pick<Board, 'id' | 'name' | 'boardType' | 'architecture' | 'flashStationId' | 'flash'>,
-    options: CallOptions = {},
+    { powerCycle, ...options }: CallOptions & Pick<FlashTarget, 'powerCycle'> = {},
   ): Promise<FlashStation> {
     const { id, name, boardType, architecture, flashStationId: stationId } = board;
     if (stationId === undefined) {
       throw new BringupError('unsupported', `board ${name} has no flash station; update it with a flashStationId`);
     }
     const connector = known('flash', this.#flashes, board.flash);
-    const target = { stationId, board: { id, name, boardType, architecture } };
+    const target: FlashTarget = {
+      stationId,
+      board: { id, name, boardType, architecture },
+      ...(powerCycle !== undefined && { powerCycle }),
+    };
     return connector.open(target, { timeoutMs: limits.connectTimeoutMs, ...options });
   }
 

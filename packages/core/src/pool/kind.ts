@@ -43,6 +43,8 @@ export interface Look {
   readonly patiently: <T>(open: () => Promise<T>) => Promise<T>;
   /** Names of the resources of the kind that have this trait. */
   readonly othersWith: (trait: string) => Promise<readonly string[]>;
+  /** Whether somebody holds it, which no resource that is not in the pool yet is. */
+  readonly isHeld: () => Promise<boolean>;
 }
 
 /**

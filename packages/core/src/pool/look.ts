@@ -58,6 +58,7 @@ export async function lookAt<R, D>(
         signal: within,
         patiently: (open) => connectPatiently(clock, within, open),
         othersWith: (trait) => namesWith(pool, kind.kind, trait),
+        isHeld: () => isHeld(pool, id),
       };
       return kind.detect(registration, look);
     });
@@ -92,6 +93,11 @@ export function registrationSucceeded(
 ): Promise<void> {
   const subject = registrationSubject(kind, name);
   return resolveAlert(tx, { type: 'authentication-failed', subject }, 'it was registered', now);
+}
+
+async function isHeld({ store }: PoolOptions, id: string): Promise<boolean> {
+  const holders = store.db.selectFrom('reservations').select('id').where('resource_id', '=', id);
+  return (await holders.limit(1).executeTakeFirst()) !== undefined;
 }
 
 async function namesWith({ store }: PoolOptions, kind: ResourceKind, trait: string): Promise<string[]> {

@@ -14,7 +14,7 @@ import { clearIntervention, needIntervention, poweredOff } from './intervention.
 import { checkPermission } from './permission.ts';
 import { byHand } from './recovery.ts';
 import { powerTopic, powerUnderWay, type PowerInput, type PowerOutput } from './records.ts';
-import { fullSequence, switchOutlet } from './sequence.ts';
+import { fullSequence, switchOutlet } from '../pool/power-sequence.ts';
 
 /** What changes of power work with. */
 export interface PowerServices {

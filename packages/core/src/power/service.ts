@@ -12,7 +12,7 @@ import type { WorkEngine } from '../work/engine.ts';
 import { clearIntervention, interventionOf } from './intervention.ts';
 import { checkPermission } from './permission.ts';
 import { insertPowerEvent, powerEvents, powerUnderWay, toPowerEvent, type PowerInput } from './records.ts';
-import { fullSequence } from './sequence.ts';
+import { fullSequence } from '../pool/power-sequence.ts';
 
 /**
  * The power of boards. Each change is durable work: it is carried to its end even if this process

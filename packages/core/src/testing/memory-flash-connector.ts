@@ -24,6 +24,8 @@ export class MemoryFlashConnector implements FlashConnector {
   readonly name: string;
   /** Stations that can't be reached: `connection-failed`. */
   readonly unreachable: Set<string> = new Set();
+  /** Stations that have to restart their board before anything else, as a board's own boot loader does. */
+  readonly restarting: Set<string> = new Set();
   readonly #clock: Clock;
   readonly #stations = new Map<string, MemoryFlashStation>();
 
@@ -38,9 +40,9 @@ export class MemoryFlashConnector implements FlashConnector {
   }
 
   /** A session with a station. Disposing of it stops what it flashes; the station stays. */
-  open({ stationId }: FlashTarget, options: CallOptions = {}): Promise<FlashStation> {
+  open({ stationId, powerCycle }: FlashTarget, options: CallOptions = {}): Promise<FlashStation> {
     const bounded = { timeoutMs: limits.connectTimeoutMs, ...options };
-    return withDeadline(this.#clock, `connecting to the flash station ${stationId}`, bounded, async () => {
+    return withDeadline(this.#clock, `connecting to the flash station ${stationId}`, bounded, async (signal) => {
       const station = this.#stations.get(stationId);
       if (station === undefined) throw new BringupError('not-found', `There is no flash station ${stationId}.`);
       if (this.unreachable.has(stationId)) {
@@ -49,6 +51,7 @@ export class MemoryFlashConnector implements FlashConnector {
           details: { stationId },
         });
       }
+      if (this.restarting.has(stationId)) await powerCycle?.({ signal });
       return session(station);
     });
   }

@@ -337,6 +337,56 @@ describe('a flash', () => {
     }
   });
 
+  it('R18.5: whose station has to restart the board is in its power history, with who did it, as is the boot', async () => {
+    const { lab, buildId, boardId } = await labWithBoard();
+    await using _lab = lab;
+    lab.flashStations.restarting.add('station-board1');
+    const { id } = await deployToBoard(lab, buildId);
+    expect(lab.board('board1').boots).toBe(3);
+    const [flash] = await lab.flash.getFlashHistory(boardId);
+    const [boot, restart, ...more] = await lab.power.getPowerHistory(boardId);
+    expect(more).toEqual([]);
+    expect(boot).toMatchObject({ by: `deployment ${id}`, cycles: 1, state: 'succeeded' });
+    expect(restart).toMatchObject({
+      id: flash?.id,
+      action: 'cycle',
+      by: `flash ${flash?.id}`,
+      reason: 'restarting it to flash it',
+      cycles: 1,
+      state: 'succeeded',
+    });
+    expect((restart?.onAt ?? 0) - (restart?.offAt ?? 0)).toBeGreaterThanOrEqual(limits.powerOffMs);
+  });
+
+  it('has a board to itself when its station restarts it: a change that needs a proof of that waits until it is free', async () => {
+    const { lab, buildId, boardId } = await labWithBoard(boots, { board: { without: ['console'] } });
+    await using _lab = lab;
+    lab.flashStations.restarting.add('station-board1');
+    const { id } = await deployToBoard(lab, buildId);
+    const { boots: before } = lab.board('board1');
+    const change = (): Promise<unknown> =>
+      lab.clock.runUntil(lab.boards.updateBoard(boardId, { flashStationId: 'station-board1' }));
+    await expect(change()).rejects.toMatchObject({ code: 'conflict' });
+    expect(lab.board('board1').boots).toBe(before);
+    await lab.clock.runUntil(lab.deployments.releaseDeployment(id));
+    await change();
+    expect(lab.board('board1').boots).toBe(before + 1);
+  });
+
+  it('E-power: whose board can’t be restarted fails, and a person is called', async () => {
+    const { lab, buildId } = await labWithBoard();
+    await using _lab = lab;
+    lab.flashStations.restarting.add('station-board1');
+    lab.board('board1').outlet.stuck = true;
+    expect(await deployToBoard(lab, buildId)).toMatchObject({
+      status: 'failed',
+      error: { code: 'flash-failed', details: { cause: { code: 'power-failed' } } },
+    });
+    const board = await lab.boards.findBoard('board1');
+    expect(board?.blockedBy).toContain('manual-intervention');
+    await expectNothingHeld(lab);
+  });
+
   it('that is cancelled before a byte was written leaves the board as it was', async () => {
     const { lab, buildId, boardId } = await labWithBoard();
     await using _lab = lab;

@@ -1,4 +1,6 @@
 import type { Selectable } from 'kysely';
+import type { FlashTarget } from '../../contracts/flash.ts';
+import type { CallOptions } from '../../contracts/runtime.ts';
 import { BringupError, invalidInput } from '../../errors.ts';
 import type { ResourceRow } from '../../store/schema/pool.ts';
 import type { Store } from '../../store/store.ts';
@@ -11,6 +13,7 @@ import type { Connectors } from '../connectors.ts';
 import { askConsole } from '../console-proof.ts';
 import { baseView, type Current, type Look, type ResourceKindModule } from '../kind.ts';
 import { probeBoard, type BoardFacts } from '../peripherals.ts';
+import { cycleOutlet } from '../power-sequence.ts';
 import { probeFacts, type CommandRunner, type MachineFacts } from '../probe.ts';
 import { validateBoard } from './board-registration.ts';
 
@@ -192,16 +195,36 @@ function unknownArchitecture(): BringupError {
 async function proveAttachments(
   registration: BoardRegistration,
   architecture: Architecture,
-  { id, connectors, signal, patiently }: Look,
+  { id, connectors, clock, signal, patiently, isHeld }: Look,
 ): Promise<PowerState> {
-  const { powerControl = byHand, flashStationId } = registration;
+  const { powerControl = byHand, powerSequence, flashStationId } = registration;
+  const switched = connectors.powerName(powerControl) !== undefined;
   if (flashStationId !== undefined) {
     const board = { ...registration, id, architecture };
-    await (await patiently(() => connectors.openFlash(board, { signal })))[Symbol.asyncDispose]();
+    const cycle = {
+      board: board.name,
+      clock,
+      open: (call: CallOptions) => connectors.openPower(powerControl, call),
+      guard: async () => {
+        if (await isHeld()) throw inUse(board.name);
+      },
+    };
+    const powerCycle: FlashTarget['powerCycle'] = (call) =>
+      cycleOutlet(powerSequence, { ...cycle, signal: call?.signal ?? signal });
+    const options = { signal, ...(switched && { powerCycle }) };
+    await (await patiently(() => connectors.openFlash(board, options)))[Symbol.asyncDispose]();
   }
-  if (connectors.powerName(powerControl) === undefined) return 'unknown';
+  if (!switched) return 'unknown';
   await using outlet = await patiently(() => connectors.openPower(powerControl, { signal }));
   return await outlet.state({ signal });
+}
+
+function inUse(name: string): BringupError {
+  return new BringupError(
+    'conflict',
+    `the flash station of ${name} has to restart it, and it is in use; change this once it is free`,
+    { retryable: true, details: { board: name } },
+  );
 }
 
 /** The connectors it is reached by from now on, whatever the lab's first ones will be. */

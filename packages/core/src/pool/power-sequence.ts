@@ -56,6 +56,15 @@ export async function switchOutlet(wanted: 'on' | 'off', options: SwitchOptions)
   }
 }
 
+/** Off, the sequence's delays, on. @throws as {@link switchOutlet}. */
+export async function cycleOutlet(sequence: PowerSequence | undefined, options: SwitchOptions): Promise<void> {
+  const { beforeOffMs, offMs } = fullSequence(sequence);
+  await sleep(options.clock, beforeOffMs, options.signal);
+  await switchOutlet('off', options);
+  await sleep(options.clock, offMs, options.signal);
+  await switchOutlet('on', options);
+}
+
 async function switchOnce(wanted: 'on' | 'off', options: SwitchOptions): Promise<void> {
   const { board } = options;
   const outlet = await bounded(`reaching the outlet of ${board}`, options, options.open);

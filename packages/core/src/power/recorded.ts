@@ -1,0 +1,82 @@
+import { sleep } from '../async.ts';
+import type { CallOptions, Random } from '../contracts/runtime.ts';
+import { isBringupError } from '../errors.ts';
+import type { Board } from '../model/resource.ts';
+import type { Connectors } from '../pool/connectors.ts';
+import { fullSequence, switchOutlet } from '../pool/power-sequence.ts';
+import type { WorkContext } from '../work/handler.ts';
+import { needIntervention } from './intervention.ts';
+import { insertPowerEvent } from './records.ts';
+
+/** A board whose power is switched as part of other work on it, and why. */
+export interface RecordedPower {
+  readonly context: WorkContext<unknown>;
+  readonly board: Board;
+  /** For the history. */
+  readonly by: string;
+  /** For the history. */
+  readonly reason: string;
+}
+
+/** What the power is switched with. */
+export interface RecordedPowerServices {
+  readonly connectors: Connectors;
+  readonly random: Random;
+}
+
+/**
+ * Switches a board's power for work that has the board, as an entry of the board's history that is the work's; a
+ * person is told when it can't be done.
+ * @throws `power-failed`, `lease-lost`, `aborted`.
+ */
+export async function switchRecorded(
+  { connectors, random }: RecordedPowerServices,
+  { context, board, by, reason }: RecordedPower,
+  wanted: 'on' | 'off',
+  { signal = context.signal }: Pick<CallOptions, 'signal'> = {},
+): Promise<void> {
+  const { clock } = context;
+  const now = clock.now();
+  try {
+    await switchOutlet(wanted, {
+      board: board.name,
+      clock,
+      signal,
+      open: (call) => connectors.openPower(board.powerControl, call),
+      guard: () => context.guard(),
+    });
+  } catch (error) {
+    if (isBringupError(error, 'power-failed')) {
+      const { message } = error;
+      const needed = { boardId: board.id, cause: 'power-control', message } as const;
+      await context.transaction((tx) => needIntervention(tx, needed, { clock, random }));
+    }
+    throw error;
+  }
+  await context.transaction(async (tx) => {
+    const entry = tx.db.selectFrom('power_events').select('id').where('id', '=', context.id);
+    if ((await entry.executeTakeFirst()) === undefined) {
+      await insertPowerEvent(tx, context.id, { boardId: board.id, action: 'cycle', trigger: 'request', by, reason });
+    }
+    await tx.db
+      .updateTable('power_events')
+      .set((eb) => (wanted === 'off' ? { off_at: now, cycles: eb('cycles', '+', 1) } : { on_at: now }))
+      .where('id', '=', context.id)
+      .execute();
+  });
+}
+
+/** Off, the board's delays, on. @throws as {@link switchRecorded}. */
+export async function cycleRecorded(
+  services: RecordedPowerServices,
+  recorded: RecordedPower,
+  options: Pick<CallOptions, 'signal'>,
+): Promise<void> {
+  const { context, board } = recorded;
+  const { beforeOffMs, offMs } = fullSequence(board.powerSequence);
+  const { signal = context.signal } = options;
+  await sleep(context.clock, beforeOffMs, signal);
+  await switchRecorded(services, recorded, 'off', { signal });
+  await sleep(context.clock, offMs, signal);
+  await switchRecorded(services, recorded, 'on', { signal });
+}
