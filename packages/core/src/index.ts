@@ -335,6 +335,7 @@ export {
 } from './consoles/uboot.ts';
 export { ubootFlash, type UBootFlashOptions } from './consoles/uboot-flash.ts';
 export type { UBootSlot } from './consoles/uboot-slot.ts';
+export { parseBlockMap, type BlockMap, type BlockRange } from './model/block-map.ts';
 export { netboot, type NetbootOptions } from './flashing/netboot.ts';
 export { shellFlash, type ShellFlashOptions, type ShellFlashStation } from './flashing/shell-flash.ts';
 export {

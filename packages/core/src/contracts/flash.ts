@@ -1,4 +1,5 @@
 import type { Architecture } from '../model/architecture.ts';
+import type { BlockMap } from '../model/block-map.ts';
 import type { FlashProof, FlashReceipt } from '../model/flash.ts';
 import type { CallOptions } from './runtime.ts';
 import type { ByteSource, TransferProgress } from './shell.ts';
@@ -10,6 +11,8 @@ export interface FlashImage {
   readonly bytes: ByteSource;
   /** Partition, slot or device as the station names it. */
   readonly slot: string;
+  /** What of them has to be written. A station that knows no block maps writes everything. */
+  readonly blockMap?: BlockMap;
 }
 
 /** Options of {@link FlashStation.flash}. */
@@ -24,6 +27,8 @@ export interface FlashExpectation {
   readonly sizeBytes: number;
   /** Lower-case hex. */
   readonly sha256: string;
+  /** What of the image it was flashed with: what lies between the ranges may be anything. */
+  readonly blockMap?: BlockMap;
 }
 
 /** Writes firmware to one board. */

@@ -16,6 +16,7 @@ import { giveUpWaiting, obtain } from '../selection/obtain.ts';
 import { boardRequest } from '../selection/requests.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
+import { blockMapOf } from './flash-block-map.ts';
 import type { FlashInput } from './flash-records.ts';
 import type { DeploymentServices } from './services.ts';
 
@@ -157,11 +158,12 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
       sha256: part.sha256,
       read: (offset = 0) => artifacts.read(artifact, { offset, signal }),
     };
+    const blockMap = await blockMapOf(artifacts, part, { signal });
     await this.#advance(context, { writing: true });
     await context.guard();
     await using progress = new Progress(context, (transferred) => this.#advance(context, {}, before + transferred));
     const receipt = await station.flash(
-      { slot: part.slot, bytes },
+      { slot: part.slot, bytes, ...(blockMap !== undefined && { blockMap }) },
       {
         signal,
         timeoutMs: limits.flashTimeoutMs,

@@ -16,6 +16,7 @@ import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import { courseOf, statusOf } from '../work/records.ts';
 import { insertFlash, type FlashInput } from './flash-records.ts';
+import { blockMapOf } from './flash-block-map.ts';
 import { flashParts, planFlash } from './flash-plan.ts';
 import { flashSlotsSchema } from './schema.ts';
 
@@ -142,9 +143,12 @@ export class FlashManager {
     const { id: flashId, parts } = await this.getFlashProgress(board.firmware.flashId);
     await using station = await this.#options.connectors.openFlash(board, options);
     const slots: { slot: string; outcome: 'same' | 'different' | 'unknown' }[] = [];
-    for (const { slot, sizeBytes, sha256 } of parts) {
+    for (const part of parts) {
+      const { slot, sizeBytes, sha256 } = part;
       const bounded = { timeoutMs: limits.flashTimeoutMs, ...options };
-      const same = await station.verify?.({ slot, sizeBytes, sha256 }, bounded);
+      const blockMap = await blockMapOf(this.#options.artifacts, part, options);
+      const expected = { slot, sizeBytes, sha256, ...(blockMap !== undefined && { blockMap }) };
+      const same = await station.verify?.(expected, bounded);
       slots.push({ slot, outcome: same === undefined ? 'unknown' : same ? 'same' : 'different' });
     }
     const outcomes = slots.map(({ outcome }) => outcome);

@@ -16,6 +16,8 @@ export const defaultSlots: Readonly<Partial<Record<ArtifactType, string>>> = {
 export interface PlannedPart {
   readonly artifact: Artifact;
   readonly slot: string;
+  /** Its block map. */
+  readonly blockMap?: Artifact;
 }
 
 /**
@@ -31,7 +33,8 @@ export function planFlash(
   wanted: Architecture | undefined,
 ): { readonly architecture: Architecture; readonly parts: readonly PlannedPart[] } {
   const files = [...extra, ...built];
-  const parts = slots === undefined ? byType(files) : slots.map((slot) => inSlot(files, slot));
+  const chosen = slots === undefined ? byType(files) : slots.map((slot) => inSlot(files, slot));
+  const parts = chosen.map((part) => withBlockMap(files, part));
   const [first] = parts;
   if (first === undefined) {
     throw new BringupError(
@@ -79,13 +82,21 @@ function inSlot(files: readonly Artifact[], { slot, artifactType, filename }: Fl
   });
 }
 
+/** A map is that of the image beside it: another build's would leave out what this one holds. */
+function withBlockMap(files: readonly Artifact[], part: PlannedPart): PlannedPart {
+  const { filename, producerId } = part.artifact;
+  const blockMap = files.find((file) => file.filename === `${filename}.bmap` && file.producerId === producerId);
+  return blockMap === undefined ? part : { ...part, blockMap };
+}
+
 /** The parts as they are stored. */
 export function flashParts(parts: readonly PlannedPart[]): FlashPart[] {
-  return parts.map(({ artifact, slot }) => ({
+  return parts.map(({ artifact, slot, blockMap }) => ({
     artifactId: artifact.id,
     filename: artifact.filename,
     slot,
     sizeBytes: artifact.sizeBytes,
     sha256: artifact.checksumSha256,
+    ...(blockMap !== undefined && { blockMapId: blockMap.id }),
   }));
 }

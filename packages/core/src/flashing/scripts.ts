@@ -33,19 +33,38 @@ export const writeScript: string = `exec dd of="$1" bs="$3" seek=$(($2 / $3)) co
 `;
 
 /**
- * Prints the SHA-256 of `$4` bytes of `$1` from byte `$2` on, read from the medium: past the page cache
- * where the medium allows that, else after dropping what is cached.
+ * Writes stretches of standard input to `$1`, one after the other, and flushes them to the medium. For each there
+ * are three arguments: the block size, and in blocks where it begins and how many it has. The last may end earlier.
+ */
+export const mappedWriteScript: string = `set -e
+dev=$1
+shift
+while [ $# -gt 3 ]; do
+  dd of="$dev" bs="$1" seek="$2" count="$3" iflag=fullblock conv=notrunc
+  shift 3
+done
+exec dd of="$dev" bs="$1" seek="$2" count="$3" iflag=fullblock conv=notrunc,fsync
+`;
+
+/**
+ * Prints the SHA-256 of each stretch of `$1`, read from the medium: past the page cache where the medium
+ * allows that, else after dropping what is cached. For each there are three arguments: the block size, in
+ * blocks where it begins, and its size in bytes.
  */
 export const readBackScript: string = `set -u
-dev=$1 bs=$3 direct=
-if dd if="$dev" of=/dev/null bs="$bs" skip=$(($2 / bs)) count=1 iflag=direct 2> /dev/null; then
+dev=$1 direct=
+shift
+if dd if="$dev" of=/dev/null bs="$1" skip="$2" count=1 iflag=direct 2> /dev/null; then
   direct=iflag=direct
 else
   sync
   { [ -b "$dev" ] && blockdev --flushbufs "$dev"; } 2> /dev/null || :
-  dd if="$dev" of=/dev/null bs="$bs" iflag=nocache count=0 2> /dev/null || :
+  dd if="$dev" of=/dev/null bs="$1" iflag=nocache count=0 2> /dev/null || :
 fi
-dd if="$dev" bs="$bs" skip=$(($2 / bs)) $direct 2> /dev/null | head -c "$4" | sha256sum
+while [ $# -gt 0 ]; do
+  dd if="$dev" bs="$1" skip="$2" count=$((($3 + $1 - 1) / $1)) $direct 2> /dev/null | head -c "$3" | sha256sum
+  shift 3
+done
 `;
 
 /** Waits until `$1` is a block device or a file and the kernel has settled; looks again each tenth of a second. */

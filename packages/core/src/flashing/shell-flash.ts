@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import { throwIfAborted, withDeadline } from '../async.ts';
 import type {
@@ -12,21 +11,15 @@ import type {
 } from '../contracts/flash.ts';
 import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
 import type { ShellConnector, ShellSession, ShellTarget } from '../contracts/shell.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, invalidInput } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { validate } from '../model/validate.ts';
 import { newId, systemClock, systemRandom } from '../runtime.ts';
 import { flashConnector } from './flash-connector.ts';
-import { lookScript, readBackScript, settleScript, writeScript } from './scripts.ts';
-import {
-  blockBytes,
-  sdMuxSchema,
-  slotSchema,
-  type BlockSlot,
-  type SdMux,
-  type ShellSlot,
-  type UpdaterSlot,
-} from './slots.ts';
+import { findDamaged, writeMapped, writeWhole, type BlockWrite } from './blocks.ts';
+import { commandFailed, mismatch, run } from './outcome.ts';
+import { lookScript, settleScript } from './scripts.ts';
+import { sdMuxSchema, slotSchema, type BlockSlot, type SdMux, type ShellSlot, type UpdaterSlot } from './slots.ts';
 
 /** One machine from which a board is flashed: the board itself, or the host that its card or disk is plugged into. */
 export interface ShellFlashStation {
@@ -132,7 +125,10 @@ class ShellStation implements FlashStation {
   }
 
   /** @throws also `unsupported` for slots that an updater writes. */
-  async verify({ slot: name, sizeBytes, sha256 }: FlashExpectation, options: CallOptions = {}): Promise<boolean> {
+  async verify(
+    { slot: name, sizeBytes, sha256, blockMap }: FlashExpectation,
+    options: CallOptions = {},
+  ): Promise<boolean> {
     const timeoutMs = options.timeoutMs ?? limits.flashTimeoutMs;
     return this.#inTurn(`reading ${name} back`, { ...options, timeoutMs }, async (session, call) => {
       const slot = this.#slot(name);
@@ -141,7 +137,8 @@ class ShellStation implements FlashStation {
       }
       return this.#withCard(session, call, async () => {
         if (sizeBytes > (await this.#capacity(session, slot, name, call))) return false;
-        return (await this.#readBack(session, slot, sizeBytes, call)) === sha256;
+        const ranges = blockMap?.ranges ?? [{ offsetBytes: 0, sizeBytes, sha256 }];
+        return (await findDamaged(session, slot, ranges, call)) === undefined;
       });
     });
   }
@@ -216,10 +213,14 @@ class ShellStation implements FlashStation {
   async #writeBlocks(
     session: ShellSession,
     slot: BlockSlot,
-    { bytes, slot: name }: FlashImage,
+    { bytes, slot: name, blockMap }: FlashImage,
     options: FlashOptions & { readonly signal: AbortSignal },
   ): Promise<FlashReceipt> {
     const call = { signal: options.signal };
+    if (blockMap !== undefined && blockMap.imageBytes !== bytes.sizeBytes) {
+      const message = `is of ${blockMap.imageBytes} bytes, but the image has ${bytes.sizeBytes}`;
+      throw invalidInput('the image', [{ path: 'blockMap', message }]);
+    }
     const capacity = await this.#capacity(session, slot, name, call);
     if (bytes.sizeBytes > capacity) {
       throw new BringupError(
@@ -228,37 +229,23 @@ class ShellStation implements FlashStation {
         { details: { slot: name, sizeBytes: bytes.sizeBytes, capacityBytes: capacity } },
       );
     }
-    const hash = createHash('sha256');
-    const { device, offsetBytes = 0 } = slot;
-    const argv = ['sh', '-c', writeScript, 'sh', device, String(offsetBytes), String(blockBytes(offsetBytes))];
-    await using process = await session.spawn(argv, call);
-    const complaints = textOf(process.stderr);
-    // A connection that is lost is told by what is written.
-    complaints.catch(() => undefined);
-    let transferredBytes = 0;
-    for await (const chunk of bytes.read()) {
-      throwIfAborted(options.signal, `flashing ${name}`);
-      hash.update(chunk);
-      // A writer that has ended takes no more; why it ended is what is told.
-      const taken = await process.write(chunk).then(
-        () => true,
-        () => false,
-      );
-      if (!taken) break;
-      transferredBytes += chunk.byteLength;
-      if (transferredBytes < bytes.sizeBytes) options.onProgress?.({ transferredBytes, totalBytes: bytes.sizeBytes });
-    }
-    await process.end().catch(() => undefined);
-    const { exitCode, signal } = await process.exited;
-    throwIfAborted(options.signal, `flashing ${name}`);
-    if (exitCode !== 0) throw commandFailed(`writing ${device}`, exitCode ?? signal, await complaints);
-    const sent = hash.digest('hex');
-    if (transferredBytes !== bytes.sizeBytes || (bytes.sha256 ?? sent) !== sent)
-      throw mismatch(name, bytes.sha256, sent, 'came from its source');
-    const stored = await this.#readBack(session, slot, bytes.sizeBytes, call);
-    if (stored !== sent) throw mismatch(name, sent, stored, 'was read back');
-    options.onProgress?.({ transferredBytes, totalBytes: bytes.sizeBytes });
-    return { slot: name, sizeBytes: bytes.sizeBytes, sha256: sent, verified: 'readback' };
+    const write: BlockWrite = {
+      session,
+      slot,
+      name,
+      signal: options.signal,
+      onBytes: (transferredBytes) => {
+        if (transferredBytes < bytes.sizeBytes) options.onProgress?.({ transferredBytes, totalBytes: bytes.sizeBytes });
+      },
+    };
+    const sent = await (blockMap === undefined ? writeWhole(write, bytes) : writeMapped(write, bytes, blockMap));
+    if (sent.sizeBytes !== bytes.sizeBytes || (bytes.sha256 ?? sent.sha256) !== sent.sha256)
+      throw mismatch(name, bytes.sha256, sent.sha256, 'came from its source');
+    const ranges = blockMap?.ranges ?? [{ offsetBytes: 0, ...sent }];
+    const damaged = await findDamaged(session, slot, ranges, call);
+    if (damaged !== undefined) throw mismatch(name, damaged.expected, damaged.stored, 'was read back');
+    options.onProgress?.({ transferredBytes: bytes.sizeBytes, totalBytes: bytes.sizeBytes });
+    return { slot: name, ...sent, verified: 'readback' };
   }
 
   async #capacity(session: ShellSession, slot: BlockSlot, name: string, call: CallOptions): Promise<number> {
@@ -266,13 +253,6 @@ class ShellStation implements FlashStation {
     if (!Number.isSafeInteger(size)) throw commandFailed(`slot ${name}`, 0, 'its size is not known');
     const room = Math.max(0, size - (slot.offsetBytes ?? 0));
     return Math.min(room, slot.sizeBytes ?? room);
-  }
-
-  async #readBack(session: ShellSession, slot: BlockSlot, sizeBytes: number, call: CallOptions): Promise<string> {
-    const { device, offsetBytes = 0 } = slot;
-    const where = [device, offsetBytes, blockBytes(offsetBytes), sizeBytes].map(String);
-    const text = await run(session, ['sh', '-c', readBackScript, 'sh', ...where], `reading ${device} back`, call);
-    return text.slice(0, 64);
   }
 
   async #install(
@@ -296,35 +276,4 @@ class ShellStation implements FlashStation {
     }
     return { slot: name, sizeBytes, sha256, verified: slot.proof ?? 'none' };
   }
-}
-
-/** Runs a command that must go well. Gives what it printed. @throws `flash-failed` with what it said. */
-async function run(session: ShellSession, argv: readonly string[], what: string, call: CallOptions): Promise<string> {
-  const { exitCode, signal, stdout, stderr } = await session.exec(argv, call);
-  if (exitCode === 0) return stdout.toString('utf8');
-  throw commandFailed(what, exitCode ?? signal, stderr.toString('utf8') || stdout.toString('utf8'));
-}
-
-async function textOf(output: AsyncIterable<Uint8Array>): Promise<string> {
-  let text = '';
-  for await (const chunk of output) text = (text + Buffer.from(chunk).toString('utf8')).slice(-4096);
-  return text;
-}
-
-function commandFailed(what: string, ended: number | string | null, said: string): BringupError {
-  // `dd` counts what it copied after it said what went wrong.
-  const lines = said
-    .trim()
-    .split('\n')
-    .filter((line) => !/^\d+\+\d+ records|bytes.*copied/.test(line));
-  const detail = lines.slice(-3).join('; ') || `it ended with ${ended}`;
-  return new BringupError('flash-failed', `${what}: ${detail}`, { retryable: true, details: { ended, said: detail } });
-}
-
-function mismatch(slot: string, expected: string | undefined, actual: string, how: string): BringupError {
-  return new BringupError(
-    'checksum-mismatch',
-    `slot ${slot} should hold SHA-256 ${expected ?? 'of all bytes'}, but ${actual} ${how}; flash it again`,
-    { retryable: true, details: { slot, expected: expected ?? null, actual } },
-  );
 }

@@ -21,6 +21,10 @@ export const deploymentLimits = {
   flashBackoffMs: 1_000,
   /** One image into one slot. */
   flashTimeoutMs: 1_800_000,
+  /** The file of a block map. */
+  blockMapBytes: 8_388_608,
+  /** Ranges of a block map that one command on the station writes or reads back. */
+  blockMapRangesAtOnce: 1_000,
   /** An SD card that was switched over is there after this time, or switching it failed. */
   sdMuxSettleMs: 15_000,
   /** A flash tells how far it is at most this often. */

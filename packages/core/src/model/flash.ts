@@ -23,6 +23,8 @@ export interface FlashPart {
   readonly sizeBytes: number;
   /** Lower-case hex. */
   readonly sha256: string;
+  /** The artifact with the image's block map, if there is one: the file of its name with `.bmap` at its end. */
+  readonly blockMapId?: string;
 }
 
 /** What a board was flashed with last. */

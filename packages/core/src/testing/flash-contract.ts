@@ -1,5 +1,6 @@
 import type { FlashImage, FlashProof, FlashStation } from '../contracts/flash.ts';
 import type { TransferProgress } from '../contracts/shell.ts';
+import type { BlockMap } from '../model/block-map.ts';
 import { failure, noise, sha256 } from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
 
@@ -71,6 +72,30 @@ export function flashContract({ name, setup }: FlashContractOptions): void {
           .subarray(0, second.length)
           .equals(second),
       ).toBe(true);
+    });
+
+    it('an image with a block map is there wherever the map has something', async () => {
+      const { station, slot } = fixture;
+      const stretches = [
+        [0, 512],
+        [4096, 65_536],
+        [imageBytes - 1024, imageBytes],
+      ] as const;
+      const ranges = stretches.map(([from, to]) => ({
+        offsetBytes: from,
+        sizeBytes: to - from,
+        sha256: sha256(content.subarray(from, to)),
+      }));
+      const blockMap: BlockMap = { imageBytes, blockBytes: 512, ranges };
+      expect(await station.flash({ ...image(), blockMap })).toMatchObject({
+        sizeBytes: imageBytes,
+        sha256: sha256(content),
+      });
+      const stored = Buffer.from((await fixture.contents()) ?? []);
+      for (const [from, to] of stretches)
+        expect(stored.subarray(from, to).equals(content.subarray(from, to))).toBe(true);
+      const expected = { slot, sizeBytes: imageBytes, sha256: sha256(content), blockMap };
+      if (station.verify !== undefined) expect(await station.verify(expected)).toBe(true);
     });
 
     it('reports progress that grows to the whole', async () => {

@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { architectures, boardRequest, limits, type Artifact, type LabEvent } from '@bringup/core';
 import { memoryGuests, type MemoryLab } from '@bringup/core/testing';
 import { planFlash } from '../../src/deployments/flash-plan.ts';
+import { blockMapText } from '../support/block-map.ts';
 import { boots, build, deployToBoard, labWithBoard } from '../support/boards.ts';
 import { expectNothingHeld } from '../support/leftovers.ts';
 import { headCommit, textOf } from '../support/requests.ts';
@@ -232,6 +235,47 @@ describe('a flash', () => {
   const kernelOf = async (lab: MemoryLab, buildId: string): Promise<string> =>
     (await lab.artifacts.getArtifactsByBuild(buildId)).find(({ artifactType }) => artifactType === 'kernel_image')
       ?.id ?? expect.fail();
+
+  it('R6.2: of an image that has its block map beside it takes that to the station, for flashing and for looking', async () => {
+    const { lab, boardId } = await labWithBoard();
+    await using _lab = lab;
+    const image = Buffer.alloc(8192);
+    image.fill(1, 0, 4096);
+    const sha256 = createHash('sha256').update(image.subarray(0, 4096)).digest('hex');
+    const store = async (map: string): Promise<string[]> => {
+      const files = [
+        { type: 'rootfs', filename: 'core.wic', bytes: image },
+        { type: 'other', filename: 'core.wic.bmap', bytes: Buffer.from(map) },
+      ] as const;
+      const stored = await lab.artifacts.storeArtifacts(
+        files.map(({ bytes, ...file }) => ({ ...file, architecture: 'x86_64', bytes: Readable.from([bytes]) })),
+      );
+      return stored.map(({ id }) => id);
+    };
+    const { flash: station } = lab.board('board1');
+    const [flashed, verified] = [vi.spyOn(station, 'flash'), vi.spyOn(station, 'verify')];
+
+    const artifactIds = await store(blockMapText(4096, [[0, 0, sha256]], image.length));
+    const { id } = await lab.boards.flashFirmware(boardId, { artifactIds });
+    expect(await lab.clock.runUntil(lab.flash.waitForFlash(id))).toMatchObject({
+      status: 'completed',
+      parts: [{ slot: 'rootfs', filename: 'core.wic', blockMapId: artifactIds[1] }],
+    });
+    const blockMap = { imageBytes: 8192, blockBytes: 4096, ranges: [{ offsetBytes: 0, sizeBytes: 4096, sha256 }] };
+    expect(flashed.mock.lastCall?.[0]).toMatchObject({ slot: 'rootfs', blockMap });
+    expect(await lab.flash.verifyFirmware(boardId)).toMatchObject({ verified: true });
+    expect(verified.mock.lastCall?.[0]).toMatchObject({ slot: 'rootfs', blockMap });
+
+    const wrong = await store(blockMapText(4096, [[0, 0, sha256]], 5000));
+    const { id: refused } = await lab.boards.flashFirmware(boardId, { artifactIds: wrong });
+    expect(await lab.clock.runUntil(lab.flash.waitForFlash(refused))).toMatchObject({
+      status: 'failed',
+      attempts: 1,
+      error: { code: 'invalid-input', message: expect.stringContaining('core.wic has 8192') },
+    });
+    // Not a byte of it was written.
+    expect(await statusOf(lab)).toBe('available');
+  });
 
   it(
     'P15: of any size, by itself or in a deployment, at any moment: the board is flashing and nobody gets it',

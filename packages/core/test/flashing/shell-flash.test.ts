@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { faultyShell, type FlashFaults } from '../../../../test/fixtures/faulty-shell.ts';
-import type { FlashStation, FlashTarget } from '../../src/index.ts';
-import { localShell, rauc, shellFlash, swupdate, type ShellFlashStation } from '../../src/index.ts';
+import type { BlockMap, FlashStation, FlashTarget } from '../../src/index.ts';
+import { limits, localShell, rauc, shellFlash, swupdate, type ShellFlashStation } from '../../src/index.ts';
 import { flashContract } from '../../src/testing/index.ts';
 
 const board: FlashTarget['board'] = { id: 'b1', name: 'board-1', boardType: 'generic', architecture: 'arm64' };
@@ -83,6 +83,86 @@ describe('flashing over a shell', () => {
     expect(await station.verify?.(expected)).toBe(true);
     expect(await station.verify?.({ ...expected, sha256: sha256(Buffer.from('another')) })).toBe(false);
     expect(await station.verify?.({ ...expected, sizeBytes: 8 * mebibyte })).toBe(false);
+  });
+
+  describe('with a block map', () => {
+    /** An image of three stretches with something in them, in a slot that begins in the middle of a block. */
+    const stretches = [
+      [512, 1024],
+      [8192, 300_032],
+      [999_424, 1_000_100],
+    ] as const;
+    const image = Buffer.alloc(1_000_100);
+    for (const [from, to] of stretches) image.fill(7, from, to);
+    const mapOf = (bytes: Buffer): BlockMap => ({
+      imageBytes: bytes.length,
+      blockBytes: 512,
+      ranges: stretches.map(([from, to]) => ({
+        offsetBytes: from,
+        sizeBytes: to - from,
+        sha256: sha256(bytes.subarray(from, to)),
+      })),
+    });
+    const offsetBytes = 3 * 512;
+    const slots = () => ({ system: { method: 'block', device: medium, offsetBytes } }) as const;
+
+    test('writes and reads back what the map has, and touches nothing else', async () => {
+      await using station = await open({ slots: slots() });
+      const receipt = await station.flash({ slot: 'system', bytes: source(image), blockMap: mapOf(image) });
+      expect(receipt).toEqual({ slot: 'system', sizeBytes: image.length, sha256: sha256(image), verified: 'readback' });
+      const expected = Buffer.alloc(4 * mebibyte, 0xee);
+      for (const [from, to] of stretches) expected.fill(7, offsetBytes + from, offsetBytes + to);
+      expect((await readFile(medium)).equals(expected)).toBe(true);
+    });
+
+    test('finds damage in what the map has, and cares for none elsewhere', async () => {
+      const damageAt = async (at: number): Promise<void> => {
+        const bytes = await readFile(medium);
+        bytes.writeUInt8(1, offsetBytes + at);
+        await writeFile(medium, bytes);
+      };
+      const faults: FlashFaults = {};
+      await using station = await open({ slots: slots() }, faults);
+      const flash = () => station.flash({ slot: 'system', bytes: source(image), blockMap: mapOf(image) });
+      faults.beforeReadBack = () => damageAt(1_000_099);
+      await expect(flash()).rejects.toMatchObject({ code: 'checksum-mismatch', retryable: true });
+      faults.beforeReadBack = () => damageAt(500_000);
+      await flash();
+      const expectation = { slot: 'system', sizeBytes: image.length, sha256: sha256(image) };
+      expect(await station.verify?.({ ...expectation, blockMap: mapOf(image) })).toBe(true);
+      expect(await station.verify?.(expectation)).toBe(false);
+    });
+
+    test('refuses a map that is another image’s', async () => {
+      await using station = await open({ slots: slots() });
+      const other = Buffer.from(image);
+      other.writeUInt8(8, 9000);
+      await expect(
+        station.flash({ slot: 'system', bytes: source(image), blockMap: mapOf(other) }),
+      ).rejects.toMatchObject({ code: 'checksum-mismatch', message: expect.stringContaining('block map') });
+      const shorter = mapOf(image.subarray(0, image.length - 1));
+      await expect(station.flash({ slot: 'system', bytes: source(image), blockMap: shorter })).rejects.toMatchObject({
+        code: 'invalid-input',
+      });
+    });
+
+    test('may have more ranges than one command is told of', async () => {
+      const many = limits.blockMapRangesAtOnce + 1;
+      const bytes = Buffer.alloc(many * 1024, 7);
+      const ranges = Array.from({ length: many }, (_, index) => ({
+        offsetBytes: index * 1024,
+        sizeBytes: 512,
+        sha256: sha256(bytes.subarray(0, 512)),
+      }));
+      await using station = await open({ slots: { system: { method: 'block', device: medium } } });
+      const blockMap = { imageBytes: bytes.length, blockBytes: 512, ranges };
+      await station.flash({ slot: 'system', bytes: source(bytes), blockMap });
+      const stored = await readFile(medium);
+      expect(stored.subarray((many - 1) * 1024, (many - 1) * 1024 + 513)).toEqual(
+        Buffer.concat([Buffer.alloc(512, 7), Buffer.from([0xee])]),
+      );
+      expect(stored.subarray(0, bytes.length).filter((byte) => byte === 7)).toHaveLength(many * 512);
+    }, 120_000);
   });
 
   test('refuses an image that is larger than its slot, and writes nothing of it', async () => {
