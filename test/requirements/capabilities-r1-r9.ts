@@ -125,7 +125,7 @@ export const capabilitiesR1ToR9: RequirementList = {
     where: [
       'packages/core/src/deployments/board-target.ts',
       'packages/core/src/deployments/boot-handler.ts',
-      'packages/core/src/power/sequence.ts',
+      'packages/core/src/pool/power-sequence.ts',
     ],
   },
   'R6.4': {

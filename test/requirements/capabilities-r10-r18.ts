@@ -173,7 +173,7 @@ export const capabilitiesR10ToR18: RequirementList = {
   },
   'R18.2': {
     says: 'A power cycle runs the configured sequence and watches the board come back.',
-    where: ['packages/core/src/power/sequence.ts', 'packages/core/src/power/handler.ts'],
+    where: ['packages/core/src/pool/power-sequence.ts', 'packages/core/src/power/handler.ts'],
   },
   'R18.3': {
     says: 'A board that hangs during a test is power-cycled by policy.',

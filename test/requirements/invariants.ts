@@ -61,7 +61,7 @@ export const invariants: RequirementList = {
   },
   P16: {
     says: 'A power cycle is off, delay, on, and then recovery is watched.',
-    where: ['packages/core/src/power/sequence.ts'],
+    where: ['packages/core/src/pool/power-sequence.ts'],
   },
   P17: {
     says: 'Of resources that meet the requirements equally, the less utilized is preferred.',
