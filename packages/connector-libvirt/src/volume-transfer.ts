@@ -3,6 +3,7 @@ import {
   BringupError,
   checkReceipt,
   checksumError,
+  isBringupError,
   limits,
   onAbort,
   ProgressReporter,
@@ -15,7 +16,7 @@ import type { RpcStream } from './rpc/stream.ts';
 import { StorageCalls } from './storage-calls.ts';
 import type { VolumeRef } from './storage-calls.ts';
 
-/** How often a download that brings nothing is asked for. */
+/** How often a download that brings nothing is asked for, each time for its part of the time a transfer may stand still. */
 const attempts = 3;
 
 /** What transfers need of a host's storage. */
@@ -34,10 +35,11 @@ interface TransferLine extends AsyncDisposable {
 async function openTransfer(
   { clock, openLine }: TransferParts,
   what: string,
+  stallMs: number,
   signal: AbortSignal | undefined,
   open: (calls: StorageCalls) => Promise<RpcStream>,
 ): Promise<TransferLine> {
-  const bounds: CallOptions = { timeoutMs: limits.transferStallMs, ...(signal !== undefined && { signal }) };
+  const bounds: CallOptions = { timeoutMs: stallMs, ...(signal !== undefined && { signal }) };
   const daemon = await openLine(bounds);
   try {
     const stream = await open(new StorageCalls(daemon.connection));
@@ -89,7 +91,7 @@ async function send(
   const progress = new ProgressReporter(parts.clock, source.sizeBytes, onProgress);
   const hash = createHash('sha256');
   let sizeBytes = 0;
-  await using line = await openTransfer(parts, `Upload of ${volume.name}`, signal, (calls) =>
+  await using line = await openTransfer(parts, `Upload of ${volume.name}`, limits.transferStallMs, signal, (calls) =>
     calls.openUpload(volume, source.sizeBytes, signal === undefined ? {} : { signal }),
   );
   const chunks = source.read()[Symbol.asyncIterator]();
@@ -137,9 +139,9 @@ export async function* receiveVolume(
 }
 
 /**
- * A volume's first `bytes`. The stream of a small file may end before its bytes come, or never end: libvirt 9.0
- * lets the thread that reads the file and the event loop that sends it miss each other. So the bytes are
- * counted: nobody waits for an end after the last of them, and those that are missing are asked for again.
+ * A volume's first `bytes`. The stream of a small file may end before its bytes come, or stand still for ever:
+ * libvirt 9.0 lets the thread that reads the file and the event loop that sends it miss each other. So the bytes
+ * are counted: nobody waits for an end after the last of them, and those that are missing are asked for again.
  */
 async function* receive(
   parts: TransferParts,
@@ -147,24 +149,42 @@ async function* receive(
   bytes: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer, void> {
-  const what = `Download of ${volume.name}`;
   let received = 0;
-  for (let inVain = 0; received < bytes; inVain += 1) {
-    if (inVain === attempts) throw early('download', volume);
-    await using line = await openTransfer(parts, what, signal, (calls) =>
-      calls.openDownload(volume, received, bytes - received, signal === undefined ? {} : { signal }),
-    );
-    const chunks = line.stream.read();
-    while (received < bytes) {
-      const { done, value } = await line.step(chunks.next());
-      throwIfAborted(signal, what);
-      if (done === true) break;
-      inVain = 0;
-      received += value.length;
-      yield value;
+  for (let inVain = 1; received < bytes; inVain += 1) {
+    try {
+      for await (const chunk of receiveFrom(parts, volume, received, bytes, signal)) {
+        inVain = 0;
+        received += chunk.length;
+        yield chunk;
+      }
+    } catch (error) {
+      if (inVain >= attempts || !isBringupError(error, 'deadline-exceeded')) throw error;
     }
-    await line.step(line.stream.finish());
+    if (inVain >= attempts && received < bytes) throw early('download', volume);
   }
+}
+
+/** One stream with a volume's bytes from one on up to another, or fewer. */
+async function* receiveFrom(
+  parts: TransferParts,
+  volume: VolumeRef,
+  from: number,
+  to: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer, void> {
+  const what = `Download of ${volume.name}`;
+  await using line = await openTransfer(parts, what, limits.transferStallMs / attempts, signal, (calls) =>
+    calls.openDownload(volume, from, to - from, signal === undefined ? {} : { signal }),
+  );
+  const chunks = line.stream.read();
+  for (let at = from; at < to;) {
+    const { done, value } = await line.step(chunks.next());
+    throwIfAborted(signal, what);
+    if (done === true) break;
+    at += value.length;
+    yield value;
+  }
+  await line.step(line.stream.finish());
 }
 
 function early(transfer: 'upload' | 'download', volume: VolumeRef): BringupError {
