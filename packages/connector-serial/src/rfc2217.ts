@@ -60,9 +60,9 @@ export class Rfc2217Carrier implements Carrier {
       await this.#control(control.flow[settings.flow]);
       if (settings.dtr !== undefined) await this.#control(control.dtr[settings.dtr ? 'on' : 'off']);
       if (settings.rts !== undefined) await this.#control(control.rts[settings.rts ? 'on' : 'off']);
-      await this.#telnet.sendComPort([command.PURGE, purgeReceived]);
       await this.#telnet.until(() => wanted.every(([what]) => this.#answers.has(what)), signal);
       for (const [what, value] of wanted) this.#check(what, value);
+      await this.#purge(stopBits[settings.stopBits], signal);
       this.#telnet.forgetEarly();
     } catch (error) {
       // A server that hangs up may do so at any step, while we write too.
@@ -109,6 +109,17 @@ export class Rfc2217Carrier implements Carrier {
     await this.#telnet.until(() => options.ours(COM_PORT) !== 'asked' || options.theirs(COM_PORT) === 'yes', signal);
     if (options.ours(COM_PORT) === 'yes' || options.theirs(COM_PORT) === 'yes') return;
     throw new BringupError('unsupported', 'the server speaks telnet but not RFC 2217; use telnet:// for this console');
+  }
+
+  /**
+   * Drops what the line has said so far. Not every server answers that, but servers do one thing after the
+   * other: the answer to what was asked next means that what is heard from then on is kept.
+   */
+  async #purge(stop: number, signal: AbortSignal): Promise<void> {
+    this.#answers.delete(command.STOP_BITS);
+    await this.#telnet.sendComPort([command.PURGE, purgeReceived]);
+    await this.#telnet.sendComPort([command.STOP_BITS, stop]);
+    await this.#telnet.until(() => this.#answers.has(command.STOP_BITS), signal);
   }
 
   async #control(value: number): Promise<void> {

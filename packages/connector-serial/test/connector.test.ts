@@ -34,7 +34,20 @@ describe('an RFC 2217 line', () => {
       [5, 9],
       [5, 11],
       [12, 1],
+      [4, 2],
     ]);
+  });
+
+  it('is not open before its server has dropped what was said before: it would drop what is said then', async () => {
+    let purged = false;
+    const answer = (command: number, value: number): number | undefined => {
+      purged ||= command === 12;
+      return purged ? undefined : value;
+    };
+    const { server, connector } = await line({ protocol: 'rfc2217', answer });
+    const target = { name: 'board1', device: server.device, baudRate: 115_200 };
+    await expect(connector.open(target, { timeoutMs: 300 })).rejects.toMatchObject({ code: 'deadline-exceeded' });
+    expect(purged).toBe(true);
   });
 
   it('whose server sets another baud rate is not opened', async () => {

@@ -66,7 +66,8 @@ class Reading {
   readonly values = new Map<string, ConfigLine>();
   readonly identityFiles: ConfigLine[] = [];
   readonly passedOver = new Set<ConfigLine>();
-  #final = false;
+  /** The name to connect to, once the first reading has settled it. */
+  #settledName: string | undefined;
   #wantsFinal = false;
 
   constructor(query: ConfigQuery) {
@@ -76,24 +77,27 @@ class Reading {
   read(files: readonly ConfigFile[]): void {
     for (const { lines } of files) this.#walk(lines, true);
     if (!this.#wantsFinal) return;
-    this.#final = true;
+    // As in OpenSSH, whose name the second reading looks at is settled: `HostName` says nothing new any more.
+    this.#settledName = lowerCaseName(this.hostname);
     for (const { lines } of files) this.#walk(lines, true);
   }
 
   /** Where to connect to as far as it is known now. */
   get hostname(): string {
+    if (this.#settledName !== undefined) return this.#settledName;
     const line = this.values.get('hostname');
     const { hostname } = this.#query;
-    const name = line === undefined ? hostname : expandTokens(only(line), { h: hostname }, line);
-    return this.#final ? lowerCaseName(name) : name;
+    return line === undefined ? hostname : expandTokens(only(line), { h: hostname }, line);
   }
 
   #walk(lines: readonly ConfigLine[], parentHolds: boolean): void {
     let holds = parentHolds;
     for (const line of lines) {
       if (line.keyword === 'host') {
-        holds = parentHolds && matchesPatterns(line.args, this.#final ? this.hostname : this.#query.hostname);
+        holds = parentHolds && matchesPatterns(line.args, this.#settledName ?? this.#query.hostname);
       } else if (line.keyword === 'match') {
+        // Also where it can't hold: OpenSSH reads on, and only then forgets what came of it.
+        this.#wantsFinal ||= asksForFinal(line);
         holds = parentHolds && this.#matches(line);
       } else if (line.keyword === 'include') {
         for (const file of line.included ?? []) this.#walk(file.lines, holds);
@@ -104,14 +108,13 @@ class Reading {
   }
 
   #matches(line: ConfigLine): boolean {
-    this.#wantsFinal ||= asksForFinal(line);
     const { hostname, username, local } = this.#query;
     return matchHolds(line, {
       originalHost: hostname,
       host: this.hostname,
       user: username ?? this.values.get('user')?.args[0] ?? local.username,
       localUser: local.username,
-      final: this.#final,
+      final: this.#settledName !== undefined,
     });
   }
 
@@ -125,7 +128,7 @@ class Reading {
     if (times.has(keyword) && only(line) === 'none') return;
     // One of the two ways round the direct one: the first that is named counts.
     const key = keyword === 'proxycommand' ? 'proxyjump' : keyword;
-    if (this.values.has(key)) return;
+    if (this.values.has(key) || (key === 'hostname' && this.#settledName !== undefined)) return;
     this.values.set(key, line);
     if (!isHonoured(line)) this.passedOver.add(line);
   }

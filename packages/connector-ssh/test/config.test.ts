@@ -129,6 +129,22 @@ describe("OpenSSH's configuration", () => {
     );
   });
 
+  it('has settled the name before the second reading, whose HostName says nothing new', () => {
+    expect(settings('Match final\nHostName %h.lab\nPort 23\n', { hostname: 'a' })).toMatchObject({
+      hostname: 'a',
+      port: 23,
+    });
+    expect(settings('HostName %h.lab\nMatch final host=a.lab\nPort 23\n', { hostname: 'a' })).toMatchObject({
+      hostname: 'a.lab',
+      port: 23,
+    });
+  });
+
+  it('is read a second time though what asks for that stands where nothing holds', () => {
+    const text = 'HostName c\nHost c\nMatch !final\nHost c\nUser u1\n';
+    expect(settings(text, { hostname: 'B1' })).toMatchObject({ hostname: 'c', username: 'u1' });
+  });
+
   it('keeps what its first lines say, whatever stands behind them', () => {
     fc.assert(
       fc.property(configTexts, configTexts, hostNames, (first, second, hostname) => {
