@@ -141,8 +141,13 @@ describe("OpenSSH's configuration", () => {
   });
 
   it('is read a second time though what asks for that stands where nothing holds', () => {
-    const text = 'HostName c\nHost c\nMatch !final\nHost c\nUser u1\n';
-    expect(settings(text, { hostname: 'B1' })).toMatchObject({ hostname: 'c', username: 'u1' });
+    const included = [{ path: '/asks', lines: parseConfig('Match !final\n', '/asks') }];
+    const lines = parseConfig('HostName c\nHost ?\nInclude asks\nUser u1\n', '/config').map((line) =>
+      line.keyword === 'include' ? { ...line, included } : line,
+    );
+    const read = settingsFor([{ path: '/config', lines }], { hostname: 'B1', local });
+    // Only the second reading looks at the name that the first one came to.
+    expect(read).toMatchObject({ hostname: 'c', username: 'u1' });
   });
 
   it('keeps what its first lines say, whatever stands behind them', () => {
