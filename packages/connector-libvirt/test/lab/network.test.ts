@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +14,7 @@ import { startLibvirtd } from '../../../../test/fixtures/libvirtd.ts';
 import type { LibvirtdFixture } from '../../../../test/fixtures/libvirtd.ts';
 import { libvirt } from '../../src/index.ts';
 import type { LibvirtOptions, LibvirtTls } from '../../src/index.ts';
+import { freePort } from '../../../../test/fixtures/ports.ts';
 
 const host = { hostname: 'localhost', address: '127.0.0.1', username: 'root' };
 const scratch = await mkdtemp(join(tmpdir(), 'bringup-libvirt-network-'));
@@ -35,15 +35,6 @@ afterAll(async () => {
   await shells[Symbol.asyncDispose]();
   await rm(scratch, { recursive: true });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}
 
 const tlsConfig = (port: number): string => `
 listen_tls = 1

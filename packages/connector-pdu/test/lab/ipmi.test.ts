@@ -6,7 +6,8 @@ import { localShell, Secret } from '@bringup/core';
 import { afterAll, expect, it } from 'vitest';
 import { startSshd } from '../../../../test/fixtures/sshd.ts';
 import { ipmi, pdu, type PduDriver, type ShellAccess } from '../../src/index.ts';
-import { Daemon, freePort } from '../../../../test/fixtures/daemon.ts';
+import { Daemon } from '../../../../test/fixtures/daemon.ts';
+import { freePort } from '../../../../test/fixtures/ports.ts';
 
 /** What ipmi_sim asks, or has do, when the chassis is asked, or has to do something. */
 const chassis = `#!/bin/sh

@@ -5,7 +5,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { powerContract } from '@bringup/core/testing';
 import { afterAll, expect, it } from 'vitest';
 import { pdu, pdudaemon } from '../../src/index.ts';
-import { Daemon, freePort } from '../../../../test/fixtures/daemon.ts';
+import { Daemon } from '../../../../test/fixtures/daemon.ts';
+import { freePort } from '../../../../test/fixtures/ports.ts';
 
 interface Pdudaemon extends AsyncDisposable {
   readonly host: string;

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { consoleContract, ConsoleReader, type ConsoleContractFixture } from '@bringup/core/testing';
 import { describe, expect, it } from 'vitest';
 import { serial } from '../../src/index.ts';
 import { TtyPair } from '../support/tty-pair.ts';
+import { answers, freePort } from '../../../../test/fixtures/ports.ts';
 
 /** A real ser2net with one tty behind it; `rfc2217` and `telnet` are telnet, `tcp` is raw. */
 async function ser2net(scheme: 'rfc2217' | 'telnet' | 'tcp') {
@@ -57,27 +57,6 @@ async function fixture(scheme: 'rfc2217' | 'telnet' | 'tcp'): Promise<ConsoleCon
       await server[Symbol.asyncDispose]();
     },
   };
-}
-
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 consoleContract({ name: 'RFC 2217 of a real ser2net', setup: () => fixture('rfc2217') });

@@ -9,7 +9,8 @@ import {
 } from '@bringup/core';
 import { fakeClock } from '@bringup/core/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
+import { freePort } from '../../../../test/fixtures/ports.ts';
+import { startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh, type SshOptions } from '../../src/index.ts';
 
 let gate: Sshd;

@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { isBringupError, Secret, type BringupError, type ErrorCode, type ShellTarget } from '@bringup/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
+import { freePort } from '../../../../test/fixtures/ports.ts';
+import { startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh, type SshOptions } from '../../src/index.ts';
 
 const run = promisify(execFile);

@@ -56,13 +56,17 @@ export async function switchOutlet(wanted: 'on' | 'off', options: SwitchOptions)
   }
 }
 
-/** Off, the sequence's delays, on. @throws as {@link switchOutlet}. */
-export async function cycleOutlet(sequence: PowerSequence | undefined, options: SwitchOptions): Promise<void> {
+/** Off, on, and the sequence's pauses before each. */
+export async function powerCycle(
+  sequence: PowerSequence | undefined,
+  { clock, signal }: Pick<SwitchOptions, 'clock' | 'signal'>,
+  flip: (wanted: 'on' | 'off') => Promise<void>,
+): Promise<void> {
   const { beforeOffMs, offMs } = fullSequence(sequence);
-  await sleep(options.clock, beforeOffMs, options.signal);
-  await switchOutlet('off', options);
-  await sleep(options.clock, offMs, options.signal);
-  await switchOutlet('on', options);
+  await sleep(clock, beforeOffMs, signal);
+  await flip('off');
+  await sleep(clock, offMs, signal);
+  await flip('on');
 }
 
 async function switchOnce(wanted: 'on' | 'off', options: SwitchOptions): Promise<void> {

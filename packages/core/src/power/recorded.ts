@@ -1,9 +1,8 @@
-import { sleep } from '../async.ts';
 import type { CallOptions, Random } from '../contracts/runtime.ts';
 import { isBringupError } from '../errors.ts';
 import type { Board } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
-import { fullSequence, switchOutlet } from '../pool/power-sequence.ts';
+import { powerCycle, switchOutlet } from '../pool/power-sequence.ts';
 import type { WorkContext } from '../work/handler.ts';
 import { needIntervention } from './intervention.ts';
 import { insertPowerEvent } from './records.ts';
@@ -73,10 +72,8 @@ export async function cycleRecorded(
   options: Pick<CallOptions, 'signal'>,
 ): Promise<void> {
   const { context, board } = recorded;
-  const { beforeOffMs, offMs } = fullSequence(board.powerSequence);
   const { signal = context.signal } = options;
-  await sleep(context.clock, beforeOffMs, signal);
-  await switchRecorded(services, recorded, 'off', { signal });
-  await sleep(context.clock, offMs, signal);
-  await switchRecorded(services, recorded, 'on', { signal });
+  await powerCycle(board.powerSequence, { clock: context.clock, signal }, (wanted) =>
+    switchRecorded(services, recorded, wanted, { signal }),
+  );
 }

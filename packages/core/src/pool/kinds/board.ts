@@ -13,7 +13,7 @@ import type { Connectors } from '../connectors.ts';
 import { askConsole } from '../console-proof.ts';
 import { baseView, type Current, type Look, type ResourceKindModule } from '../kind.ts';
 import { probeBoard, type BoardFacts } from '../peripherals.ts';
-import { cycleOutlet } from '../power-sequence.ts';
+import { powerCycle, switchOutlet } from '../power-sequence.ts';
 import { probeFacts, type CommandRunner, type MachineFacts } from '../probe.ts';
 import { validateBoard } from './board-registration.ts';
 
@@ -201,17 +201,18 @@ async function proveAttachments(
   const switched = connectors.powerName(powerControl) !== undefined;
   if (flashStationId !== undefined) {
     const board = { ...registration, id, architecture };
-    const cycle = {
+    const outlet = {
       board: board.name,
-      clock,
       open: (call: CallOptions) => connectors.openPower(powerControl, call),
       guard: async () => {
         if (await isHeld()) throw inUse(board.name);
       },
     };
-    const powerCycle: FlashTarget['powerCycle'] = (call) =>
-      cycleOutlet(powerSequence, { ...cycle, signal: call?.signal ?? signal });
-    const options = { signal, ...(switched && { powerCycle }) };
+    const restart: FlashTarget['powerCycle'] = (call) => {
+      const bounds = { clock, signal: call?.signal ?? signal };
+      return powerCycle(powerSequence, bounds, (wanted) => switchOutlet(wanted, { ...outlet, ...bounds }));
+    };
+    const options = { signal, ...(switched && { powerCycle: restart }) };
     await (await patiently(() => connectors.openFlash(board, options)))[Symbol.asyncDispose]();
   }
   if (!switched) return 'unknown';
