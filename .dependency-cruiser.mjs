@@ -5,6 +5,7 @@ const rooms = [
   ['index', 'index\\.ts$'],
   ['create-lab', 'create-lab\\.ts$'],
   ['lab', 'lab\\.ts$'],
+  ['upkeep', 'upkeep\\.ts$'],
   ['pipelines', 'pipelines/'],
   ['environments', 'environments/'],
   ['testruns', 'testruns/'],

@@ -61,7 +61,7 @@ async function build(): Promise<void> {
 async function register(file: string): Promise<void> {
   const { connectors } = simulatedMachines();
   const store = sqlite({ path: file });
-  await using lab = await createLab({ store, artifacts: memoryArtifactStorage(), connectors, monitor: false });
+  await using lab = await createLab({ store, artifacts: memoryArtifactStorage(), connectors, roles: [] });
   await each(resources.servers, (n) => lab.buildServers.registerServer({ hostname: `server${n}` }));
   await each(resources.hosts, (n) => lab.hosts.registerHost({ hostname: `host${n}` }));
   await each(resources.boards, (n) => lab.boards.registerBoard(board(n)));

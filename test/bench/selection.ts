@@ -76,7 +76,7 @@ export const bench: Bench = {
 async function openPool(folder: string, hosts: number): Promise<Pool> {
   const file = join(folder, `${hosts}.db`);
   const open = (): Promise<Lab> =>
-    createLab({ store: sqlite({ path: file }), artifacts: memoryArtifactStorage(), work: false });
+    createLab({ store: sqlite({ path: file }), artifacts: memoryArtifactStorage(), roles: [] });
   await (await open())[Symbol.asyncDispose]();
   populate(file, hosts);
   const lab = await open();

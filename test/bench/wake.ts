@@ -22,7 +22,7 @@ export const bench: Bench = {
     const folder = await mkdtemp(join(tmpdir(), 'bringup-bench-wake-'));
     const file = join(folder, 'lab.db');
     const open = (): Promise<Lab> =>
-      createLab({ store: sqlite({ path: file }), artifacts: memoryArtifactStorage(), work: false });
+      createLab({ store: sqlite({ path: file }), artifacts: memoryArtifactStorage(), roles: [] });
     try {
       await (await open())[Symbol.asyncDispose]();
       populate(file, 1, 1);

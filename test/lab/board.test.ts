@@ -156,7 +156,7 @@ describe('A board that boots from its disk and is flashed by its own U-Boot,', (
     });
     expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
 
-    const looking = await openBoardLab(rack.settings, { work: false, monitor: false });
+    const looking = await openBoardLab(rack.settings, { roles: [] });
     expect(await looking.boards.getBoardStatus(board.id)).toMatchObject({ status: 'flashing' });
     await looking[Symbol.asyncDispose]();
 

@@ -24,7 +24,7 @@ describe.each(kinds)('A controller that is killed, %s,', (_name, start) => {
   let lab: Lab;
   beforeAll(async () => {
     machines = await start();
-    lab = await openLab(machines.settings, { work: false });
+    lab = await openLab(machines.settings, { roles: [] });
     await registerMachines(lab, machines);
   });
   afterAll(async () => {

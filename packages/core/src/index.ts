@@ -187,6 +187,7 @@ export type {
   TestConfig,
   TestRunStatus,
 } from './model/test-run.ts';
+export { roles, type Role } from './model/role.ts';
 export type { WorkItem, WorkKind, WorkState } from './model/work.ts';
 export {
   BringupError,

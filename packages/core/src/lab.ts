@@ -1,3 +1,4 @@
+import * as v from 'valibot';
 import { NotificationHandler } from './alerts/delivery-handler.ts';
 import { forgetOldAlerts } from './alerts/retention.ts';
 import { AlertService } from './alerts/service.ts';
@@ -35,6 +36,8 @@ import { Monitor } from './health/monitor.ts';
 import { healthService, type HealthMonitorService } from './health/service.ts';
 import { limits } from './limits.ts';
 import type { RetentionPolicy } from './model/artifact.ts';
+import { roles, workOf, type Role } from './model/role.ts';
+import { validate } from './model/validate.ts';
 import { PipelineHandler } from './pipelines/handler.ts';
 import { PipelineManager } from './pipelines/manager.ts';
 import { Admissions } from './pool/admission.ts';
@@ -73,6 +76,7 @@ import { sqlite } from './store/sqlite-provider.ts';
 import { Store } from './store/store.ts';
 import { TestRunHandler } from './testruns/handler.ts';
 import { TestRunManager } from './testruns/manager.ts';
+import { regularly, type Chore } from './upkeep.ts';
 import { WorkEngine } from './work/engine.ts';
 
 /** What a lab is made of. Everything but the artifact storage has a default. */
@@ -97,10 +101,8 @@ export interface LabOptions {
    * the processes that do the lab's work: give all of those the same ones. The lab disposes of them.
    */
   readonly notifiers?: readonly Notifier[];
-  /** Whether this process does the lab's work or only looks and submits. Default true. */
-  readonly work?: boolean;
-  /** Whether this process watches the resources' health, unless another one does. Default: as `work`. */
-  readonly monitor?: boolean;
+  /** What this process does for the lab from the start, see {@link Lab.start}. Default: everything; `[]`: it only looks and submits. */
+  readonly roles?: readonly Role[];
   /** Default: silent. */
   readonly logger?: Logger;
   /** Default: the machine's clock. */
@@ -146,6 +148,12 @@ export interface Lab extends AsyncDisposable {
    * @throws `not-found`.
    */
   diagnose(id: string): Promise<Diagnosis>;
+  /**
+   * Takes on roles besides those that this process has; all of them by default. Any number of processes share the
+   * work of a role, and what one held that dies is taken over by another that has the role.
+   * @throws `invalid-input` on a role that there is none of.
+   */
+  start(options?: { readonly roles?: readonly Role[] }): Promise<void>;
 }
 
 /**
@@ -217,38 +225,44 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const monitor = stack.use(new Monitor(monitoring));
   const maintenance = new MaintenanceService({ store, clock, random });
   stack.use(work);
-  if (options.work !== false) {
-    work.start();
-    const { scrubBytesPerDay } = options;
-    stack.use(
-      new ArtifactHousekeeper({
-        artifacts,
-        store,
-        clock,
-        logger,
-        ...(scrubBytesPerDay !== undefined && { scrubBytesPerDay }),
-      }),
-    );
-    const regularly = { clock, logger };
-    stack.use(repeat(regularly, 'looking after maintenance', limits.heartbeatMs, () => maintenance.tend()));
-    stack.use(
-      repeat(regularly, 'looking after reservations', limits.heartbeatMs, () => keepReservations(store, work, clock)),
-    );
-    const hosts = async () => (await hostPool.list()).filter(({ status }) => status === 'online');
-    const orphans = { store, connectors, clock, logger, labId, hosts };
-    stack.use(
-      repeat(regularly, 'looking for VMs that nobody knows', limits.heartbeatMs, (signal) =>
-        reapOrphans(orphans, signal),
-      ),
-    );
-    stack.use(repeat(regularly, 'looking after policies', limits.heartbeatMs, () => tendPolicies(store, clock)));
-    stack.use(
-      repeat(regularly, 'forgetting old alerts', limits.alertSweepMs, () => forgetOldAlerts(store, clock.now())),
-    );
-  }
+  const { scrubBytesPerDay } = options;
+  const housekeeper = { artifacts, store, clock, logger, ...(scrubBytesPerDay !== undefined && { scrubBytesPerDay }) };
+  const onlineHosts = async () => (await hostPool.list()).filter(({ status }) => status === 'online');
+  const orphans = { store, connectors, clock, logger, labId, hosts: onlineHosts };
+  const chores: readonly Chore[] = [
+    { what: 'looking after maintenance', pauseMs: limits.heartbeatMs, act: () => maintenance.tend() },
+    {
+      what: 'looking after reservations',
+      pauseMs: limits.heartbeatMs,
+      act: () => keepReservations(store, work, clock),
+    },
+    {
+      what: 'looking for VMs that nobody knows',
+      pauseMs: limits.heartbeatMs,
+      act: (signal) => reapOrphans(orphans, signal),
+    },
+    { what: 'looking after policies', pauseMs: limits.heartbeatMs, act: () => tendPolicies(store, clock) },
+    { what: 'forgetting old alerts', pauseMs: limits.alertSweepMs, act: () => forgetOldAlerts(store, clock.now()) },
+  ];
   const builds = new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.stored(id) });
-  if (options.monitor ?? options.work !== false) await monitor.start();
   const owned = stack.move();
+  const taken = new Set<Role>();
+  const start = async (wanted: readonly Role[] = roles): Promise<void> => {
+    const added = checkRoles(wanted).filter((role) => !taken.has(role));
+    for (const role of added) taken.add(role);
+    work.start(added.flatMap((role) => workOf[role]));
+    if (added.includes('recovery')) {
+      owned.use(new ArtifactHousekeeper(housekeeper));
+      for (const chore of chores) owned.use(regularly(chore, { clock, logger }));
+    }
+    if (added.includes('health')) await monitor.start();
+  };
+  try {
+    await start(options.roles);
+  } catch (error) {
+    await owned[Symbol.asyncDispose]();
+    throw error;
+  }
   const deployments = new DeploymentManager({ store, work, clock, artifacts, targets });
   const flash = new FlashManager({ store, work, connectors, artifacts, board });
   const environments = new EnvironmentService({ store, work, clock, deployments, connectors, host, board });
@@ -296,8 +310,15 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     reservations: new ReservationService({ store, clock, random, selection }),
     diagnose: (id) =>
       diagnose({ store, logs, work: { failedOn: (resourceId, limit) => failedOn(store, resourceId, limit) } }, id),
+    start: (wanted = {}) => start(wanted.roles),
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
+}
+
+const rolesSchema = v.object({ roles: v.array(v.picklist(roles, `is one of ${roles.join(', ')}`)) });
+
+function checkRoles(wanted: readonly Role[]): readonly Role[] {
+  return validate('roles', rolesSchema, { roles: wanted }).roles;
 }
 
 /** Those that are there. */
@@ -311,33 +332,4 @@ async function existing<T>(lookups: readonly Promise<T>[]): Promise<T[]> {
     ),
   );
   return found.filter((entry) => entry !== undefined);
-}
-
-/** Does something again and again, each time after the last one has ended. */
-function repeat(
-  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
-  what: string,
-  pauseMs: number,
-  act: (signal: AbortSignal) => Promise<void>,
-): AsyncDisposable {
-  let timer: Disposable | undefined;
-  const stopping = new AbortController();
-  let acting: Promise<void> = Promise.resolve();
-  const next = (): void => {
-    if (stopping.signal.aborted) return;
-    const fire = (): void => {
-      acting = act(stopping.signal)
-        .catch((error: unknown) => logger.warn({ error }, `${what} failed; trying again later`))
-        .then(next);
-    };
-    timer = clock.timer(pauseMs, fire, { background: true });
-  };
-  next();
-  return {
-    [Symbol.asyncDispose]: async () => {
-      stopping.abort();
-      timer?.[Symbol.dispose]();
-      await acting;
-    },
-  };
 }

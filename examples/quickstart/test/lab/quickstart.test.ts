@@ -29,7 +29,7 @@ async function expectNothingLeft(): Promise<void> {
     store: sqlite({ path: join(example.folder, '.bringup/lab.db') }),
     artifacts: fileArtifactStorage({ path: join(example.folder, '.bringup/artifacts') }),
     connectors: { shell: localShell(), hypervisor: localQemu() },
-    work: false,
+    roles: [],
   });
   const resources = [...(await lab.buildServers.getAllServers()), ...(await lab.hosts.getAllHosts())];
   expect(resources.map(({ currentUtilization }) => currentUtilization)).toEqual([0, 0]);

@@ -1,11 +1,11 @@
 import { withDeadline } from '../async.ts';
 import type { Clock, Logger, Random } from '../contracts/runtime.ts';
-import { isBringupError, toBringupError, type BringupError } from '../errors.ts';
+import { BringupError, isBringupError, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BoardHealth, Connectivity, MachineHealth } from '../model/health.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
-import type { Store, StoreTransaction } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import { applyChange, isChange, isLookedAfter, isSwitchedOff, type StartRecovery } from './apply.ts';
 import { conditionsAfter, type Conditions, type DecidedThresholds } from './conditions.ts';
 import { Gate } from './gate.ts';
@@ -16,6 +16,7 @@ import { buildServerHealth } from './kinds/build-server.ts';
 import { hostHealth } from './kinds/host.ts';
 import { LookCall, type Look } from './kinds/kind.ts';
 import type { Recorder } from './recorder.ts';
+import type { Guard } from './shards.ts';
 import { renewed, type Target } from './target.ts';
 import type { ThresholdBook } from './thresholds.ts';
 import { utilizationOf } from './vitals.ts';
@@ -71,10 +72,10 @@ export class Looker {
   /**
    * Looks once. Looks at one resource come one after the other.
    *
-   * @param guard - called in each transaction, to throw when this process may not write.
+   * @param guard - asked in each transaction whether this process may write.
    * @throws only what the store throws.
    */
-  async look(target: Target, signal: AbortSignal, guard: (tx: StoreTransaction) => Promise<void>): Promise<LookResult> {
+  async look(target: Target, signal: AbortSignal, guard: Guard): Promise<LookResult> {
     while (target.looking !== undefined) await target.looking.catch(() => undefined);
     const looking = this.#look(target, signal, guard);
     target.looking = looking;
@@ -85,11 +86,7 @@ export class Looker {
     }
   }
 
-  async #look(
-    target: Target,
-    signal: AbortSignal,
-    guard: (tx: StoreTransaction) => Promise<void>,
-  ): Promise<LookResult> {
+  async #look(target: Target, signal: AbortSignal, guard: Guard): Promise<LookResult> {
     if (isLookedAfter(target.standing.status)) return { againInMs: undefined, settled: true };
     const { clock, logger } = this.#options;
     const gate = target.way.isOpen ? this.#looks : this.#connects;
@@ -203,14 +200,15 @@ export class Looker {
     verdict: Verdict,
     { outcome, look }: Seen,
     error: BringupError | undefined,
-    guard: (tx: StoreTransaction) => Promise<void>,
+    guard: Guard,
   ): Promise<boolean> {
     const { store, clock, random, recover } = this.#options;
     const conditions = this.#conditions(target, verdict, outcome, look);
     const change = { verdict, conditions, ...(error !== undefined && { error }) };
     if (isChange(target, change)) {
       const applied = await store.transaction(async (tx) => {
-        await guard(tx);
+        if (!(await guard(tx))(target.id))
+          throw new BringupError('lease-lost', 'another process watches the resource now');
         return applyChange(tx, target, change, { clock, random, recover });
       });
       if (applied === undefined) return true;

@@ -5,16 +5,16 @@ import { limits } from '../limits.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
 import type { StoredStatus } from '../pool/status.ts';
-import type { Store, StoreTransaction } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import { readTold, type StartRecovery } from './apply.ts';
 import type { StoredLook } from './history.ts';
 import { initialStanding } from './judge.ts';
-import { MonitorLease } from './lease.ts';
 import { Looker, lookIntervalMs, type LookResult } from './looker.ts';
 import { Recorder } from './recorder.ts';
 import { pageAfter, type ScannedRow } from './scan.ts';
 import { Schedule } from './schedule.ts';
 import { newTarget, targetRow, watchedResource, type Target } from './target.ts';
+import { shardOf, Shards, type Guard, type ShardsTaken } from './shards.ts';
 import { ThresholdBook } from './thresholds.ts';
 import { Way } from './way.ts';
 
@@ -36,18 +36,18 @@ export interface Visit {
   readonly at: number;
 }
 
-/** Watches all resources of a lab, as long as no other process does. */
+/** Watches the resources of a lab: all of them, or its share when other processes watch too. */
 export class Monitor implements AsyncDisposable {
   readonly thresholds: ThresholdBook;
   readonly #options: MonitorOptions;
-  readonly #lease: MonitorLease;
+  readonly #shards: Shards;
   readonly #recorder: Recorder;
   readonly #looker: Looker;
   readonly #visits: Recorder;
   readonly #visitor: Looker;
   readonly #schedule: Schedule;
   readonly #targets = new Map<string, Target>();
-  readonly #guard = (tx: StoreTransaction): Promise<void> => this.#lease.check(tx);
+  readonly #guard: Guard = (tx) => this.#shards.guard(tx);
   /** How often the pool was scanned. */
   #scan = 0;
   /** Turns under way. */
@@ -61,7 +61,7 @@ export class Monitor implements AsyncDisposable {
   constructor(options: MonitorOptions) {
     const { store, clock, random, logger } = options;
     this.#options = options;
-    this.#lease = new MonitorLease(store, clock, random);
+    this.#shards = new Shards(store, clock, random);
     this.thresholds = new ThresholdBook(store);
     this.#recorder = new Recorder({ store, clock, logger, guard: this.#guard });
     this.#looker = new Looker({ ...options, thresholds: this.thresholds, recorder: this.#recorder });
@@ -70,19 +70,19 @@ export class Monitor implements AsyncDisposable {
     this.#schedule = new Schedule(clock, (id) => this.#turn(id));
   }
 
-  /** Whether this process is the one that watches. */
+  /** Whether this process watches any. */
   get isWatching(): boolean {
     return this.#watching;
   }
 
-  /** Begins to watch, now or as soon as the process that does has ended. Again: nothing. */
+  /** Begins to watch: its share now, more as soon as another process has ended. Again: nothing. */
   async start(): Promise<void> {
     if (this.#started) return;
     this.#started = true;
     await this.#beat();
   }
 
-  /** Stops watching; another process may go on at once. What was seen is stored. */
+  /** Stops watching; other processes may go on at once. What was seen is stored. */
   async stop(): Promise<void> {
     if (!this.#started) return;
     this.#started = false;
@@ -90,10 +90,9 @@ export class Monitor implements AsyncDisposable {
     this.#heartbeat = undefined;
     this.#stopLooks();
     await this.#beating;
-    if (!this.#watching) return;
-    await this.#letGo(true);
-    await this.#lease.release().catch((error: unknown) => {
-      this.#options.logger.warn({ error }, 'the lease of the health monitor could not be given back');
+    await this.#letGo();
+    await this.#shards.leave().catch((error: unknown) => {
+      this.#options.logger.warn({ error }, 'the leases of the health monitor could not be given back');
     });
   }
 
@@ -131,17 +130,19 @@ export class Monitor implements AsyncDisposable {
     return [...this.#recorder.unwritten(resourceId), ...(this.#targets.get(resourceId)?.unstored.looks() ?? [])];
   }
 
-  /** Keeps or takes the lease, looks which resources there are, and comes again. */
+  /** Keeps or takes its share, looks which resources there are, and comes again. */
   #beat(): Promise<void> {
     this.#beating = (async () => {
       const { clock, logger } = this.#options;
       try {
-        const mine = await this.#lease.take();
-        if (mine) {
-          await this.thresholds.refresh();
-          await this.#rescan();
-          this.#watching = true;
-        } else if (this.#watching) await this.#letGo(false);
+        const taken = await this.#shards.take();
+        await this.thresholds.refresh();
+        await this.#rescan(taken);
+        this.#watching = taken.held.size > taken.surplus.size;
+        if (taken.surplus.size > 0) {
+          await this.#recorder.flush();
+          await this.#shards.release(taken.surplus);
+        }
       } catch (error) {
         if (this.#started) logger.warn({ error }, 'the health monitor could not see which resources there are');
       }
@@ -152,7 +153,7 @@ export class Monitor implements AsyncDisposable {
   }
 
   /** Brings what is watched in line with the pool. */
-  async #rescan(): Promise<void> {
+  async #rescan({ held, added, surplus }: ShardsTaken): Promise<void> {
     this.#scan += 1;
     const unknown: string[] = [];
     const changed: Target[] = [];
@@ -160,15 +161,25 @@ export class Monitor implements AsyncDisposable {
     for (let after: string | undefined = ''; after !== undefined;) {
       const rows: ScannedRow[] = await pageAfter.all(this.#options.store.db, { after });
       for (const row of rows) {
+        const shard = shardOf(row.id);
+        if (!held.has(shard)) continue;
         const target = this.#targets.get(row.id);
-        if (target === undefined) unknown.push(row.id);
+        if (surplus.has(shard)) {
+          // What was seen of it is stored before another process has it.
+          if (target !== undefined) this.#recorder.finishMinute(target);
+        } else if (target === undefined) unknown.push(row.id);
         else if (this.#compare(target, row)) changed.push(target);
       }
       after = rows.length < limits.pageSize ? undefined : rows.at(-1)?.id;
     }
     for (const target of changed) await this.#reread(target);
-    for (const target of this.#targets.values()) if (target.seenIn !== this.#scan) this.#forget(target);
-    await this.#add(unknown);
+    for (const target of this.#targets.values()) {
+      if (target.seenIn === this.#scan) continue;
+      const shard = shardOf(target.id);
+      if (held.has(shard) && !surplus.has(shard)) this.#recorder.forget(target);
+      this.#forget(target);
+    }
+    await this.#add(unknown, added);
   }
 
   /** Takes over what decides how a target is watched; tells whether more of it has changed. */
@@ -182,7 +193,7 @@ export class Monitor implements AsyncDisposable {
     return changed;
   }
 
-  async #add(ids: readonly string[]): Promise<void> {
+  async #add(ids: readonly string[], added: ReadonlySet<number>): Promise<void> {
     if (ids.length === 0) return;
     const { store, random } = this.#options;
     const told = await readTold(store.db);
@@ -195,8 +206,8 @@ export class Monitor implements AsyncDisposable {
       for (const row of rows) {
         const target = newTarget(row, this.#way(row.id), told.get(row.id), this.#scan);
         this.#targets.set(row.id, target);
-        // All of a lab at once would be too many; one that was just registered need not wait.
-        const withinMs = this.#watching ? limits.healthRecheckMs : lookIntervalMs(target);
+        // All of a shard at once would be too many; one that was just registered need not wait.
+        const withinMs = added.has(shardOf(row.id)) ? lookIntervalMs(target) : limits.healthRecheckMs;
         this.#schedule.set(row.id, Math.floor(random.next() * withinMs));
       }
     }
@@ -249,7 +260,10 @@ export class Monitor implements AsyncDisposable {
     let againInMs: number | undefined;
     try {
       const result = await this.#looker.look(target, signal, this.#guard);
-      if (result.gone === true) this.#forget(target);
+      if (result.gone === true) {
+        this.#recorder.forget(target);
+        this.#forget(target);
+      }
       againInMs = result.againInMs;
     } catch (error) {
       if (isBringupError(error, 'lease-lost')) return;
@@ -270,7 +284,6 @@ export class Monitor implements AsyncDisposable {
   #forget(target: Target): void {
     this.#targets.delete(target.id);
     this.#schedule.delete(target.id);
-    this.#recorder.forget(target);
     target.stop?.abort();
     void target.way[Symbol.asyncDispose]();
   }
@@ -279,7 +292,7 @@ export class Monitor implements AsyncDisposable {
     for (const { stop } of this.#targets.values()) stop?.abort();
   }
 
-  async #letGo(mine: boolean): Promise<void> {
+  async #letGo(): Promise<void> {
     this.#watching = false;
     this.#schedule[Symbol.dispose]();
     this.#stopLooks();
@@ -287,8 +300,7 @@ export class Monitor implements AsyncDisposable {
     const targets = [...this.#targets.values()];
     this.#targets.clear();
     for (const target of targets) this.#recorder.finishMinute(target);
-    if (mine) await this.#recorder.flush();
-    else for (const target of targets) this.#recorder.forget(target);
+    await this.#recorder.flush();
     await Promise.all(targets.map(({ way }) => way[Symbol.asyncDispose]()));
   }
 
@@ -297,7 +309,7 @@ export class Monitor implements AsyncDisposable {
   }
 }
 
-const unguarded = async (): Promise<void> => undefined;
+const unguarded: Guard = async () => () => true;
 
 const connectionFields = [
   'shell',

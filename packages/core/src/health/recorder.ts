@@ -4,6 +4,7 @@ import type { MachineHealth, ResourceUtilization } from '../model/health.ts';
 import { prepared, type Bind, type PreparedQuery } from '../store/prepared.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { looksOf, minuteOf, rollUp, storeMinute, type MinuteOfLooks, type StoredLook } from './history.ts';
+import type { Guard } from './shards.ts';
 import { renewed, type Target } from './target.ts';
 
 const minuteMs = 60_000;
@@ -21,8 +22,7 @@ export class Recorder {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  /** Called in each transaction, to throw when this process may not write. */
-  readonly #guard: (tx: StoreTransaction) => Promise<void>;
+  readonly #guard: Guard;
   #changed = new Map<Target, 'visible' | 'slight'>();
   #minutes: FinishedMinute[] = [];
   #timer: Disposable | undefined;
@@ -32,7 +32,7 @@ export class Recorder {
     readonly store: Store;
     readonly clock: Clock;
     readonly logger: Logger;
-    readonly guard: (tx: StoreTransaction) => Promise<void>;
+    readonly guard: Guard;
   }) {
     this.#store = options.store;
     this.#clock = options.clock;
@@ -96,9 +96,12 @@ export class Recorder {
     if (changed.size === 0 && minutes.length === 0) return;
     const now = this.#clock.now();
     await this.#store.transaction(async (tx) => {
-      await this.#guard(tx);
-      for (const [target, change] of changed) await storeState(tx, target, change === 'visible');
+      const mayWrite = await this.#guard(tx);
+      for (const [target, change] of changed) {
+        if (mayWrite(target.id)) await storeState(tx, target, change === 'visible');
+      }
       for (const { resourceId, minute } of minutes) {
+        if (!mayWrite(resourceId)) continue;
         const stored = await storeMinute(tx, resourceId, minute);
         if (stored && isRollUpTurn(resourceId, minute.at)) await rollUp(tx, resourceId, now);
       }

@@ -17,13 +17,14 @@ import type { Monitor, MonitorOptions } from './monitor.ts';
 /** Watches what the lab is made of: whether it is there, what it is busy with, and whether it is well. */
 export interface HealthMonitorService {
   /**
-   * Begins to watch all resources from this process. Of several processes one watches; the others take
-   * over when it ends. A lab that does work starts this by itself.
+   * Begins to watch resources from this process. Several processes that watch share them, up to
+   * `limits.healthShards`, and take over what one watched that ends. A lab with the role `health` starts this by
+   * itself.
    */
   startMonitoring(): Promise<void>;
-  /** Stops it; another process may go on at once. Statuses stay as they were last seen. */
+  /** Stops it; other processes may go on at once. Statuses stay as they were last seen. */
   stopMonitoring(): Promise<void>;
-  /** Whether this process is the one that watches. */
+  /** Whether this process watches any. */
   readonly isMonitoring: boolean;
   /**
    * Looks at a build server now, retries included, stores what it found and tells it.

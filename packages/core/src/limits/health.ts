@@ -35,6 +35,8 @@ export const healthLimits = {
   healthCalmMs: 15_000,
   /** The longest that gets. */
   healthCalmMaxMs: 300_000,
+  /** Parts that the resources are divided into between the processes that watch: the most that can. */
+  healthShards: 32,
   /** What looks found is stored at the latest after this. */
   healthFlushMs: 200,
   /** What hardly changed is stored at least this often. */

@@ -216,8 +216,12 @@ CREATE TABLE maintenance_windows (
   state text not null);
 
 CREATE TABLE monitor_leases (
-  name text not null primary key,
+  shard integer not null primary key,
   owner text not null,
+  lease_until integer not null);
+
+CREATE TABLE monitors (
+  owner text not null primary key,
   lease_until integer not null);
 
 CREATE TABLE pipelines (

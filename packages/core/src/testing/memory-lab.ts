@@ -1,6 +1,7 @@
 import type { Notifier } from '../contracts/notifier.ts';
 import type { Logger } from '../contracts/runtime.ts';
 import { openLab, type Lab, type LabOptions } from '../lab.ts';
+import { roles } from '../model/role.ts';
 import type {
   Board,
   BoardRegistration,
@@ -50,8 +51,8 @@ export interface MemoryLabOptions extends Pick<LabOptions, 'retention' | 'scrubB
   readonly clock?: FakeClock;
   /** Of ids. Default 1. */
   readonly seed?: number;
-  /** Whether it watches its machines, which takes simulated time. Default false. */
-  readonly monitor?: boolean;
+  /** As in a real lab. Default: all but `health`, for watching machines takes simulated time. */
+  readonly roles?: LabOptions['roles'];
   /** Default: silent. */
   readonly logger?: Logger;
   /** As in a real lab. Default: none beside the SDK's own. */
@@ -202,7 +203,7 @@ async function open(world: World): Promise<MemoryLab> {
     artifacts: storage,
     clock: process.clock(clock),
     random,
-    monitor: world.options.monitor ?? false,
+    roles: world.options.roles ?? roles.filter((role) => role !== 'health'),
     logger: world.options.logger ?? silentLogger,
     ...kept(world.options),
     strategies: world.options.strategies ?? [],

@@ -48,9 +48,9 @@ export class WorkEngine implements AsyncDisposable {
     this.#worker.register(handler);
   }
 
-  /** Begins to claim and run work. */
-  start(): void {
-    this.#worker.start();
+  /** Begins to claim and run work of these kinds, besides those it was started with before. */
+  start(kinds: readonly WorkKind[]): void {
+    this.#worker.start(kinds);
   }
 
   /** Queues an item and gives its id. */

@@ -31,6 +31,8 @@ export class Worker implements AsyncDisposable {
   readonly #identity = thisProcess();
   readonly #owner: string;
   readonly #handlers = new Map<WorkKind, WorkHandler<unknown, unknown>>();
+  /** Those of the handlers' kinds that are claimed here. */
+  readonly #kinds = new Set<WorkKind>();
   readonly #running = new Map<string, { readonly run: Run<unknown>; readonly done: Promise<void> }>();
   readonly #resources = new Cleanup();
   readonly #ending = new AbortController();
@@ -55,8 +57,11 @@ export class Worker implements AsyncDisposable {
     return [...this.#handlers.values()].filter((handler) => handler.uncancellable === true).map(({ kind }) => kind);
   }
 
-  /** Begins to claim and run work. */
-  start(): void {
+  /** Begins to claim and run work of these kinds, besides those it was started with before. */
+  start(kinds: readonly WorkKind[]): void {
+    if (kinds.length === 0) return;
+    for (const kind of kinds) if (this.#handlers.has(kind)) this.#kinds.add(kind);
+    this.#pump();
     if (this.#state !== 'idle') return;
     this.#state = 'started';
     this.#renewedAt = this.#options.clock.now();
@@ -111,7 +116,7 @@ export class Worker implements AsyncDisposable {
     const rows = await store.transaction(async (tx) => {
       await stopOverdue(tx, this.uncancellable, clock.now());
       await requeueDue(tx, clock.now(), dead);
-      return free <= 0 ? [] : claim(tx, [...this.#handlers.keys()], this.#owner, free, clock.now());
+      return free <= 0 ? [] : claim(tx, [...this.#kinds], this.#owner, free, clock.now());
     });
     for (const row of rows) {
       const run = new Run<unknown>(this.#options, row, this.#owner);
@@ -132,7 +137,7 @@ export class Worker implements AsyncDisposable {
       .select('id')
       .where((eb) =>
         eb.or([
-          ...(free > 0 ? [eb.and([eb('state', '=', 'queued'), eb('kind', 'in', [...this.#handlers.keys()])])] : []),
+          ...(free > 0 ? [eb.and([eb('state', '=', 'queued'), eb('kind', 'in', [...this.#kinds])])] : []),
           eb.and([eb('state', '=', 'waiting'), eb('run_after', '<=', now)]),
           eb.and([eb('state', '=', 'running'), eb('lease_until', '<=', now)]),
         ]),

@@ -11,6 +11,7 @@ import {
 import { NotificationHandler } from '../../src/alerts/delivery-handler.ts';
 import { AlertService } from '../../src/alerts/service.ts';
 import { tellOfAlerts } from '../../src/alerts/tell.ts';
+import { workKinds } from '../../src/model/work.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
 import { WorkEngine } from '../../src/work/engine.ts';
@@ -127,7 +128,7 @@ describe('notifiers', () => {
     engine.register(new NotificationHandler({ notifiers: [refusing], random }));
     tellOfAlerts(store, { clock, random });
     await using _started = engine;
-    engine.start();
+    engine.start(workKinds);
     const alerts = new AlertService({ store, clock, random });
     const { id } = await alerts.raise(hot);
     for (let looks = 0; looks < 2 * limits.deliveryAttempts; looks += 1) {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { limits, vmRequest } from '@bringup/core';
+import { limits, roles, vmRequest } from '@bringup/core';
 import { memoryLab } from '@bringup/core/testing';
 import { alertsOf, second, statusesOf, unplug } from './looking.ts';
 
@@ -18,7 +18,7 @@ describe('any resource', () => {
     () =>
       fc.assert(
         fc.asyncProperty(labSeed, fc.double({ min: 0, max: 20, noNaN: true }), fc.boolean(), async (lot, gb, block) => {
-          await using lab = await memoryLab({ monitor: true, seed: lot });
+          await using lab = await memoryLab({ roles, seed: lot });
           const storageGb = Math.round(gb * 10) / 10;
           await lab.health.setHealthThresholds({ kind: 'build_server' }, { blockOnLowStorage: block });
           const { id } = await lab.addServer({ machine: { storageGb } });
@@ -39,7 +39,7 @@ describe('any resource', () => {
       const load = fc.record({ cpuPercent: percent, memoryPercent: percent, storage: percent });
       return fc.assert(
         fc.asyncProperty(labSeed, load, async (lot, { cpuPercent, memoryPercent, storage }) => {
-          await using lab = await memoryLab({ monitor: true, seed: lot });
+          await using lab = await memoryLab({ roles, seed: lot });
           const machine = { cpuPercent, memoryPercent, storageGb: 1000 - 10 * storage, storageUsedGb: 10 * storage };
           const { id } = await lab.addHost({ machine });
           await lab.clock.advance(8 * second);
@@ -64,7 +64,7 @@ describe('any resource', () => {
           failure,
           fc.constantFrom('server', 'host', 'board'),
           async (lot, afterMs, how, kind) => {
-            await using lab = await memoryLab({ monitor: true, seed: lot });
+            await using lab = await memoryLab({ roles, seed: lot });
             const [name, { id }] =
               kind === 'server'
                 ? ['build1', await lab.addServer()]
@@ -92,7 +92,7 @@ describe('any resource', () => {
     () =>
       fc.assert(
         fc.asyncProperty(labSeed, failure, fc.integer({ min: 0, max: 10_000 }), async (lot, how, afterMs) => {
-          await using lab = await memoryLab({ monitor: true, seed: lot });
+          await using lab = await memoryLab({ roles, seed: lot });
           const { id } = await lab.addBoard();
           await lab.clock.advance(3 * second + afterMs);
           const { outlet } = lab.board('board1');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BringupError, limits } from '@bringup/core';
+import { BringupError, limits, roles } from '@bringup/core';
 import { memoryLab } from '@bringup/core/testing';
 import { alertsOf, eventsOf, plugIn, second, statusesOf, unplug } from './looking.ts';
 
@@ -8,7 +8,7 @@ const repositories = { [repository]: { branches: { main: 'a'.repeat(40) } } };
 
 describe('watching build servers', () => {
   it('R2.1, R2.2: a change of CPU, memory, disk or compilers is visible within ten seconds', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addServer({ machine: { cpuPercent: 10, memoryPercent: 20, storageGb: 100 } });
     await lab.clock.advance(20 * second);
     expect(await lab.buildServers.getServerStatus(id)).toMatchObject({
@@ -27,7 +27,7 @@ describe('watching build servers', () => {
   });
 
   it('R15.5: what changed visibly is told once, what did not is not', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     await lab.addServer({ machine: { cpuPercent: 10 } });
     await lab.clock.advance(20 * second);
     const told = async (): Promise<number> =>
@@ -42,7 +42,7 @@ describe('watching build servers', () => {
   });
 
   it('R2.3, R16.1: one that is unreachable is offline, its last known state stays readable, builds go elsewhere', async () => {
-    await using lab = await memoryLab({ monitor: true, repositories });
+    await using lab = await memoryLab({ roles, repositories });
     const { id } = await lab.addServer({ machine: { memoryPercent: 42 } });
     const other = await lab.addServer();
     await lab.clock.advance(20 * second);
@@ -70,7 +70,7 @@ describe('watching build servers', () => {
   });
 
   it('E-ssh-timeout: three retries with growing pauses, then offline; one lost packet is nothing', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addServer();
     await lab.clock.advance(20 * second);
     const tries: number[] = [];
@@ -98,7 +98,7 @@ describe('watching build servers', () => {
   });
 
   it('E-ssh-auth: a refused login is not tried again at once, and an administrator is told', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addServer();
     await lab.clock.advance(20 * second);
     lab.shell.host('build1').faults.rejectAuthentication = true;
@@ -112,7 +112,7 @@ describe('watching build servers', () => {
   });
 
   it('R2.4, R16.2: less than ten gigabytes warn, and block new builds where that is wanted', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addServer({ machine: { storageGb: 9 } });
     await lab.clock.advance(10 * second);
     expect(await lab.buildServers.getServerStatus(id)).toMatchObject({ status: 'online', blockedBy: [] });
@@ -133,7 +133,7 @@ describe('watching build servers', () => {
 
 describe('watching hosts', () => {
   it('R9.1, R9.2, R9.3, R9.5: load and VMs are visible within ten seconds, the past stays readable', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addHost();
     await lab.clock.advance(10 * second);
     expect((await lab.hosts.getHostStatus(id)).health).toMatchObject({ runningVms: 0, connectivity: 'healthy' });
@@ -153,7 +153,7 @@ describe('watching hosts', () => {
   });
 
   it('E-libvirt: two retries, then degraded and without new VMs; well again when it answers', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addHost();
     await lab.clock.advance(20 * second);
     const down = new BringupError('connection-failed', 'libvirtd is not there', { retryable: true });
@@ -172,7 +172,7 @@ describe('watching hosts', () => {
   });
 
   it('R9.4: above 85 % of anything it warns and gets no new VMs until it is well below', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addHost({ machine: { memoryPercent: 86 } });
     await lab.clock.advance(10 * second);
     expect((await lab.hosts.getHostStatus(id)).blockedBy).toEqual(['utilization']);
@@ -185,7 +185,7 @@ describe('watching hosts', () => {
 
 describe('watching boards', () => {
   it('R10.1, R10.2, R10.5: temperature, kernel and load are visible within five seconds', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addBoard({ machine: { temperatureCelsius: 40, kernelVersion: '6.6.1-bsp' } });
     await lab.clock.advance(10 * second);
     expect(await lab.boards.getBoardStatus(id)).toMatchObject({
@@ -201,7 +201,7 @@ describe('watching boards', () => {
   });
 
   it('R10.4, R16.3: heat, full storage and a bad connection warn, each until it is over', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addBoard({ machine: { temperatureCelsius: 95, storageGb: 1, storageUsedGb: 30 } });
     await lab.clock.advance(10 * second);
     expect((await alertsOf(lab, id)).map(({ type }) => type).toSorted()).toEqual(['resources-low', 'temperature']);
@@ -222,7 +222,7 @@ describe('watching boards', () => {
   });
 
   it('R10.3, R16.1: an unreachable board has its power cycled and comes back', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addBoard();
     await lab.clock.advance(5 * second);
     lab.board('board1').hang();
@@ -232,7 +232,7 @@ describe('watching boards', () => {
   });
 
   it('E-serial: a board that is silent on its console is power-cycled; without power control it is offline', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const cycled = await lab.clock.runUntil(lab.addBoard({ without: ['shell'], architecture: 'x86_64' }));
     const left = await lab.clock.runUntil(lab.addBoard({ without: ['shell', 'power'], architecture: 'x86_64' }));
     await lab.clock.advance(10 * second);
@@ -245,7 +245,7 @@ describe('watching boards', () => {
   });
 
   it('a console that somebody has open is left alone, and the board is well', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id, name } = await lab.clock.runUntil(lab.addBoard({ without: ['shell'], architecture: 'x86_64' }));
     await using _console = await lab.serialConsoles.open({ name, device: `/dev/serial/${name}`, baudRate: 115_200 });
     const before = lab.board(name).line.said.length;
@@ -257,7 +257,7 @@ describe('watching boards', () => {
 
 describe('the monitor', () => {
   it('takes a flapping machine for online only after it has answered for a while', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addServer();
     await lab.clock.advance(10 * second);
     for (let time = 0; time < 6; time += 1) {
@@ -274,7 +274,7 @@ describe('the monitor', () => {
   });
 
   it('goes on in another process with what the first one knew', async () => {
-    let lab = await memoryLab({ monitor: true });
+    let lab = await memoryLab({ roles });
     const { id } = await lab.addHost({ machine: { memoryPercent: 95 } });
     await lab.clock.advance(10 * second);
     expect(lab.health.isMonitoring).toBe(true);
@@ -307,7 +307,7 @@ describe('the monitor', () => {
   });
 
   it('stops when it is told to, and watches what was registered or removed since', async () => {
-    await using lab = await memoryLab({ monitor: true });
+    await using lab = await memoryLab({ roles });
     const { id } = await lab.addServer();
     await lab.clock.advance(20 * second);
     await lab.buildServers.decommissionServer(id);

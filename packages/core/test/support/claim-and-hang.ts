@@ -1,4 +1,5 @@
 import { silentLogger, systemClock, systemRandom } from '@bringup/core';
+import { workKinds } from '../../src/model/work.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
 import { WorkEngine } from '../../src/work/engine.ts';
@@ -14,4 +15,4 @@ engine.register({
     return new Promise<never>(() => setInterval(() => undefined, 1_000));
   },
 });
-engine.start();
+engine.start(workKinds);

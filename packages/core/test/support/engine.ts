@@ -5,7 +5,7 @@ import { Store } from '../../src/store/store.ts';
 import { WorkEngine } from '../../src/work/engine.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../../src/work/handler.ts';
 import type { BringupError } from '@bringup/core';
-import type { WorkKind } from '../../src/model/work.ts';
+import { workKinds, type WorkKind } from '../../src/model/work.ts';
 
 /** An engine with its store, in simulated time. */
 export interface TestEngine extends AsyncDisposable {
@@ -34,7 +34,7 @@ export async function startEngine(
   const random = options.random ?? seededRandom(7);
   const engine = new WorkEngine({ store, clock: options.engineClock ?? clock, random, logger: silentLogger });
   for (const handler of handlers) engine.register(handler as unknown as WorkHandler<unknown, unknown>);
-  engine.start();
+  engine.start(workKinds);
   return {
     engine,
     store,

@@ -16,6 +16,7 @@ import { PowerHandler } from '../../src/power/handler.ts';
 import { watchInterventions } from '../../src/power/intervention.ts';
 import { PowerService } from '../../src/power/service.ts';
 import { AlertService } from '../../src/alerts/service.ts';
+import { workKinds } from '../../src/model/work.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
 import { WorkEngine } from '../../src/work/engine.ts';
@@ -92,7 +93,7 @@ export async function powerWorld(options: PowerWorldOptions = {}): Promise<Power
     };
     const engine = new WorkEngine({ store, clock: mortal, random, logger: silentLogger });
     engine.register(new PowerHandler({ connectors, random, board: find, freeConsole: async () => undefined }));
-    engine.start();
+    engine.start(workKinds);
     const power = new PowerService({ store, work: engine, connectors, clock: mortal, random, board: find });
     return {
       engine,

@@ -23,8 +23,14 @@ export async function health(db: Kysely<unknown>, { int64 }: StoreFlavor): Promi
 
   await db.schema
     .createTable('monitor_leases')
-    .addColumn('name', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('shard', 'integer', (c) => c.primaryKey().notNull())
     .addColumn('owner', 'text', (c) => c.notNull())
+    .addColumn('lease_until', int64, (c) => c.notNull())
+    .execute();
+
+  await db.schema
+    .createTable('monitors')
+    .addColumn('owner', 'text', (c) => c.primaryKey().notNull())
     .addColumn('lease_until', int64, (c) => c.notNull())
     .execute();
 }

@@ -3,6 +3,7 @@ export interface HealthTables {
   health_history: HealthHistoryRow;
   health_thresholds: HealthThresholdRow;
   monitor_leases: MonitorLeaseRow;
+  monitors: MonitorRow;
 }
 
 /** How a resource did during some time. */
@@ -27,9 +28,15 @@ export interface HealthThresholdRow {
   thresholds: string;
 }
 
-/** Which process watches. */
+/** Which process watches a share of the resources. */
 export interface MonitorLeaseRow {
-  name: string;
+  shard: number;
+  owner: string;
+  lease_until: number;
+}
+
+/** A process that watches, or is ready to. */
+export interface MonitorRow {
   owner: string;
   lease_until: number;
 }

@@ -1,0 +1,23 @@
+import type { WorkKind } from './work.ts';
+
+/** See {@link Role}. */
+export const roles = ['builds', 'deployments', 'health', 'recovery'] as const;
+
+/**
+ * What a process does for a lab. Each role is wanted in at least one process; any number may have it.
+ *
+ * - `builds`: builds, and the pipelines' steps from one stage to the next.
+ * - `deployments`: deployments, flashing, boots and test runs, taking down what was deployed, and the pipelines' steps.
+ * - `health`: watching the resources, shared between the processes that do.
+ * - `recovery`: putting things right: power cycles, taking down what was deployed, reservations that ran out,
+ *   orphans, maintenance, policies, retention, and telling of alerts.
+ */
+export type Role = (typeof roles)[number];
+
+/** The work that a role does. */
+export const workOf: Readonly<Record<Role, readonly WorkKind[]>> = {
+  builds: ['build', 'pipeline'],
+  deployments: ['deployment', 'flash', 'boot', 'testrun', 'release', 'pipeline'],
+  health: [],
+  recovery: ['power', 'release', 'notification'],
+};
