@@ -6,6 +6,7 @@ import { BringupError, fromStoredError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Artifact } from '../model/artifact.ts';
 import type { VerificationCheck } from '../model/deployment.ts';
+import type { PowerState } from '../model/power.ts';
 import type { Board, Connection } from '../model/resource.ts';
 import { fullSequence } from '../pool/power-sequence.ts';
 import { switchRecorded } from '../power/recorded.ts';
@@ -146,9 +147,30 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
     return { ...started, ...(console !== undefined && { console }) };
   }
 
-  #switch(context: Context, deployment: PlacedDeployment, board: Board, wanted: 'on' | 'off'): Promise<void> {
+  /** A boot that ends between off and on must not leave the board without power: nobody could reach it then. */
+  async abandonBoot(context: Context, deployment: PlacedDeployment, signal: AbortSignal): Promise<void> {
+    const board = await this.#services.board(deployment.targetId);
+    if (board.powerControl.method === 'manual') return;
+    // Where it can't be asked it is switched: that is tried again, and a person is told when it can't be done.
+    const state = await this.#powerOf(board, signal).catch(() => 'unknown');
+    if (state !== 'on') await this.#switch(context, deployment, board, 'on', signal);
+  }
+
+  async #powerOf({ powerControl }: Board, signal: AbortSignal): Promise<PowerState> {
+    await using outlet = await this.#services.connectors.openPower(powerControl, { signal });
+    return await outlet.state({ signal });
+  }
+
+  #switch(
+    context: Context,
+    deployment: PlacedDeployment,
+    board: Board,
+    wanted: 'on' | 'off',
+    signal: AbortSignal = context.signal,
+  ): Promise<void> {
     const by = `deployment ${deployment.id}`;
-    return switchRecorded(this.#services, { context, board, by, reason: 'booting what was flashed' }, wanted);
+    const recorded = { context, board, by, reason: 'booting what was flashed' };
+    return switchRecorded(this.#services, recorded, wanted, { signal });
   }
 
   /** A board whose power a person switches restarts itself, if it still can. */

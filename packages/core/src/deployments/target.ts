@@ -89,6 +89,8 @@ export interface DeploymentTarget {
   ): Promise<void>;
   /** Takes back what {@link DeploymentTarget.provision} made. May be run again. */
   dismantle(place: ProvisionedPlace, signal: AbortSignal): Promise<void>;
+  /** Puts a machine whose boot was given up back in order, where that is more than letting go of it. */
+  abandonBoot?(context: WorkContext<BootCheckpoint>, deployment: PlacedDeployment, signal: AbortSignal): Promise<void>;
   /** Whether a boot is judged by what its console says, or by its shell, which answers anew. */
   judgedBy(deployment: PlacedDeployment): Promise<'console' | 'shell'>;
   /**

@@ -202,6 +202,18 @@ describe('a deployment to a board', () => {
     expect(await lab.clock.runUntil(lab.deployments.waitForDeployment(id))).toMatchObject({ status: 'completed' });
   });
 
+  it('cancelled between off and on leaves the board with power', async () => {
+    const { lab, buildId, boardId } = await labWithBoard();
+    await using _lab = lab;
+    const { id } = await lab.deployments.deployToBoard({ artifacts: { buildId }, boardId });
+    const { outlet } = lab.board('board1');
+    while (outlet.actual === 'on') await lab.clock.advance(100);
+    await lab.deployments.cancelDeployment(id);
+    await lab.clock.runUntil(lab.deployments.waitForDeployment(id));
+    expect(outlet.actual).toBe('on');
+    await expectNothingHeld(lab);
+  });
+
   it('cancelled while it is flashed leaves the board out of service, half-written as it is', async () => {
     const { lab, buildId, boardId } = await labWithBoard();
     await using _lab = lab;
