@@ -4,7 +4,7 @@
  *
  * @module @bringup/core/testing
  */
-export { fakeClock, type FakeClock, type PendingTimer } from './clock.ts';
+export { fakeClock, type FakeClock, type FakeClockOptions, type PendingTimer } from './clock.ts';
 export { seededRandom } from './random.ts';
 export { shellContract } from './shell-contract.ts';
 export type { ShellContractFixture, ShellContractOptions } from './shell-contract-fixture.ts';
@@ -56,9 +56,14 @@ export {
   type MemoryBoardOptions,
   type MemoryHostOptions,
   type MemoryLab,
+  type MemoryProcessOptions,
   type MemoryLabOptions,
   type MemoryServerOptions,
 } from './memory-lab.ts';
 export { plainMemoryBuild, type MemoryBuild, type MemoryBuildFunction, type MemoryRepository } from './memory-build.ts';
 export type { MemoryMachine, MemoryToolchain } from './memory-machine.ts';
 export { labArbitraries, type LabArbitraries } from './arbitraries.ts';
+export { MemoryDatabase, sqliteError, type MemoryAccessOptions, type MemoryDatabaseAccess } from './memory-store.ts';
+export { MemoryController, type MemoryControllerOptions } from './memory-controller.ts';
+export { MemoryNetwork, type CutKind, type MemoryNetworkOptions } from './memory-network.ts';
+export type { MemoryCall, MemoryLink, NetworkProcess } from './memory-link.ts';

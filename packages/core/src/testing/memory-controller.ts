@@ -5,34 +5,113 @@ import type { PowerConnector } from '../contracts/power.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import type { ShellConnector } from '../contracts/shell.ts';
 import { BringupError } from '../errors.ts';
+import {
+  linkedConsoles,
+  linkedFlash,
+  linkedHypervisor,
+  linkedPower,
+  linkedShell,
+  type MemoryLink,
+} from './memory-link.ts';
+import type { MemoryNetwork } from './memory-network.ts';
+
+/** Options of {@link MemoryController}. */
+export interface MemoryControllerOptions {
+  /** Default `process`. */
+  readonly name?: string;
+  /** What it reaches machines over. Default: it reaches them at once, always. */
+  readonly network?: MemoryNetwork;
+}
 
 /**
- * The process a lab runs in, as far as it can be killed: its timers, and its connections to the
- * targets, which it shares with other labs.
+ * The process a lab runs in, as far as it can be killed, stopped, and misled about the time: its timers,
+ * and its connections to the targets, which it shares with other labs.
  */
 export class MemoryController {
+  readonly name: string;
+  readonly #network: MemoryNetwork | undefined;
   readonly #connections = new Set<AsyncDisposable>();
+  readonly #withheld: (() => void)[] = [];
+  #clock: Clock | undefined;
+  #resumed: PromiseWithResolvers<void> | undefined;
+  #aheadMs = 0;
   #dead = false;
 
-  /** The clock, whose timers die with the process. */
+  constructor({ name = 'process', network }: MemoryControllerOptions = {}) {
+    this.name = name;
+    this.#network = network;
+  }
+
+  /** Whether it was killed. */
+  get dead(): boolean {
+    return this.#dead;
+  }
+
+  /** Whether it is stopped. */
+  get stopped(): boolean {
+    return this.#resumed !== undefined;
+  }
+
+  /** The clock, whose timers die with the process, and which may be wrong. */
   clock(shared: Clock): Clock {
-    return {
-      now: () => shared.now(),
+    this.#clock ??= {
+      now: () => shared.now() + this.#aheadMs,
       timer: (delayMs, fire, options) => {
         if (this.#dead) return { [Symbol.dispose]: () => undefined };
-        return shared.timer(
+        let waiting = true;
+        const act = (): void => {
+          if (waiting && !this.#dead) fire();
+        };
+        const timer = shared.timer(
           delayMs,
           () => {
-            if (!this.#dead) fire();
+            if (this.stopped) this.#withheld.push(act);
+            else act();
           },
           options,
         );
+        return {
+          [Symbol.dispose]: () => {
+            waiting = false;
+            timer[Symbol.dispose]();
+          },
+        };
       },
     };
+    return this.#clock;
+  }
+
+  /** Stops it as SIGSTOP does: its timers, and the results of its calls, come when it goes on. */
+  stop(): void {
+    this.#resumed ??= Promise.withResolvers();
+  }
+
+  /** Lets it go on, all at once. */
+  resume(): void {
+    const resumed = this.#resumed;
+    this.#resumed = undefined;
+    resumed?.resolve();
+    for (const act of this.#withheld.splice(0)) act();
+  }
+
+  /** Sets its wall clock ahead, or back. Timers are not moved by it. */
+  jumpClock(byMs: number): void {
+    this.#aheadMs += byMs;
+  }
+
+  /** Resolves at once unless it is stopped, then when it goes on; never once it is dead. */
+  async running(): Promise<void> {
+    while (this.#resumed !== undefined) await this.#resumed.promise;
+    if (this.#dead) await new Promise<never>(() => {});
+  }
+
+  #link(): MemoryLink | undefined {
+    return this.#clock && this.#network?.link(this, this.#clock);
   }
 
   /** The connector, whose sessions die with the process. Disposing of it ends this process's sessions only. */
-  shell(shared: ShellConnector): ShellConnector {
+  shell(machines: ShellConnector): ShellConnector {
+    const shared = this.#over(machines, linkedShell);
     return {
       name: shared.name,
       connect: async (target, options) => this.#own(await this.#ifAlive(() => shared.connect(target, options))),
@@ -41,7 +120,8 @@ export class MemoryController {
   }
 
   /** As {@link MemoryController.shell}. */
-  hypervisor(shared: HypervisorConnector): HypervisorConnector {
+  hypervisor(machines: HypervisorConnector): HypervisorConnector {
+    const shared = this.#over(machines, linkedHypervisor);
     return {
       name: shared.name,
       connect: async (target, shell, options) =>
@@ -51,7 +131,8 @@ export class MemoryController {
   }
 
   /** As {@link MemoryController.shell}. */
-  console(shared: ConsoleConnector): ConsoleConnector {
+  console(machines: ConsoleConnector): ConsoleConnector {
+    const shared = this.#over(machines, linkedConsoles);
     return {
       name: shared.name,
       open: async (target, options) => this.#hold(await this.#ifAlive(() => shared.open(target, options))),
@@ -60,7 +141,8 @@ export class MemoryController {
   }
 
   /** As {@link MemoryController.shell}. */
-  power(shared: PowerConnector): PowerConnector {
+  power(machines: PowerConnector): PowerConnector {
+    const shared = this.#over(machines, linkedPower);
     return {
       name: shared.name,
       methods: shared.methods,
@@ -78,7 +160,8 @@ export class MemoryController {
   }
 
   /** As {@link MemoryController.shell}. */
-  flash(shared: FlashConnector): FlashConnector {
+  flash(machines: FlashConnector): FlashConnector {
+    const shared = this.#over(machines, linkedFlash);
     return {
       name: shared.name,
       open: async (target, options) => this.#hold(await this.#ifAlive(() => shared.open(target, options))),
@@ -89,7 +172,13 @@ export class MemoryController {
   /** Kills the process. */
   async kill(): Promise<void> {
     this.#dead = true;
+    this.resume();
     await this.#disconnect();
+  }
+
+  #over<C>(machines: C, linked: (machines: C, link: MemoryLink) => C): C {
+    const link = this.#link();
+    return link === undefined ? machines : linked(machines, link);
   }
 
   async #ifAlive<T>(act: () => Promise<T>): Promise<T> {

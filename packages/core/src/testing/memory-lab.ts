@@ -1,7 +1,7 @@
 import type { Notifier } from '../contracts/notifier.ts';
-import type { Logger } from '../contracts/runtime.ts';
+import type { Logger, Random } from '../contracts/runtime.ts';
 import { openLab, type Lab, type LabOptions } from '../lab.ts';
-import { roles } from '../model/role.ts';
+import { roles, type Role } from '../model/role.ts';
 import type {
   Board,
   BoardRegistration,
@@ -12,6 +12,7 @@ import type {
 } from '../model/resource.ts';
 import type { HypervisorCapabilities } from '../contracts/hypervisor.ts';
 import { silentLogger } from '../runtime.ts';
+import type { CommitSignal } from '../store/provider.ts';
 import { BringupError } from '../errors.ts';
 import { fakeClock, type FakeClock } from './clock.ts';
 import { memoryArtifactStorage, type MemoryArtifactStorage } from './memory-artifact-storage.ts';
@@ -30,9 +31,10 @@ import { memoryGuests, type MemoryBoot } from './memory-guest.ts';
 import { memoryHypervisor, type MemoryHypervisorConnector } from './memory-hypervisor.ts';
 import { memoryMachineScripts, type MemoryMachine } from './memory-machine.ts';
 import { memoryVitals } from './memory-vitals.ts';
+import type { MemoryNetwork } from './memory-network.ts';
 import { memoryPowerConnector, type MemoryPowerConnector } from './memory-power-connector.ts';
 import { memoryShell, type MemoryShell } from './memory-shell.ts';
-import { MemoryDatabase } from './memory-store.ts';
+import { MemoryDatabase, type MemoryAccessOptions } from './memory-store.ts';
 import { seededRandom } from './random.ts';
 
 /** Options of {@link memoryLab}. */
@@ -57,6 +59,26 @@ export interface MemoryLabOptions extends Pick<LabOptions, 'retention' | 'scrubB
   readonly logger?: Logger;
   /** As in a real lab. Default: none beside the SDK's own. */
   readonly strategies?: LabOptions['strategies'];
+  /** Where records are kept; one that other labs used is emptied by nobody. Default: a new one. */
+  readonly database?: MemoryDatabase;
+  /** Between the lab's processes and its machines. Default: none, calls take no time and arrive. */
+  readonly network?: MemoryNetwork;
+  /** Of the first process. */
+  readonly process?: MemoryProcessOptions;
+}
+
+/** A process that opens a {@link MemoryLab}. */
+export interface MemoryProcessOptions {
+  /** Default `process`. */
+  readonly name?: string;
+  /** Of its ids and pauses. Default: the lab's. */
+  readonly random?: Random;
+  /** What it does for the lab. Default: as the lab's `roles`. */
+  readonly roles?: readonly Role[];
+  /** Carries word of its commits to the others, and of theirs to it. Default: none. */
+  readonly signal?: CommitSignal;
+  /** As {@link MemoryAccessOptions}`.onStatement`. */
+  readonly onStatement?: MemoryAccessOptions['onStatement'];
 }
 
 /** A machine of a {@link MemoryLab} and how it is registered; all of it has defaults. */
@@ -111,6 +133,10 @@ export interface MemoryLab extends Lab {
   crash(): Promise<void>;
   /** Opens the lab again, after it was disposed of or crashed, in the same world. */
   reopen(): Promise<MemoryLab>;
+  /** The process it is open in: it can be stopped, and its clock be wrong. */
+  readonly process: MemoryController;
+  /** Opens the lab in another process at the same time. */
+  join(options?: MemoryProcessOptions): Promise<MemoryLab>;
 }
 
 /**
@@ -132,7 +158,7 @@ export interface MemoryLab extends Lab {
  */
 export async function memoryLab(options: MemoryLabOptions = {}): Promise<MemoryLab> {
   const world = await makeWorld(options);
-  return open(world);
+  return open(world, options.process);
 }
 
 interface World {
@@ -162,7 +188,7 @@ async function makeWorld(options: MemoryLabOptions): Promise<World> {
   const machineOf = (hostname: string): MemoryMachine => machines.get(hostname) ?? {};
   return {
     options,
-    database: await MemoryDatabase.open(),
+    database: options.database ?? (await MemoryDatabase.open()),
     clock,
     random: seededRandom(options.seed ?? 1),
     storage: memoryArtifactStorage({ clock }),
@@ -194,16 +220,26 @@ async function makeWorld(options: MemoryLabOptions): Promise<World> {
   };
 }
 
-async function open(world: World): Promise<MemoryLab> {
+async function open(world: World, processOptions: MemoryProcessOptions = {}): Promise<MemoryLab> {
   const { clock, shell, hypervisor, consoles, flashStations, storage, repositories, machines, random } = world;
-  const process = new MemoryController();
-  const access = world.database.access();
+  const { name, signal, onStatement } = processOptions;
+  const { network } = world.options;
+  const process = new MemoryController({
+    ...(name !== undefined && { name }),
+    ...(network !== undefined && { network }),
+  });
+  const ownClock = process.clock(clock);
+  const access = world.database.access({
+    clock: ownClock,
+    ...(signal !== undefined && { signal }),
+    ...(onStatement !== undefined && { onStatement }),
+  });
   const lab = await openLab({
     store: access,
     artifacts: storage,
-    clock: process.clock(clock),
-    random,
-    roles: world.options.roles ?? roles.filter((role) => role !== 'health'),
+    clock: ownClock,
+    random: processOptions.random ?? random,
+    roles: processOptions.roles ?? world.options.roles ?? roles.filter((role) => role !== 'health'),
     logger: world.options.logger ?? silentLogger,
     ...kept(world.options),
     strategies: world.options.strategies ?? [],
@@ -263,7 +299,9 @@ async function open(world: World): Promise<MemoryLab> {
       access.cut();
       await process.kill();
     },
-    reopen: () => open(world),
+    reopen: () => open(world, processOptions),
+    process,
+    join: (options) => open(world, options),
   };
 }
 

@@ -1,0 +1,196 @@
+import type { Random } from '@bringup/core';
+import type { CutKind } from '@bringup/core/testing';
+import { seededRandom } from '@bringup/core/testing';
+
+/** How a pipeline is made to end. */
+export type Fate = 'passes' | 'build-fails' | 'panics' | 'test-fails';
+
+/** Something that somebody wants of the lab. Times are milliseconds from the start. */
+export type WorkItem = { readonly id: string; readonly atMs: number; readonly controller: number } & (
+  | {
+      readonly kind: 'pipeline';
+      readonly target: 'qemu' | 'physical_board';
+      readonly fate: Fate;
+      readonly buildMs: number;
+      readonly lines: number;
+      readonly priority: number;
+      readonly timeoutMs: number;
+      readonly cancelAfterMs?: number;
+    }
+  | {
+      readonly kind: 'reservation';
+      readonly of: 'build_server' | 'host' | 'board';
+      readonly priority: number;
+      readonly holdMs: number;
+      readonly timeoutMs: number;
+      /** Whether its holder forgets to give it back. */
+      readonly forgotten: boolean;
+    }
+  | { readonly kind: 'maintenance'; readonly machine: string; readonly forMs: number }
+);
+
+/** When a fault strikes a controller: at a time, at its n-th statement, or at its n-th call to a machine. */
+export type Moment =
+  | { readonly atMs: number }
+  | { readonly statement: number }
+  | { readonly call: number; readonly when: 'before' | 'after' };
+
+/** Something that goes wrong. */
+export type Fault = { readonly id: string } & (
+  | { readonly kind: 'crash'; readonly controller: number; readonly moment: Moment; readonly downMs: number }
+  | { readonly kind: 'pause'; readonly controller: number; readonly moment: Moment; readonly forMs: number }
+  | {
+      readonly kind: 'cut';
+      readonly controller: number;
+      readonly machine: string;
+      readonly how: CutKind;
+      readonly atMs: number;
+      readonly forMs: number;
+    }
+  | { readonly kind: 'reboot'; readonly machine: string; readonly atMs: number }
+  | { readonly kind: 'slow'; readonly latencyMs: number; readonly atMs: number; readonly forMs: number }
+  | { readonly kind: 'storage-full'; readonly atMs: number; readonly forMs: number }
+  | { readonly kind: 'store-full'; readonly controller: number; readonly statement: number; readonly times: number }
+  | {
+      readonly kind: 'clock-jump';
+      readonly controller: number;
+      readonly byMs: number;
+      readonly atMs: number;
+      readonly forMs: number;
+    }
+  | { readonly kind: 'deaf'; readonly controller: number; readonly atMs: number; readonly forMs: number }
+);
+
+/** Everything that a run is made of. Together with the sources it decides every step. */
+export interface Plan {
+  readonly seed: number;
+  readonly controllers: number;
+  /** Longest usual delay of a call, one way. */
+  readonly latencyMs: number;
+  readonly work: readonly WorkItem[];
+  readonly faults: readonly Fault[];
+}
+
+/** From here on nothing goes wrong any more. */
+export const faultsEndMs = 60_000;
+
+/** The machines of every run. */
+export const machines = ['build1', 'build2', 'host1', 'board1', 'board2'] as const;
+
+/** The plan of a seed. */
+export function planOf(seed: number): Plan {
+  const random = seededRandom(Math.imul(seed, 0x9e3779b1) ^ 0x51ed270b);
+  const draw = drawing(random);
+  const controllers = draw.chance(60) ? 2 : 3;
+  const work = Array.from({ length: draw.between(2, 5) }, (_, index) => workItem(`w${index}`, draw, controllers));
+  const faults = Array.from({ length: draw.between(0, 5) }, (_, index) => fault(`f${index}`, draw, controllers));
+  return { seed, controllers, latencyMs: draw.of([0, 20, 20, 200]), work, faults };
+}
+
+interface Draw {
+  between(low: number, high: number): number;
+  chance(percent: number): boolean;
+  of<T>(values: readonly [T, ...T[]]): T;
+}
+
+function drawing(random: Random): Draw {
+  const between = (low: number, high: number): number => low + Math.floor(random.next() * (high - low + 1));
+  return {
+    between,
+    chance: (percent) => random.next() * 100 < percent,
+    of: ([first, ...others]) => [first, ...others][between(0, others.length)] ?? first,
+  };
+}
+
+function workItem(id: string, draw: Draw, controllers: number): WorkItem {
+  const base = { id, atMs: draw.between(0, 10_000), controller: draw.between(0, controllers - 1) };
+  const priority = draw.of([0, 0, 0, 1, 5]);
+  if (draw.chance(25)) {
+    return {
+      ...base,
+      kind: 'reservation',
+      of: draw.of(['build_server', 'host', 'board']),
+      priority,
+      holdMs: draw.between(500, 25_000),
+      timeoutMs: draw.of([5_000, 120_000, 300_000]),
+      forgotten: draw.chance(25),
+    };
+  }
+  if (draw.chance(8)) {
+    return { ...base, kind: 'maintenance', machine: draw.of(machines), forMs: draw.between(1_000, 30_000) };
+  }
+  return {
+    ...base,
+    kind: 'pipeline',
+    target: draw.of(['qemu', 'physical_board']),
+    fate: draw.of(['passes', 'passes', 'passes', 'passes', 'build-fails', 'panics', 'test-fails']),
+    buildMs: draw.between(100, 8_000),
+    lines: draw.between(1, 12),
+    priority,
+    timeoutMs: draw.of([20_000, 300_000, 300_000, 300_000]),
+    ...(draw.chance(20) && { cancelAfterMs: draw.between(0, 20_000) }),
+  };
+}
+
+function moment(draw: Draw): Moment {
+  const kind = draw.between(0, 3);
+  if (kind === 0) return { atMs: draw.between(0, 40_000) };
+  if (kind === 1) return { statement: draw.between(1, 1_500) };
+  return { call: draw.between(1, 60), when: draw.of(['before', 'after']) };
+}
+
+function fault(id: string, draw: Draw, controllers: number): Fault {
+  const controller = draw.between(0, controllers - 1);
+  const atMs = draw.between(0, 40_000);
+  const forMs = draw.between(500, 30_000);
+  const machine = draw.of(machines);
+  const kind = draw.of<Fault['kind']>([
+    'crash',
+    'crash',
+    'crash',
+    'pause',
+    'pause',
+    'cut',
+    'cut',
+    'reboot',
+    'slow',
+    'storage-full',
+    'store-full',
+    'clock-jump',
+    'deaf',
+  ]);
+  switch (kind) {
+    case 'crash':
+      return { id, kind, controller, moment: moment(draw), downMs: draw.of([0, 1_000, 10_000, 20_000]) };
+    case 'pause':
+      return { id, kind, controller, moment: moment(draw), forMs: draw.of([3_000, 16_000, 25_000]) };
+    case 'cut':
+      return { id, kind, controller, machine, how: draw.of(['refuse', 'hang']), atMs, forMs };
+    case 'reboot':
+      return { id, kind, machine, atMs };
+    case 'slow':
+      return { id, kind, latencyMs: draw.of([2_000, 10_000]), atMs, forMs };
+    case 'storage-full':
+      return { id, kind, atMs, forMs };
+    case 'store-full':
+      return { id, kind, controller, statement: draw.between(1, 1_500), times: draw.between(1, 20) };
+    case 'clock-jump':
+      return { id, kind, controller, byMs: draw.of([-3_600_000, -10_000, 10_000, 20_000]), atMs, forMs };
+    case 'deaf':
+      return { id, kind, controller, atMs, forMs };
+  }
+}
+
+/** A plan without what is not named; for shrinking, and for replaying what was shrunk. */
+export function keeping(plan: Plan, ids: ReadonlySet<string>): Plan {
+  return {
+    ...plan,
+    work: plan.work.filter(({ id }) => ids.has(id)),
+    faults: plan.faults.filter(({ id }) => ids.has(id)),
+  };
+}
+
+/** The ids of everything in a plan. */
+export function idsOf({ work, faults }: Plan): string[] {
+  return [...work, ...faults].map(({ id }) => id);
+}

@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import { SimulationDatabase } from './database.ts';
+import { idsOf, keeping, planOf } from './plan.ts';
+import { runPlan } from './run.ts';
+
+describe('the simulation', () => {
+  it('finds no promise broken in some seeds of each kind of fault', async () => {
+    const database = await SimulationDatabase.open();
+    const kinds = new Set<string>();
+    for (let seed = 1; seed <= 25; seed += 1) {
+      const plan = planOf(seed);
+      for (const { kind } of plan.faults) kinds.add(kind);
+      const { violations } = await runPlan(plan, database);
+      expect(violations, `pnpm simulate --seed ${seed}`).toEqual([]);
+    }
+    expect([...kinds].toSorted()).toEqual(
+      ['clock-jump', 'crash', 'cut', 'deaf', 'pause', 'reboot', 'slow', 'storage-full', 'store-full'].toSorted(),
+    );
+  });
+
+  it('replays a seed exactly, in a database that was used and in a new one', async () => {
+    const database = await SimulationDatabase.open();
+    for (const seed of [3, 7, 18]) {
+      const first = await runPlan(planOf(seed), database);
+      await runPlan(planOf(seed + 1), database);
+      expect((await runPlan(planOf(seed), database)).hash).toBe(first.hash);
+      expect((await runPlan(planOf(seed), await SimulationDatabase.open())).hash).toBe(first.hash);
+      expect((await runPlan(planOf(seed + 1), database)).hash).not.toBe(first.hash);
+    }
+  });
+
+  it('keeps what is named of a plan, as it was', () => {
+    const plan = planOf(7);
+    const [first = ''] = idsOf(plan);
+    const kept = keeping(plan, new Set([first]));
+    expect(idsOf(kept)).toEqual([first]);
+    expect(keeping(plan, new Set(idsOf(plan)))).toEqual(plan);
+  });
+});
