@@ -49,6 +49,7 @@ export class MemoryDatabase {
     this.#database = database;
   }
 
+  /** Opens an empty database. The first lab that uses it makes its tables. */
   static async open(): Promise<MemoryDatabase> {
     return new MemoryDatabase((await openSqlite({ path: ':memory:' })).database);
   }
@@ -58,6 +59,7 @@ export class MemoryDatabase {
     return this.#database;
   }
 
+  /** A way in for one more lab, which lives until it is closed or cut off. */
   access(options: MemoryAccessOptions = {}): MemoryDatabaseAccess {
     const life = new AbortController();
     const me = {};
