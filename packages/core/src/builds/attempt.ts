@@ -1,6 +1,7 @@
 import type { NewArtifact } from '../artifacts/records.ts';
 import type { ShellSession, TransferProgress } from '../contracts/shell.ts';
-import { BringupError, errorCodes, isBringupError, type ErrorCode } from '../errors.ts';
+import { cleanConsoleText } from '../consoles/console-text.ts';
+import { BringupError, isBringupError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BuildRequest } from '../model/build.ts';
 import type { BuildServer } from '../model/resource.ts';
@@ -12,6 +13,18 @@ import { errorLines } from './error-lines.ts';
 import { planBuild } from './recipes.ts';
 import { buildScript, readNoteScript } from './scripts.ts';
 import { buildLogId, jobFolder, type BuildCheckpoint, type BuildServices, type HeldServer } from './services.ts';
+
+/**
+ * What the build script may say went wrong. The file in which it does is within reach of the recipe, so nothing
+ * else is believed: an error of the SDK's own would steer the SDK.
+ */
+const toldCodes: readonly ErrorCode[] = [
+  'dependency-missing',
+  'disk-full',
+  'command-failed',
+  'source-missing',
+  'commit-not-found',
+];
 
 /** One try of a build on one server: the recipe is run detached, followed, and its outputs are fetched. */
 export class BuildAttempt {
@@ -111,8 +124,10 @@ export class BuildAttempt {
       clock,
       onBytes: (bytes) => log.append(bytes),
       onNote: async (note) => {
-        const [phase = 'preparing', commit] = note.split(' ');
-        await this.#context.phase(phase);
+        // The recipe may write into it too: only what the build script says is listened to.
+        const [, phase, commit] =
+          /^(preparing|building)(?: ([0-9a-f]{40}|[0-9a-f]{64}|tree-[0-9a-f]{32}))?$/.exec(note) ?? [];
+        if (phase !== undefined) await this.#context.phase(phase);
         if (commit !== undefined) await this.#rememberCommit(commit);
       },
     });
@@ -120,7 +135,10 @@ export class BuildAttempt {
     if (exitCode !== 0) throw await this.#sessions.run((session) => this.#failure(session, exitCode));
   }
 
+  /** What was checked out stays what it was, whatever is said once the recipe runs. */
   async #rememberCommit(commitHash: string): Promise<void> {
+    const known = this.#context.checkpoint?.commitHash;
+    if (known !== undefined || !commitHash.startsWith(this.#request.commitHash ?? '')) return;
     await this.#context.transaction(async (tx) => {
       await tx.db.updateTable('builds').set({ commit_hash: commitHash }).where('id', '=', this.#context.id).execute();
       await this.#context.saveIn(tx, { tried: [], fetched: [], ...this.#context.checkpoint, commitHash });
@@ -141,10 +159,12 @@ export class BuildAttempt {
       exitCode,
       errorLines: lines,
     };
-    if ((errorCodes as readonly string[]).includes(code)) {
+    const told = toldCodes.find((one) => one === code);
+    if (told !== undefined) {
       // Whoever writes down a code says why in the same breath.
       const said = log.split('\n').findLast((line) => line.startsWith('bringup: ')) ?? lines.join('; ');
-      return new BringupError(code as ErrorCode, said.replace(/^bringup: /, ''), { details });
+      const text = cleanConsoleText(said.slice(0, limits.errorLineChars)).replace(/^bringup: /, '');
+      return new BringupError(told, text, { details });
     }
     return new BringupError('build-failed', `the build failed with exit status ${exitCode}: ${lines[0] ?? ''}`, {
       details,

@@ -4,6 +4,7 @@ import type { Clock } from '../contracts/runtime.ts';
 import type { ShellSession, TransferProgress } from '../contracts/shell.ts';
 import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { filenameFault } from '../artifacts/filename.ts';
 import type { NewArtifact } from '../artifacts/records.ts';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
 import type { OutputDeclaration } from '../model/build.ts';
@@ -18,7 +19,8 @@ export interface FoundOutput extends NewArtifact {
 
 /**
  * Finds the declared outputs below a folder of the server, with their hashes as computed there.
- * @throws `output-missing` when a required one has no file; `path-escape` when one leads outside.
+ * @throws `output-missing` when a required one has no file, or all are too many or too large; `path-escape` when one
+ * leads outside or has a name that is not taken.
  */
 export async function findOutputs(
   session: ShellSession,
@@ -27,7 +29,8 @@ export async function findOutputs(
   signal: AbortSignal,
 ): Promise<FoundOutput[]> {
   const patterns = outputs.map((output) => output.path);
-  const result = await session.exec(['sh', '-c', collectScript, 'bringup-collect', folder, ...patterns], {
+  const most = String(limits.maxBuildOutputBytes);
+  const result = await session.exec(['sh', '-c', collectScript, 'bringup-collect', folder, most, ...patterns], {
     signal,
     timeoutMs: limits.hashTimeoutMs,
   });
@@ -43,26 +46,19 @@ export async function findOutputs(
   for (const line of result.stdout.toString('utf8').split('\n')) {
     if (line === '') continue;
     const [index = '', size = '', sha256 = '', ...rest] = line.split('\t');
-    if (index === 'escape') {
-      throw new BringupError('path-escape', `the output ${size} is a link to a file outside the build's folder`, {
-        details: { path: size },
-      });
-    }
+    refuseOutput(index, size, patterns);
     const output = outputs[Number(index)];
-    if (output === undefined || !/^[0-9a-f]{64}$/.test(sha256)) {
-      throw new BringupError('command-failed', `an output has a name that can't be handled: ${line}`, {
-        details: { line },
+    const path = rest.join('\t');
+    if (output === undefined || !/^[0-9a-f]{64}$/.test(sha256) || !/^\d+$/.test(size) || !isBelow(path)) {
+      throw new BringupError('command-failed', 'an output of the build could not be understood', {
+        details: { line: line.slice(0, limits.maxFilenameChars) },
       });
     }
-    const path = rest.join('\t');
+    const filename = filenameOf(path);
+    const fault = filenameFault(filename);
+    if (fault !== undefined) throw badName(output.path, fault);
     matched.add(Number(index));
-    found.push({
-      type: output.type,
-      filename: filenameOf(path),
-      sizeBytes: Number(size),
-      sha256,
-      path: posix.join(folder, path),
-    });
+    found.push({ type: output.type, filename, sizeBytes: Number(size), sha256, path: posix.join(folder, path) });
   }
   const missing = outputs.filter((output, index) => output.required !== false && !matched.has(index));
   if (missing.length > 0) {
@@ -80,6 +76,34 @@ export async function findOutputs(
   return distinct(found);
 }
 
+/** What the script says when it does not take a file. @throws `path-escape`, `output-missing`. */
+function refuseOutput(word: string, value: string, patterns: readonly string[]): void {
+  const pattern = patterns[Number(value)] ?? '';
+  if (word === 'escape') {
+    const path = value.slice(0, limits.maxFilenameChars);
+    throw new BringupError('path-escape', `the output ${path} is a link to a file outside the build's folder`, {
+      details: { path },
+    });
+  }
+  if (word === 'name') throw badName(pattern, 'must not contain control characters');
+  if (word === 'large') {
+    const limitBytes = limits.maxBuildOutputBytes;
+    const message = `with what ${pattern} matches, the build's outputs take more than ${limitBytes} bytes, which are not kept`;
+    throw new BringupError('output-missing', message, { details: { pattern, limitBytes } });
+  }
+}
+
+function badName(pattern: string, fault: string): BringupError {
+  return new BringupError('path-escape', `${pattern} matches a file whose name is not taken: it ${fault}`, {
+    details: { pattern },
+  });
+}
+
+/** The server's word is not taken for where a file lies. */
+function isBelow(path: string): boolean {
+  return path !== '' && !path.startsWith('/') && !path.split('/').includes('..');
+}
+
 /** `arch/x86/boot/bzImage` is kept as `bzImage`, device trees with their vendor folder. */
 function filenameOf(path: string): string {
   if (path === '.config') return 'config';
@@ -91,7 +115,8 @@ function filenameOf(path: string): string {
 function distinct(found: readonly FoundOutput[]): FoundOutput[] {
   const names = new Set<string>();
   return found.map((output, index) => {
-    const filename = names.has(output.filename) ? `${index}/${output.filename}` : output.filename;
+    let filename = output.filename;
+    for (let at = index; names.has(filename); at += 1) filename = `${at}/${output.filename}`;
     names.add(filename);
     return { ...output, filename };
   });
@@ -118,7 +143,10 @@ export async function fetchOutput(fetching: Fetching, output: FoundOutput): Prom
   const { sessions, artifacts, buildId, clock, signal, onProgress } = fetching;
   const { sha256 } = output;
   const transfer = (): Promise<unknown> =>
-    artifacts.storage.put(sessions.download(output.path, { sha256, signal, onProgress }), { sha256, signal });
+    artifacts.storage.put(noMore(sessions.download(output.path, { sha256, signal, onProgress }), output), {
+      sha256,
+      signal,
+    });
   await artifacts.bring(
     buildId,
     output,
@@ -137,4 +165,20 @@ export async function fetchOutput(fetching: Fetching, output: FoundOutput): Prom
     },
     { signal },
   );
+}
+
+/** A server that goes on after the size it has told must not fill the storage. @throws `checksum-mismatch`. */
+async function* noMore(bytes: AsyncIterable<Uint8Array>, output: FoundOutput): AsyncGenerator<Uint8Array, void, void> {
+  const { filename, path, sizeBytes } = output;
+  let left = sizeBytes;
+  for await (const chunk of bytes) {
+    left -= chunk.byteLength;
+    if (left < 0) {
+      throw new BringupError('checksum-mismatch', `${filename} has more than the ${sizeBytes} bytes that it had`, {
+        retryable: true,
+        details: { path, sizeBytes },
+      });
+    }
+    yield chunk;
+  }
 }

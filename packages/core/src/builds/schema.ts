@@ -70,17 +70,30 @@ const gitName = v.pipe(
   v.regex(/^[^-\s\0~^:?*[\\][^\s\0~^:?*[\\]*$/, 'must be the name of a branch or tag'),
 );
 
+/** A URL with a scheme, taken apart as git does: scheme, account with its password, host. */
+const schemeUrl = /^([a-z][a-z0-9+.-]*):\/\/(?:([^/@]*)@)?(-?)/i;
+
+/** What of a URL would let its reader in. An account alone is a name over ssh, and over HTTP a token. */
+function holdsCredentials(url: string): boolean {
+  const [, scheme = '', account = ''] = schemeUrl.exec(url.replace(/@(?=[^/]*@)/g, '%40')) ?? [];
+  // git takes what stands before the first colon for the host, whatever was meant.
+  if (scheme === '') return /^[^/:]*:[^/@]*@[^/]*:/.test(url);
+  return account.includes(':') || (account !== '' && !/^(?:ssh|git|file)$/i.test(scheme));
+}
+
 /** Where source can come from: git URLs, or an absolute path. */
 export const repositoryField: v.GenericSchema<unknown, string> = v.pipe(
   noNul('must be a string'),
   v.regex(
-    /^(\/|(https?|git|ssh|file):\/\/[^\s]|[A-Za-z0-9][^\s:/]*:[^\s])/,
+    /^(\/|(https?|git|ssh|file):\/\/[^\s]|[A-Za-z0-9][^\s:/]*:(?!:|\/\/)[^\s])/,
     'must be a git URL (https, ssh, git, file, host:path) or an absolute path on the build server',
   ),
-  v.check((url) => !/^(ext|fd)::/.test(url), 'must not be a remote helper'),
+  // It is shown, logged and handed to git, line by line.
+  v.check((url) => !/[\u0000-\u001f\u007f]/.test(url), 'must not contain control characters'),
+  v.check((url) => schemeUrl.exec(url)?.[3] !== '-', 'must not have a host that begins with a dash'),
   v.check(
-    (url) => !/^https?:\/\/[^/@]*:[^/@]*@/.test(url),
-    'must not contain a password; use a credential helper on the server',
+    (url) => !holdsCredentials(url),
+    'must not contain a password or a token; use a credential helper on the server',
   ),
 );
 

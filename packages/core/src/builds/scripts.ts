@@ -136,28 +136,39 @@ exec sh -e -c "$script" bringup-script "$@"
 `;
 
 /**
- * Lists the outputs of a build. `$1` folder, then patterns. Prints `PATTERN-INDEX<TAB>SIZE<TAB>
- * SHA256<TAB>PATH` a file, the path relative to the folder. Files that lie outside the folder once
- * links are followed are told as `escape<TAB>PATH`.
+ * Lists the outputs of a build. `$1` folder, `$2` most bytes of all of them, then patterns. Prints
+ * `PATTERN-INDEX<TAB>SIZE<TAB>SHA256<TAB>PATH` a file, the path relative to the folder. A file that lies outside the
+ * folder once links are followed is told as `escape<TAB>PATH`, one whose name would not stay on its line as
+ * `name<TAB>PATTERN-INDEX`; more bytes than allowed as `large<TAB>PATTERN-INDEX`, and nothing is hashed any more.
+ * What is judged is what is hashed, whatever happens to its name meanwhile: it is opened once.
  */
 export const collectScript: string = `set -eu
+export LC_ALL=C
 cd -- "$1"
 root=$(pwd -P)
-shift
+left=$2
+shift 2
 index=0
+tell() {
+  real=$(readlink -f /proc/self/fd/3)
+  case $real in
+    "$root"/*) ;;
+    *) printf 'escape\\t%s\\n' "$file"; return ;;
+  esac
+  [ -f /proc/self/fd/3 ] || return 0
+  size=$(stat -L -c %s /proc/self/fd/3)
+  left=$((left - size))
+  if [ "$left" -lt 0 ]; then printf 'large\\t%s\\n' "$index"; exit 0; fi
+  hash=$(sha256sum <&3)
+  printf '%s\\t%s\\t%s\\t%s\\n' "$index" "$size" "\${hash%% *}" "$file"
+}
 # The only thing that may happen to a pattern is globbing.
 IFS=
 for pattern do
   for file in $pattern; do
+    case $file in *[[:cntrl:]]*) printf 'name\\t%s\\n' "$index"; continue ;; esac
     [ -f "$file" ] || continue
-    real=$(readlink -f -- "$file")
-    case $real in
-      "$root"/*) ;;
-      *) printf 'escape\\t%s\\n' "$file"; continue ;;
-    esac
-    hash=$(sha256sum < "$file")
-    size=$(wc -c < "$file")
-    printf '%s\\t%s\\t%s\\t%s\\n' "$index" "$((size))" "\${hash%% *}" "$file"
+    tell 3< "$file"
   done
   index=$((index + 1))
 done

@@ -1,10 +1,12 @@
 // oxlint-disable no-control-regex -- terminal control characters are what this file is about
 
 /** Escape sequences of ECMA-48 terminals: CSI, OSC and the short forms. */
-const escapes = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])/g;
-const unfinishedEscape = /\x1b(?:\[[0-?]*[ -/]*|[ -/]*)?$/;
-const controls = /[\x00-\x08\x0b-\x1f\x7f]/;
-const allControls = /[\x00-\x08\x0b-\x1f\x7f]/g;
+const escapes =
+  /(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]/g;
+const unfinishedEscape = /(?:\x1b\[|\x9b)[0-?]*[ -/]*$|\x1b[ -/]*$/;
+// Those above 0x7f are the same again for terminals of eight bits (ECMA-48, C1): 0x9b is ESC [.
+const controls = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/;
+const allControls = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 
 /** Text as a person sees it: without terminal escapes and without control characters but tab and newline. */
 export function cleanConsoleText(text: string): string {

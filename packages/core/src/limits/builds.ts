@@ -17,8 +17,12 @@ export const buildLimits = {
   buildTimeGuessSeconds: 600,
   /** Lines of a failed build's log that are named in its error. */
   errorLines: 20,
+  /** What is quoted of each. */
+  errorLineChars: 500,
   /** Outputs of one build. */
   maxArtifactsPerBuild: 1_000,
+  /** All of them together: a sparse file of any size costs a hostile build nothing. */
+  maxBuildOutputBytes: 68_719_476_736,
   /** First pause before an output is fetched again whose storage failed; doubles each time. */
   artifactRetryMs: 1_000,
 } as const;

@@ -225,14 +225,25 @@ async function resourceUse({ argv: [, folder = ''], fs, stdout }: MemoryCommandC
 }
 
 async function collect({ argv, fs, stdout, stderr }: MemoryCommandContext): Promise<number> {
-  const [, folder = '', ...patterns] = argv;
+  const [, folder = '', most = '', ...patterns] = argv;
+  let left = Number(most);
   if (fs.stat(folder)?.kind !== 'folder') {
     await stderr.write(`cd: can't cd to ${folder}\n`);
     return 2;
   }
   for (const [index, pattern] of patterns.entries()) {
     for (const path of glob(fs, folder, pattern)) {
+      // oxlint-disable-next-line no-control-regex -- these are the characters to find
+      if (/[\u0000-\u001f\u007f]/.test(path)) {
+        await stdout.write(`name\t${index}\n`);
+        continue;
+      }
       const bytes = fs.readFile(posix.join(folder, path));
+      left -= bytes.byteLength;
+      if (left < 0) {
+        await stdout.write(`large\t${index}\n`);
+        return 0;
+      }
       const hash = createHash('sha256').update(bytes).digest('hex');
       await stdout.write(`${index}\t${bytes.byteLength}\t${hash}\t${path}\n`);
     }
