@@ -1,30 +1,9 @@
-import { BringupError } from '@bringup/core';
-
-/** Bytes of an image's start that {@link diskBytes} looks at. */
-export const qcow2HeaderBytes = 32;
-
 const magic = 0x5146_49fb;
 const clusterBits = 16;
 const clusterBytes = 1 << clusterBits;
 /** Bytes of disk that one first-level entry stands for: a second-level table of one cluster. */
 const bytesPerEntry = clusterBytes * (clusterBytes / 8);
 const headerLength = 104;
-const sectorBytes = 512;
-
-/**
- * Size of the disk in an image.
- * @param start - the file's first bytes.
- * @param fileBytes - the file's size.
- * @throws `hypervisor-failed` when it is no image of that format.
- */
-export function diskBytes(format: 'raw' | 'qcow2', start: Uint8Array, fileBytes: number): number {
-  if (format === 'raw') return Math.ceil(fileBytes / sectorBytes) * sectorBytes;
-  const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
-  if (start.length < qcow2HeaderBytes || view.getUint32(0) !== magic) {
-    throw new BringupError('hypervisor-failed', 'The root file system is not a qcow2 image.');
-  }
-  return Number(view.getBigUint64(24));
-}
 
 /**
  * An empty qcow2 image over another one: all reads go to `base`, all writes stay in the image. It

@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
-import { BringupError } from '@bringup/core';
+import { BringupError, diskBytes, diskHeaderBytes } from '@bringup/core';
 import type { ByteSource, CallOptions, ShellSession, VmDisk } from '@bringup/core';
-import { diskBytes, qcow2HeaderBytes, qcow2Overlay } from './qcow2.ts';
+import { qcow2Overlay } from './qcow2.ts';
 
 // The console's log is made here, not by libvirt, so that this account can read it. The second name
 // keeps its first bytes when virtlogd rotates it away.
@@ -47,7 +47,7 @@ export class VmFolder {
 
   /** Puts an empty image over a disk, so that guest writes never reach it. @throws as `prepare` and `upload`. */
   async overlayDisk(disk: VmDisk, options: CallOptions): Promise<void> {
-    const argv = ['sh', '-c', describeScript, 'sh', disk.path, String(qcow2HeaderBytes)];
+    const argv = ['sh', '-c', describeScript, 'sh', disk.path, String(diskHeaderBytes)];
     const described = await this.#run('read the root file system in', argv, options);
     const lineEnd = described.indexOf('\n');
     const fileBytes = Number(described.subarray(0, lineEnd).toString('latin1'));

@@ -52,9 +52,7 @@ describe('a root file system', () => {
     'in a %s image serves several VMs at once and is never written to',
     async (format) => {
       const path = join(host.daemon.workspace, `root.${format}`);
-      const base = join(host.daemon.workspace, `below.${format}`);
-      await writeFile(base, Buffer.alloc(1024 * 1024, 1));
-      await writeFile(path, format === 'raw' ? Buffer.alloc(1024 * 1024, 1) : qcow2Overlay(base, 'raw', 1024 * 1024));
+      await writeFile(path, format === 'raw' ? Buffer.alloc(1024 * 1024, 1) : emptyQcow2(1024 * 1024));
       const before = await readFile(path);
       await using hypervisor = await host.connect();
       for (const name of [`disk-1-${format}`, `disk-2-${format}`]) {
@@ -77,6 +75,18 @@ describe('a root file system', () => {
       expect(Buffer.compare(await readFile(path), before)).toBe(0);
     },
   );
+
+  test('that lies over a file of the host is refused, so that no guest reads it', async () => {
+    const [path, secret] = [join(host.daemon.workspace, 'over.qcow2'), join(host.daemon.workspace, 'secret')];
+    await writeFile(secret, Buffer.alloc(4096, 's'));
+    await writeFile(path, qcow2Overlay(secret, 'raw', 4096));
+    await using hypervisor = await host.connect();
+    await expect(hypervisor.createVm(host.spec('over', { rootfs: { path, format: 'qcow2' } }))).rejects.toMatchObject({
+      code: 'hypervisor-failed',
+      message: expect.stringContaining('backing file'),
+    });
+    expect(await hypervisor.getVm('over')).toBeUndefined();
+  });
 
   test('that is no image of its format is refused, and nothing is left of the VM', async () => {
     const path = join(host.daemon.workspace, 'not-an-image');
@@ -175,3 +185,10 @@ test('when the daemon dies, every call, console and event loop ends with connect
   await expect(console.write(Buffer.from('x'))).rejects.toMatchObject({ code: 'connection-lost' });
   await hypervisor[Symbol.asyncDispose]();
 });
+
+/** An image that lies over nothing. */
+function emptyQcow2(sizeBytes: number): Buffer {
+  const image = qcow2Overlay('', 'raw', sizeBytes);
+  image.writeBigUInt64BE(0n, 8);
+  return image;
+}

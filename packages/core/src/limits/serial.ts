@@ -16,6 +16,8 @@ export const serialLimits = {
   serialGreetingMs: 250,
   /** How long a telnet server may take to agree on binary; one that does not negotiate is gone on with. */
   serialTelnetAnswerMs: 1_000,
+  /** Answers to a console server that it does not read: one that only asks is hung up on. */
+  serialUnreadAnswerBytes: 65_536,
   /** Longest telnet subnegotiation that is kept. */
   serialSubnegotiationBytes: 256,
   /** What an exporter says about a device it can't open, as far as it is quoted. */

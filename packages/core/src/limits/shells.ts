@@ -16,6 +16,10 @@ export const shellLimits = {
   unreadStderrBytes: 262_144,
   /** One read of a file that is sent or received. */
   fileChunkBytes: 262_144,
+  /** What a target says about a transfer beside its bytes; the oldest goes. */
+  transferWordsBytes: 65_536,
+  /** How long an SSH server may take to open a channel, or to refuse it. */
+  sshChannelOpenMs: 30_000,
   /** A transfer that moves no byte for this long has failed. */
   transferStallMs: 30_000,
   /** Further tries of a transfer that failed or arrived damaged. */

@@ -23,6 +23,7 @@ import { kvmArchitecture, kvmIsProven, nestedIsOn } from './qemu-kvm.ts';
 import { endQemu, endsWithin, launchQemu, queryState, runQmp } from './qemu-process.ts';
 import { QemuWatcher } from './qemu-watcher.ts';
 import { VmEventFeed } from './vm-events.ts';
+import { checkLocalDisk } from './disk-image.ts';
 import { checkVmSpec, isVmName, notRunning } from './vm-spec.ts';
 
 const resetBounds = { timeoutMs: limits.hypervisorCallTimeoutMs };
@@ -84,6 +85,7 @@ export class QemuHypervisor implements Hypervisor {
   createVm(spec: VmSpec, options?: CallOptions): Promise<VmInfo> {
     return this.#call(`creating the VM ${spec.name}`, options, async (deadline) => {
       checkVmSpec(spec);
+      if (spec.rootfs !== undefined) await deadline.race(checkLocalDisk(spec.rootfs));
       const emulator = emulatorOf(this.#emulators, spec.architecture);
       const accelerator = await deadline.race(this.#accelerator(spec));
       deadline.signal.throwIfAborted();

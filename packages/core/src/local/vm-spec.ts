@@ -7,6 +7,9 @@ const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 // QEMU's own names for machines and CPU models, with their properties after commas.
 const modelPattern = /^[A-Za-z0-9][A-Za-z0-9._,=+-]*$/;
 
+// QEMU reads or writes what these name, below the VM's own folder too.
+const namesFile = /,(?:dumpdtb|dtb|firmware|kernel|initrd|append|pflash\d*|memory-backend)=/i;
+
 /** Whether a VM can have this name: `[A-Za-z0-9][A-Za-z0-9._-]*`, at most 128 characters. */
 export function isVmName(name: string): boolean {
   return name.length <= 128 && namePattern.test(name);
@@ -52,7 +55,9 @@ export function checkVmSpec(spec: VmSpec): void {
   check(!hasControls(spec.commandLine), 'commandLine', 'must be one line without control characters');
   for (const field of ['machine', 'cpuModel'] as const) {
     const value = spec[field];
-    if (value !== undefined) check(modelPattern.test(value), field, 'is not a name of QEMU');
+    if (value === undefined) continue;
+    check(modelPattern.test(value), field, 'is not a name of QEMU');
+    check(!namesFile.test(value), field, 'must not have a property that names a file');
   }
   if (issues.length > 0) throw invalidInput(`The VM ${JSON.stringify(spec.name)}`, issues);
 }
