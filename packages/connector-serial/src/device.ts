@@ -57,15 +57,18 @@ const telnetPort = 23;
  * @throws `invalid-input`.
  */
 export function parseDevice(device: string): DeviceAddress {
+  // oxlint-disable-next-line no-control-regex -- these are the characters to find
+  if (/[\u0000-\u001f\u007f]/.test(device)) throw malformed(device);
   if (device.startsWith('/')) {
     const [path = '', query = ''] = split(device, '?');
     return { type: 'tty', path, settings: parseSettings(device, 'tty', query) };
   }
   const url = URL.canParse(device) ? new URL(device) : undefined;
   const type = url?.protocol.slice(0, -1);
-  if (url === undefined || (url.username !== '' && type !== 'exporter')) throw malformed(device);
+  if (url === undefined || url.password !== '' || (url.username !== '' && type !== 'exporter')) throw malformed(device);
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  const path = decodeURIComponent(url.pathname);
+  const path = decoded(url.pathname);
+  if (path === undefined) throw malformed(device);
   const query = url.search.slice(1);
   switch (type) {
     case 'tcp':
@@ -110,12 +113,22 @@ function split(text: string, at: string): readonly string[] {
   return index < 0 ? [text] : [text.slice(0, index), text.slice(index + at.length)];
 }
 
+function decoded(path: string): string | undefined {
+  try {
+    const text = decodeURIComponent(path);
+    return text.includes('\0') ? undefined : text;
+  } catch {
+    return undefined;
+  }
+}
+
+/** There is no login in an address; who gives one all the same does not find it in logs. */
 function malformed(device: string): Error {
   return invalidInput('Console', [
     {
       path: 'device',
       message:
-        `${JSON.stringify(device)} must be a path such as /dev/ttyUSB0, or a URL: rfc2217://HOST:PORT, telnet://HOST, ` +
+        `${JSON.stringify(device.replace(/\/\/.*@/s, '//[secret]@'))} must be a path such as /dev/ttyUSB0, or a URL: rfc2217://HOST:PORT, telnet://HOST, ` +
         `tcp://HOST:PORT, unix:///SOCKET or exporter://NAME/dev/ttyUSB0`,
     },
   ]);

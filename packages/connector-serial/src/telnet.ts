@@ -20,8 +20,11 @@ export class TelnetCarrier implements Carrier {
   readonly #decoder = new TelnetDecoder();
   readonly #onComPort: ((payload: Uint8Array) => void) | undefined;
   #sink: CarrierSink | undefined;
-  /** What came before anybody was attached. */
+  /** What came before anybody was attached, the latest of it. */
   #early: Uint8Array[] = [];
+  #earlyBytes = 0;
+  /** Answers to the chunk that is being heard, sent as one. */
+  #answers: Uint8Array[] | undefined;
   #heard = false;
   #lost: { readonly cause: unknown } | undefined;
   #changed = Promise.withResolvers<void>();
@@ -32,7 +35,7 @@ export class TelnetCarrier implements Carrier {
     const comPort = onComPort === undefined ? [] : [COM_PORT];
     this.options = new TelnetOptions(
       { ours: [BINARY, SUPPRESS_GO_AHEAD, ...comPort], theirs: [BINARY, SUPPRESS_GO_AHEAD, ECHO, ...comPort] },
-      (bytes) => void this.#send(bytes).catch(() => {}),
+      (bytes) => this.#answer(bytes),
     );
     let cause: unknown = new Error('the other side closed the connection');
     socket.on('error', (error) => (cause = error));
@@ -96,6 +99,7 @@ export class TelnetCarrier implements Carrier {
   /** Forgets what came before anybody was attached. */
   forgetEarly(): void {
     this.#early = [];
+    this.#earlyBytes = 0;
   }
 
   /** Sends a command of the com port option. */
@@ -140,16 +144,42 @@ export class TelnetCarrier implements Carrier {
     return writeTo(this.#socket, bytes);
   }
 
+  /** A server that asks without end and reads no answer must not fill the memory with them. */
+  #answer(bytes: Uint8Array): void {
+    if (this.#socket.destroyed) return;
+    if (this.#answers !== undefined) {
+      this.#answers.push(bytes);
+      return;
+    }
+    if (this.#socket.writableLength > limits.serialUnreadAnswerBytes) {
+      this.#socket.destroy(new Error('the server asks for options without end, and reads no answer'));
+      return;
+    }
+    void this.#send(bytes).catch(() => {});
+  }
+
+  /** The answers that are waited for come behind what the line says, so that can't wait: the oldest goes. */
+  #keep(data: Uint8Array): void {
+    this.#early.push(data);
+    this.#earlyBytes += data.length;
+    while (this.#earlyBytes > limits.serialBufferBytes && this.#early.length > 1) {
+      this.#earlyBytes -= this.#early.shift()?.length ?? 0;
+    }
+  }
+
   #hear(chunk: Uint8Array): void {
     this.#heard = true;
     this.#decoder.binary = this.options.theirs(BINARY) === 'yes';
     const { data, commands } = this.#decoder.decode(chunk);
+    const answers: Uint8Array[] = (this.#answers = []);
     for (const command of commands) {
       if (command.verb !== 'sub') this.options.hear(command);
       else if (command.option === COM_PORT) this.#onComPort?.(command.payload);
     }
+    this.#answers = undefined;
+    if (answers.length > 0) this.#answer(Buffer.concat(answers));
     if (data.length > 0) {
-      if (this.#sink === undefined) this.#early.push(data);
+      if (this.#sink === undefined) this.#keep(data);
       else this.#sink.data(data);
     }
     this.#notify();
