@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { bytesOfArgument } from '@bringup/core';
-import type { BringupError, Clock, ForwardTarget, Logger } from '@bringup/core';
+import { BringupError, bytesOfArgument, limits } from '@bringup/core';
+import type { Clock, ForwardTarget, Logger } from '@bringup/core';
 import ssh2 from 'ssh2';
 import type { Client, ClientChannel } from 'ssh2';
 import { Login } from './auth.ts';
@@ -156,11 +156,25 @@ export class Connection {
         reject(this.lost);
         return;
       }
-      const unwatch = this.watch(() => reject(this.lost));
+      let isLate = false;
+      const timer = this.#clock.timer(limits.sshChannelOpenMs, () => {
+        isLate = true;
+        unwatch();
+        reject(notOpened(this.target));
+      });
+      const unended = this.watch(() => {
+        timer[Symbol.dispose]();
+        reject(this.lost);
+      });
+      const unwatch = (): void => {
+        timer[Symbol.dispose]();
+        unended();
+      };
       try {
         start(this.#client, (error, channel) => {
           unwatch();
-          if (error === undefined) resolve(attach(channel, this));
+          if (isLate) channel?.close();
+          else if (error === undefined) resolve(attach(channel, this));
           else reject(this.#isClosed ? this.lost : new ChannelRefused(error));
         });
       } catch (error) {
@@ -169,6 +183,11 @@ export class Connection {
       }
     });
   }
+}
+
+function notOpened(target: TargetName): BringupError {
+  const message = `${target.label} does not answer within ${limits.sshChannelOpenMs} ms whether a command may run. Is the machine overloaded?`;
+  return new BringupError('connection-lost', message, { retryable: true, details: target.details });
 }
 
 /** The server would not open a channel; the connection itself goes on. */

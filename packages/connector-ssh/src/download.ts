@@ -7,6 +7,7 @@ import {
   absolutePath,
   checksumMismatch,
   collectText,
+  notUnderstood,
   readLine,
   transferError,
   type TransferContext,
@@ -47,12 +48,14 @@ async function* receive(
   const ended = Promise.all([collectText(process.stderr), process.exited]);
   ended.catch(() => undefined);
   const output = process.stdout[Symbol.asyncIterator]();
-  // A script that could not start says no size.
-  const head = await readLine(output);
-  const totalBytes = Number(head?.line ?? 0);
   const { resume: part } = options;
+  using watch = new TransferWatch(clock, what, 0, options.onProgress, (error) => call.cut(error));
+  // A script that could not start says no size.
+  const head = await readLine(output, what);
+  if (head !== undefined && !/^\d{1,16}$/.test(head.line)) throw notUnderstood(what);
+  const totalBytes = Number(head?.line ?? 0);
   if (head !== undefined && totalBytes < part.sizeBytes) throw shorterThan(what, path, totalBytes, part);
-  using watch = new TransferWatch(clock, what, totalBytes, options.onProgress, (error) => call.cut(error));
+  watch.totalBytes = totalBytes;
   watch.moved(part.sizeBytes);
   for (
     let chunk: Uint8Array | undefined = head?.rest;
@@ -60,6 +63,7 @@ async function* receive(
     chunk = (await output.next()).value ?? undefined
   ) {
     if (chunk.byteLength === 0) continue;
+    if (part.sizeBytes + chunk.byteLength > totalBytes) throw longerThan(what, path, totalBytes);
     part.add(chunk);
     watch.moved(chunk.byteLength);
     watch.pause();
@@ -76,6 +80,11 @@ async function* receive(
   if (options.sha256 !== undefined && received !== options.sha256)
     throw checksumMismatch(what, path, options.sha256, received);
   watch.finish();
+}
+
+function longerThan(what: string, path: string, totalBytes: number): BringupError {
+  const message = `${what}: the target sends more than the ${totalBytes} bytes it said. The file may have grown; download it again.`;
+  return new BringupError('checksum-mismatch', message, { retryable: true, details: { path, totalBytes } });
 }
 
 function shorterThan(what: string, path: string, totalBytes: number, part: PartialDownload): BringupError {

@@ -7,7 +7,8 @@ const slowestBytesPerMs = 1024;
 /** Counts the bytes of one transfer: reports progress, and notices when nothing moves any more. */
 export class TransferWatch implements Disposable {
   #transferredBytes = 0;
-  readonly #totalBytes: number;
+  /** May be known only once the transfer is under way. */
+  totalBytes: number;
   readonly #what: string;
   readonly #clock: Clock;
   readonly #onProgress: TransferOptions['onProgress'];
@@ -26,7 +27,7 @@ export class TransferWatch implements Disposable {
   ) {
     this.#clock = clock;
     this.#what = what;
-    this.#totalBytes = totalBytes;
+    this.totalBytes = totalBytes;
     this.#onProgress = onProgress;
     this.#stalled = stalled;
     this.#reportedAt = clock.now();
@@ -51,7 +52,7 @@ export class TransferWatch implements Disposable {
 
   /** From now on the far side flushes and hashes: that takes longer the more it has got. */
   expectProof(): void {
-    this.#allow(limits.transferStallMs + Math.max(this.#transferredBytes, this.#totalBytes) / slowestBytesPerMs);
+    this.#allow(limits.transferStallMs + Math.max(this.#transferredBytes, this.totalBytes) / slowestBytesPerMs);
   }
 
   /** From now on it is our own side that takes its time. */
@@ -72,7 +73,7 @@ export class TransferWatch implements Disposable {
 
   #report(): void {
     this.#reportedAt = this.#clock.now();
-    this.#onProgress?.({ transferredBytes: this.#transferredBytes, totalBytes: this.#totalBytes });
+    this.#onProgress?.({ transferredBytes: this.#transferredBytes, totalBytes: this.totalBytes });
   }
 
   #allow(delayMs: number): void {

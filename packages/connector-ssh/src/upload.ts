@@ -84,7 +84,7 @@ async function send(
   // The target answers at the end, or early when it can't go on: then a source that is slow, or
   // stuck, is not waited for.
   const output = process.stdout[Symbol.asyncIterator]();
-  const start = options.resume === true ? readStart(output) : Promise.resolve(0);
+  const start = options.resume === true ? readStart(output, what) : Promise.resolve(0);
   const rest = start.then(() => collectText({ [Symbol.asyncIterator]: () => output }));
   const answer = Promise.all([rest, collectText(process.stderr), process.exited]);
   const sending = sendBytes(process, source, { start, resumed: options.resume === true }, call, watch, what).catch(
@@ -108,8 +108,8 @@ async function send(
 }
 
 /** How much the target has already; undefined when it has ended without saying. */
-async function readStart(output: AsyncIterator<Uint8Array>): Promise<number | undefined> {
-  const have = /^have:(\d+)$/.exec((await readLine(output))?.line ?? '')?.[1];
+async function readStart(output: AsyncIterator<Uint8Array>, what: string): Promise<number | undefined> {
+  const have = /^have:(\d+)$/.exec((await readLine(output, what))?.line ?? '')?.[1];
   return have === undefined ? undefined : Number(have);
 }
 

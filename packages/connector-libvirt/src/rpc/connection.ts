@@ -194,7 +194,8 @@ export class RpcConnection implements AsyncDisposable {
   #dispatch(packet: Packet): void {
     if (this.#end !== undefined) return;
     if (packet.program === programs.keepalive.program) {
-      if (packet.procedure === keepaliveProcedure.ping) this.#sendKeepalive(keepaliveProcedure.pong);
+      const waiting = this.#socket.writableLength > limits.hypervisorUnreadBytes;
+      if (packet.procedure === keepaliveProcedure.ping && !waiting) this.#sendKeepalive(keepaliveProcedure.pong);
     } else if (packet.type === packetType.reply) {
       this.#answer(packet);
     } else if (packet.type === packetType.stream) {

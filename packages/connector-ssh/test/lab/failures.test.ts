@@ -144,8 +144,19 @@ describe('a transfer', () => {
   it('fails when nothing moves any more, instead of waiting for ever', async () => {
     const clock = fakeClock();
     const session = await connect({ clock });
-    const stuck = session.upload(source(1000, new Promise<void>(() => {})), join(dir, 'stuck'));
-    const code = codeOf(stuck);
+    const asked = Promise.withResolvers<void>();
+    const never = new Promise<void>(() => {});
+    const silent: ByteSource = {
+      sizeBytes: 1000,
+      async *read() {
+        // Time stands still until the server has begun.
+        asked.resolve();
+        await never;
+        yield Buffer.alloc(1000);
+      },
+    };
+    const code = codeOf(session.upload(silent, join(dir, 'stuck')));
+    await asked.promise;
     await clock.runUntil(code);
     expect(await code).toBe('transfer-failed');
     expect(clock.now() - Date.UTC(2026, 0, 1)).toBeLessThan(2 * limits.transferStallMs + 1);
