@@ -80,7 +80,7 @@ test('a job that was killed is gone on with by its next attempt, with the whole 
   await killed.ended;
   expect(existsSync(join(folder, 'junit.xml'))).toBe(false);
   const next = await startJob();
-  expect(await next.ended).toEqual([0, null]);
+  expect(await next.ended, next.said()).toEqual([0, null]);
   expect(next.said()).toContain('Going on with pipeline');
   expect(next.said().match(/CC {6}build\/lib\/list\.c\.o/g)).toHaveLength(1);
   expect(await readFile(join(folder, 'junit.xml'), 'utf8')).toContain('tests="29" failures="0"');

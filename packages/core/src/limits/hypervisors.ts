@@ -28,6 +28,8 @@ export const hypervisorLimits = {
   vmEventBacklog: 1_000,
   /** How often a QEMU host looks for VMs whose end it was not told of. */
   vmProbeMs: 500,
+  /** How long a QEMU may take to say how its VM is; beyond it, its files have to tell. */
+  qmpPatienceMs: 5_000,
   /** Standard error of a QEMU that is quoted in an error. */
   qemuErrorBytes: 4_096,
   /** One read of a recorded console. */

@@ -13,7 +13,7 @@ export const serialLimits = {
   /** Quiet on the connection to a console server before the system asks whether it is still there. */
   serialKeepaliveMs: 5_000,
   /** How long a console server may take to speak first; one that waits for us is gone on with. */
-  serialGreetingMs: 250,
+  serialGreetingMs: 1_000,
   /** How long a telnet server may take to agree on binary; one that does not negotiate is gone on with. */
   serialTelnetAnswerMs: 1_000,
   /** Answers to a console server that it does not read: one that only asks is hung up on. */

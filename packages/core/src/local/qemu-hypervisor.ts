@@ -214,17 +214,21 @@ export class QemuHypervisor implements Hypervisor {
     const record = await folder.record();
     if (record === undefined) return undefined;
     const { name, tags } = record.spec;
-    const { phase } = await folder.life(record.id);
+    const { phase, started } = await folder.life(record.id);
     if (phase === 'half-created') return { name, state: 'stopped', tags };
     if (phase !== 'alive') return { name, state: phase, tags };
+    // QEMU 7.2 can hang for ever when it is asked while it exits; who only reads must not wait for that.
+    const patience = { timeoutMs: limits.qmpPatienceMs };
+    using asking = startDeadline(this.#clock, `asking the QEMU of ${name}`, patience, signal);
     try {
-      return { name, state: await queryState(folder, this.#clock, signal), tags };
+      return { name, state: await asking.race(queryState(folder, this.#clock, asking.signal)), tags };
     } catch (error) {
       signal.throwIfAborted();
+      if (asking.signal.aborted) return { name, state: started ? 'running' : 'paused', tags };
       // QEMU closes its sockets a moment before it is gone.
       const pid = await folder.livePid(record.id);
       if (pid !== undefined && !(await endsWithin(pid, record.id, limits.killGraceMs, this.#clock))) throw error;
-      return this.#info(folder, signal);
+      return await this.#info(folder, signal);
     }
   }
 

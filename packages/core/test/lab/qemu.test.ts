@@ -128,6 +128,14 @@ describe('a VM', () => {
     expect(isAlive(pid)).toBe(false);
   });
 
+  test('whose QEMU listens to nobody, as one that hangs at its exit, is still listed, as what it last was', async () => {
+    await run();
+    await hypervisor.createVm({ ...spec, name: 'other' });
+    for (const name of ['vm', 'other']) process.kill(await qemuPid(name), 'SIGSTOP');
+    const states = (await hypervisor.listVms()).map(({ name, state }) => `${name} ${state}`);
+    expect(states.toSorted()).toEqual(['other paused', 'vm running']);
+  });
+
   test('half created, without a pid on record, is found by its id and destroyed', async () => {
     await hypervisor.createVm(spec);
     const pid = await qemuPid();
