@@ -6,6 +6,7 @@ const rooms = [
   ['create-lab', 'create-lab\\.ts$'],
   ['lab', 'lab\\.ts$'],
   ['upkeep', 'upkeep\\.ts$'],
+  ['status', 'status/'],
   ['pipelines', 'pipelines/'],
   ['environments', 'environments/'],
   ['testruns', 'testruns/'],
@@ -23,6 +24,7 @@ const rooms = [
   ['work', 'work/'],
   ['store', 'store/'],
   ['local', 'local/'],
+  ['telemetry', 'telemetry/'],
   // What every room uses to wait, to tell time and to speak of events.
   ['runtime', '(?:async|cleanup|events|runtime|xml)\\.ts$'],
   ['contracts', 'contracts/'],

@@ -64,6 +64,7 @@ import {
 } from './pool/services.ts';
 import { WaitingList } from './pool/waiting-list.ts';
 import { startRecovery } from './power/recovery.ts';
+import { Figures, figureGauges } from './status/figures.ts';
 import { silentLogger, systemClock, systemRandom } from './runtime.ts';
 import { ReservationService } from './selection/reservation-service.ts';
 import { Selection } from './selection/select.ts';
@@ -74,6 +75,8 @@ import { labIdentity } from './store/identity.ts';
 import type { StoreProvider } from './store/provider.ts';
 import { sqlite } from './store/sqlite-provider.ts';
 import { Store } from './store/store.ts';
+import { CallMeter } from './telemetry/measured.ts';
+import { loadTelemetry } from './telemetry/telemetry.ts';
 import { TestRunHandler } from './testruns/handler.ts';
 import { TestRunManager } from './testruns/manager.ts';
 import { regularly, type Chore } from './upkeep.ts';
@@ -164,13 +167,17 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
   const onTransfer = options.onTransfer ?? (() => undefined);
   await using stack = new Cleanup();
+  const telemetry = await loadTelemetry();
+  const meter = new CallMeter(telemetry, clock);
   const store = stack.use(await Store.open(options.store ?? sqlite(), clock));
-  const connectors = stack.use(new Connectors(options.connectors));
+  const connectors = stack.use(new Connectors(options.connectors, meter));
   const events = stack.use(new EventFeed({ store, clock, logger }));
-  const work = new WorkEngine({ store, clock, random, logger });
+  const figures = new Figures({ store, events, clock });
+  stack.use(telemetry.observe(figureGauges, () => figures.read()));
+  const work = new WorkEngine({ store, clock, random, logger, telemetry });
   const artifacts = new ArtifactRepository({
     store,
-    storage: options.artifacts,
+    storage: meter.connector('artifact_storage', options.artifacts),
     clock,
     random,
     ...(options.retention !== undefined && { retention: options.retention }),
@@ -212,7 +219,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   work.register(new PowerHandler({ connectors, random, board, freeConsole }));
   watchInterventions(store, clock);
   watchGroups(store);
-  const notifiers = options.notifiers ?? [];
+  const notifiers = (options.notifiers ?? []).map((notifier) => meter.connector('notifier', notifier));
   for (const notifier of notifiers) stack.use(notifier);
   work.register(new NotificationHandler({ notifiers, random }));
   tellOfAlerts(store, { clock, random });
@@ -258,7 +265,8 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     if (added.includes('health')) await monitor.start();
   };
   try {
-    await start(options.roles);
+    // Whoever opens the lab as a part of a trace is not what its work is a part of.
+    await telemetry.apart(() => start(options.roles));
   } catch (error) {
     await owned[Symbol.asyncDispose]();
     throw error;
@@ -310,7 +318,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     reservations: new ReservationService({ store, clock, random, selection }),
     diagnose: (id) =>
       diagnose({ store, logs, work: { failedOn: (resourceId, limit) => failedOn(store, resourceId, limit) } }, id),
-    start: (wanted = {}) => start(wanted.roles),
+    start: (wanted = {}) => telemetry.apart(() => start(wanted.roles)),
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
 }

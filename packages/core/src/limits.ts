@@ -11,6 +11,7 @@ import { selectionLimits } from './limits/selection.ts';
 import { serialLimits } from './limits/serial.ts';
 import { shellLimits } from './limits/shells.ts';
 import { storeLimits } from './limits/store.ts';
+import { telemetryLimits } from './limits/telemetry.ts';
 import { testRunLimits } from './limits/testruns.ts';
 import { workLimits } from './limits/work.ts';
 
@@ -28,7 +29,8 @@ type All = typeof shellLimits &
   typeof testRunLimits &
   typeof alertLimits &
   typeof powerLimits &
-  typeof healthLimits;
+  typeof healthLimits &
+  typeof telemetryLimits;
 
 /** What {@link limits} holds. */
 export interface Limits extends All {}
@@ -53,4 +55,5 @@ export const limits: Limits = {
   ...alertLimits,
   ...powerLimits,
   ...healthLimits,
+  ...telemetryLimits,
 };

@@ -64,7 +64,8 @@ export class NotificationHandler implements WorkHandler<NotificationInput, null,
   }
 
   /** One delivery for each notifier that wants to hear of it. */
-  async #spread(tx: StoreTransaction, { clock, id: parentId }: Context, { alert, reason, turn }: Tell): Promise<void> {
+  async #spread(tx: StoreTransaction, context: Context, { alert, reason, turn }: Tell): Promise<void> {
+    const { clock, id: parentId, traceparent } = context;
     const kept = await tx.db
       .updateTable('alerts')
       .set({ spread_count: turn })
@@ -77,7 +78,8 @@ export class NotificationHandler implements WorkHandler<NotificationInput, null,
       if (alertSeverities.indexOf(alert.severity) < alertSeverities.indexOf(minSeverity)) continue;
       const id = newId(clock, this.#random);
       const input: NotificationInput = { step: 'deliver', notifier: name, reason, alert, turn };
-      await enqueue(tx, { id, kind: 'notification', input, parentId, childKey: name }, clock.now());
+      const work = { id, kind: 'notification', input, parentId, childKey: name, traceparent } as const;
+      await enqueue(tx, work, clock.now());
       await tx.db.insertInto('deliveries').values({ id, alert_id: alert.id, notifier: name, reason, turn }).execute();
     }
   }

@@ -212,8 +212,8 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
       // Patiently and on its own: what is out of reach now must not keep what was begun there.
       const release: ReleaseInput = { place: { deploymentId: context.id, targetType, begun: vm !== null, ...held } };
       const { clock, random } = this.#services;
-      const work = { kind: 'release', input: release, parentId: context.id, childKey: leaveKey(tried.length) } as const;
-      await enqueue(tx, { id: newId(clock, random), ...work }, clock.now());
+      const place = { parentId: context.id, childKey: leaveKey(tried.length), traceparent: context.traceparent };
+      await enqueue(tx, { id: newId(clock, random), kind: 'release', input: release, ...place }, clock.now());
       await tx.db
         .updateTable('environments')
         .set({ target_id: null, reservation_id: null })

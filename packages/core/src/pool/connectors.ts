@@ -7,6 +7,8 @@ import type { FlashConnector, FlashStation, FlashTarget } from '../contracts/fla
 import type { PowerConnector, PowerOutlet } from '../contracts/power.ts';
 import { BringupError, invalidInput } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { CallMeter } from '../telemetry/measured.ts';
+import type { ConnectorType } from '../telemetry/operations.ts';
 import type { PowerControlConfig } from '../model/power.ts';
 import type { Board, Connection, Host } from '../model/resource.ts';
 import { userInfo } from 'node:os';
@@ -34,12 +36,13 @@ export class Connectors implements AsyncDisposable {
   readonly #powers: ReadonlyMap<string, PowerConnector>;
   readonly #flashes: ReadonlyMap<string, FlashConnector>;
 
-  constructor(given: GivenConnectors = {}) {
-    this.#shells = byName('shell', given.shell);
-    this.#hypervisors = byName('hypervisor', given.hypervisor);
-    this.#consoles = byName('console', given.console);
-    this.#powers = byName('power', given.power);
-    this.#flashes = byName('flash', given.flash);
+  /** @param meter - measures what they are asked to do. */
+  constructor(given: GivenConnectors = {}, meter?: CallMeter) {
+    this.#shells = byName('shell', given.shell, meter);
+    this.#hypervisors = byName('hypervisor', given.hypervisor, meter);
+    this.#consoles = byName('console', given.console, meter);
+    this.#powers = byName('power', given.power, meter);
+    this.#flashes = byName('flash', given.flash, meter);
   }
 
   /** Name of the shell connector to use. @throws `invalid-input` when there is none of that name. */
@@ -177,11 +180,12 @@ function shellTarget(connection: Connection): ShellTarget {
 }
 
 function byName<C extends { readonly name: string }>(
-  what: string,
+  what: ConnectorType,
   given: C | readonly C[] | undefined,
+  meter: CallMeter | undefined,
 ): Map<string, C> {
   const connectors = given === undefined ? [] : Array.isArray(given) ? (given as readonly C[]) : [given as C];
-  const map = new Map(connectors.map((connector) => [connector.name, connector]));
+  const map = new Map(connectors.map((connector) => [connector.name, meter?.connector(what, connector) ?? connector]));
   if (map.size !== connectors.length) throw new TypeError(`two ${what} connectors have the same name`);
   return map;
 }

@@ -26,6 +26,8 @@ export class EventFeed implements Disposable {
   readonly #logger: Logger;
   readonly #emitter = new EventEmitter<Listeners>();
   #following: AbortController | undefined;
+  /** Position of the last event that listeners were told. */
+  #told = 0;
 
   constructor(options: { store: Store; clock: Clock; logger: Logger }) {
     this.#store = options.store;
@@ -40,6 +42,12 @@ export class EventFeed implements Disposable {
       .select((eb) => eb.fn.max('seq').as('seq'))
       .executeTakeFirst();
     return row?.seq ?? 0;
+  }
+
+  /** Events that listeners of this process have not been told yet; 0 when there are none, of either. */
+  async lag(): Promise<number> {
+    if (this.#following === undefined) return 0;
+    return Math.max(0, (await this.cursor()) - this.#told);
   }
 
   /**
@@ -62,6 +70,7 @@ export class EventFeed implements Disposable {
       const controller = new AbortController();
       this.#following = controller;
       const after = await this.cursor();
+      this.#told = after;
       void this.#tell(after, controller.signal);
     }
     this.#emitter.on(name as '*', safe);
@@ -76,6 +85,7 @@ export class EventFeed implements Disposable {
   async #tell(after: number, signal: AbortSignal): Promise<void> {
     try {
       for await (const event of this.read({ after, follow: true, signal })) {
+        this.#told = event.seq;
         this.#emitter.emit('*', event);
         this.#emitter.emit(event.name as '*', event);
       }

@@ -363,6 +363,7 @@ CREATE TABLE work_items (
   deadline_at integer,
   stop_reason text,
   takeovers integer not null,
+  traceparent text,
   owner text,
   lease_until integer,
   fence integer not null,

@@ -21,32 +21,47 @@ export interface EndingBounds {
 /** Why a run is interrupted when its worker shuts down: the item goes back to the queue. */
 export const shuttingDown: BringupError = new BringupError('aborted', 'the lab is shutting down');
 
+/**
+ * How a run ended: the item with it, or the run alone. `waiting`: put aside until something happens; `handed_back`:
+ * its process ends; `lost`: another process has it, or will have.
+ */
+export type RunOutcome = 'succeeded' | 'failed' | 'cancelled' | 'waiting' | 'handed_back' | 'lost';
+
+/** How a run ended, and why when it was for an error. */
+export interface RunEnd {
+  readonly outcome: RunOutcome;
+  readonly error?: BringupError;
+}
+
 /** Ends a run that did not succeed: put aside, handed back, or failed once everything is in order. */
 export async function endUnfinished(
   run: Run<unknown>,
   handler: Handler,
   thrown: unknown,
   bounds: EndingBounds,
-): Promise<void> {
+): Promise<RunEnd> {
   const { clock, logger } = bounds;
   await run.flushLogs();
   if (thrown instanceof SteppedAside) {
     await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
-    return;
+    return { outcome: 'waiting' };
   }
   const error = run.reachedFailure ?? run.failure(thrown);
   if (run.stopReason?.code === 'lease-lost') {
     logger.warn({ work: run.id }, error.message);
-    return;
+    return { outcome: 'lost', error };
   }
   if (error === shuttingDown) {
     await run.fenced((tx) => handBack(tx, run.id));
-    return;
+    return { outcome: 'handed_back' };
   }
-  if (!(await hasBegunToFail(run, error, bounds))) return;
-  if (!(await isCleanedUp(run, handler, error, bounds))) return;
+  if (!(await hasBegunToFail(run, error, bounds))) return { outcome: 'waiting' };
+  if (!(await isCleanedUp(run, handler, error, bounds))) {
+    return { outcome: bounds.ending.aborted ? 'handed_back' : 'waiting' };
+  }
   const state = error.code === 'aborted' ? 'cancelled' : 'failed';
   await run.fenced((tx) => finish(tx, run.id, { state, error: error.toJSON() }, clock.now()));
+  return { outcome: state, error };
 }
 
 /**

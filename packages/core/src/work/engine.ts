@@ -1,10 +1,11 @@
 import { onAbort, withDeadline } from '../async.ts';
 import type { CallOptions, Clock, Logger, Random } from '../contracts/runtime.ts';
-import { BringupError, notFound } from '../errors.ts';
+import { BringupError, notFound, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isFinal, type WorkItem, type WorkKind } from '../model/work.ts';
 import { newId } from '../runtime.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
+import { Telemetry } from '../telemetry/telemetry.ts';
 import type { WorkHandler } from './handler.ts';
 import { LogStore } from './logs.ts';
 import { enqueue, requestStop, type NewWork } from './queue.ts';
@@ -17,6 +18,8 @@ export interface WorkEngineOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Default: nobody is told. */
+  readonly telemetry?: Telemetry;
 }
 
 /** Options of {@link WorkEngine.submit}. */
@@ -35,12 +38,15 @@ export interface SubmitOptions {
 export class WorkEngine implements AsyncDisposable {
   readonly logs: LogStore;
   readonly #options: WorkEngineOptions;
+  readonly #telemetry: Telemetry;
   readonly #worker: Worker;
 
   constructor(options: WorkEngineOptions) {
     this.#options = options;
-    this.logs = new LogStore(options.store, options.clock);
-    this.#worker = new Worker({ ...options, logs: this.logs });
+    const { store, clock, telemetry = new Telemetry() } = options;
+    this.#telemetry = telemetry;
+    this.logs = new LogStore(store, clock, telemetry);
+    this.#worker = new Worker({ ...options, telemetry, logs: this.logs });
   }
 
   /** Says who does one kind of work. Before {@link WorkEngine.start}. */
@@ -57,17 +63,26 @@ export class WorkEngine implements AsyncDisposable {
   async submit(kind: WorkKind, input: unknown, options: SubmitOptions = {}): Promise<string> {
     const { store, clock, random } = this.#options;
     const id = newId(clock, random);
+    const attributes = { 'bringup.work.kind': kind, 'bringup.work.id': id };
+    const span = this.#telemetry.begin({ name: `submit ${kind}`, role: 'producer', at: clock.now(), attributes });
     const work: NewWork = {
       id,
       kind,
       input,
+      traceparent: span.traceparent,
       ...(options.priority !== undefined && { priority: options.priority }),
       ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
     };
-    await store.transaction(async (tx) => {
-      await enqueue(tx, work, clock.now());
-      await options.prepare?.(tx, id);
-    });
+    try {
+      await store.transaction(async (tx) => {
+        await enqueue(tx, work, clock.now());
+        await options.prepare?.(tx, id);
+      });
+    } catch (error) {
+      span.end(clock.now(), {}, toBringupError(error).code);
+      throw error;
+    }
+    span.end(clock.now(), {});
     return id;
   }
 

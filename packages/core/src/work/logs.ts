@@ -3,6 +3,7 @@ import { abortedError, onAbort } from '../async.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 
 /** Options for reading a log. */
 export interface ReadLogOptions {
@@ -22,10 +23,13 @@ type FencedTransaction = <T>(change: (tx: StoreTransaction) => Promise<T>) => Pr
 export class LogStore {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #telemetry: Telemetry | undefined;
 
-  constructor(store: Store, clock: Clock) {
+  /** @param telemetry - is told how much is written. */
+  constructor(store: Store, clock: Clock, telemetry?: Telemetry) {
     this.#store = store;
     this.#clock = clock;
+    this.#telemetry = telemetry;
   }
 
   /** Size of a log in bytes and whether it is ended; undefined when there is none. */
@@ -120,8 +124,20 @@ export class LogStore {
       return (await db.selectFrom('logs').select('size_bytes').where('id', '=', logId).executeTakeFirstOrThrow())
         .size_bytes;
     });
-    return new LogWriter(logId, size, transaction, this.#clock);
+    return new LogWriter(logId, size, {
+      transaction,
+      clock: this.#clock,
+      onStored: (bytes) => this.#telemetry?.add('logWritten', bytes, {}),
+    });
   }
+}
+
+/** What a {@link LogWriter} works with. */
+interface LogWriterOptions {
+  readonly transaction: FencedTransaction;
+  readonly clock: Clock;
+  /** Hears how much has become durable. */
+  readonly onStored: (bytes: number) => void;
 }
 
 /**
@@ -132,6 +148,7 @@ export class LogWriter implements AsyncDisposable {
   readonly logId: string;
   readonly #transaction: FencedTransaction;
   readonly #clock: Clock;
+  readonly #onStored: (bytes: number) => void;
   #stored: number;
   #gathered: Uint8Array[] = [];
   #gatheredBytes = 0;
@@ -140,11 +157,12 @@ export class LogWriter implements AsyncDisposable {
   #failure: unknown;
   #full = false;
 
-  constructor(logId: string, storedBytes: number, transaction: FencedTransaction, clock: Clock) {
+  constructor(logId: string, storedBytes: number, { transaction, clock, onStored }: LogWriterOptions) {
     this.logId = logId;
     this.#stored = storedBytes;
     this.#transaction = transaction;
     this.#clock = clock;
+    this.#onStored = onStored;
   }
 
   /** Bytes in the log, those not yet stored included. */
@@ -219,6 +237,7 @@ export class LogWriter implements AsyncDisposable {
         }
         tx.wake(`log:${this.logId}`);
       });
+      this.#onStored(bytes.byteLength);
     } catch (error) {
       this.#failure = error;
       throw error;

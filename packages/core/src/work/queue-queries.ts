@@ -7,7 +7,7 @@ type Row = Selectable<WorkRow>;
 
 export type NewWorkValues = Pick<
   WorkRow,
-  'id' | 'kind' | 'input' | 'parent_id' | 'child_key' | 'priority' | 'deadline_at'
+  'id' | 'kind' | 'input' | 'parent_id' | 'child_key' | 'priority' | 'deadline_at' | 'traceparent'
 > & { readonly now: number };
 
 export const addItem: PreparedQuery<NewWorkValues, Row> = prepared((db, p: Bind<NewWorkValues>) =>
@@ -30,6 +30,7 @@ export const addItem: PreparedQuery<NewWorkValues, Row> = prepared((db, p: Bind<
       deadline_at: p('deadline_at'),
       stop_reason: null,
       takeovers: 0,
+      traceparent: p('traceparent'),
       owner: null,
       lease_until: null,
       fence: 0,

@@ -29,6 +29,8 @@ export interface NewWork {
   readonly childKey?: string;
   readonly priority?: number;
   readonly timeoutMs?: number;
+  /** What of a trace it is a part of. */
+  readonly traceparent?: string | undefined;
 }
 
 const finals: readonly WorkState[] = ['succeeded', 'failed', 'cancelled'];
@@ -48,6 +50,7 @@ export async function enqueue(tx: StoreTransaction, work: NewWork, now: number):
     child_key: work.childKey ?? null,
     priority: work.priority ?? 0,
     deadline_at: work.timeoutMs === undefined ? null : now + work.timeoutMs,
+    traceparent: work.traceparent ?? null,
     now,
   });
   if (row === undefined) throw new TypeError(`work item ${work.id} was not added`);
@@ -55,8 +58,15 @@ export async function enqueue(tx: StoreTransaction, work: NewWork, now: number):
   tx.wake('work');
 }
 
-/** Makes ready what has become due: items whose wait is over, and items whose owner is gone. */
-export async function requeueDue(tx: StoreTransaction, now: number, deadOwners: readonly string[]): Promise<void> {
+/**
+ * Makes ready what has become due: items whose wait is over, and items whose owner is gone. Gives the kinds of
+ * the latter.
+ */
+export async function requeueDue(
+  tx: StoreTransaction,
+  now: number,
+  deadOwners: readonly string[],
+): Promise<WorkKind[]> {
   await tx.db
     .updateTable('work_items')
     .set({ state: 'queued', wake_on: null })
@@ -75,6 +85,7 @@ export async function requeueDue(tx: StoreTransaction, now: number, deadOwners: 
     .returningAll()
     .execute();
   for (const row of recovered) await announce(tx, row, 'recovered');
+  return recovered.map(({ kind }) => kind as WorkKind);
 }
 
 /** Asks the items whose deadline has passed, and what they started, to stop. */

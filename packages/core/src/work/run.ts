@@ -28,6 +28,8 @@ export class Run<C> implements WorkContext<C> {
   readonly #stop = new AbortController();
   readonly #writers: LogWriter[] = [];
   readonly #expected = new Set<string>();
+  /** See {@link WorkContext.traceparent}; set when the run is begun. */
+  traceparent: string | undefined;
   #checkpoint: C | undefined;
 
   constructor(services: RunServices, row: Selectable<WorkRow>, owner: string) {
@@ -43,6 +45,19 @@ export class Run<C> implements WorkContext<C> {
 
   get kind(): WorkKind {
     return this.#row.kind as WorkKind;
+  }
+
+  /** What of a trace the item is a part of. */
+  get origin(): string | null {
+    return this.#row.traceparent;
+  }
+
+  get createdAt(): number {
+    return this.#row.created_at;
+  }
+
+  get startedAt(): number {
+    return this.#row.started_at ?? this.#row.created_at;
   }
 
   get fence(): number {
@@ -163,6 +178,7 @@ export class Run<C> implements WorkContext<C> {
           parentId: this.id,
           childKey: key,
           priority: this.#row.priority,
+          traceparent: this.traceparent,
           ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
         },
         this.clock.now(),

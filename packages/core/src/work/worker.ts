@@ -5,12 +5,14 @@ import { limits } from '../limits.ts';
 import type { WorkKind } from '../model/work.ts';
 import { newId } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
-import { endUnfinished, shuttingDown } from './endings.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+import { endUnfinished, shuttingDown, type RunEnd } from './endings.ts';
 import type { WorkHandler } from './handler.ts';
 import type { LogStore } from './logs.ts';
 import { formatOwner, isKnownDead, thisProcess } from './owner.ts';
 import { claim, finish, overdueItems, requeueDue, stopOverdue } from './queue.ts';
 import { Run } from './run.ts';
+import { unstored, watchedRun } from './watched-run.ts';
 
 /** What a worker is made of. */
 export interface WorkerOptions {
@@ -19,6 +21,7 @@ export interface WorkerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
 }
 
 /**
@@ -108,16 +111,18 @@ export class Worker implements AsyncDisposable {
   }
 
   async #claimAndRun(): Promise<void> {
-    const { store, clock } = this.#options;
+    const { store, clock, telemetry } = this.#options;
     await this.#tellStopped();
     const free = limits.workConcurrency - this.#running.size;
     if (!(await this.#anythingDue(free))) return;
     const dead = await this.#deadOwners();
-    const rows = await store.transaction(async (tx) => {
+    const { recovered, rows } = await store.transaction(async (tx) => {
       await stopOverdue(tx, this.uncancellable, clock.now());
-      await requeueDue(tx, clock.now(), dead);
-      return free <= 0 ? [] : claim(tx, [...this.#kinds], this.#owner, free, clock.now());
+      const recovered = await requeueDue(tx, clock.now(), dead);
+      const rows = free <= 0 ? [] : await claim(tx, [...this.#kinds], this.#owner, free, clock.now());
+      return { recovered, rows };
     });
+    for (const kind of recovered) telemetry.add('workTakeovers', 1, { 'bringup.work.kind': kind });
     for (const row of rows) {
       const run = new Run<unknown>(this.#options, row, this.#owner);
       if (run.askedToStop !== undefined) run.stop(run.askedToStop);
@@ -214,7 +219,7 @@ export class Worker implements AsyncDisposable {
   }
 
   async #execute(run: Run<unknown>): Promise<void> {
-    const { clock, logger } = this.#options;
+    const { clock } = this.#options;
     const handler = this.#handlers.get(run.kind);
     if (handler === undefined) return;
     // A deadline is dealt with where claims are made; this only sees to it that it is on time.
@@ -222,6 +227,16 @@ export class Worker implements AsyncDisposable {
       run.deadlineAt === undefined || run.stopReason !== undefined
         ? undefined
         : clock.timer(Math.max(0, run.deadlineAt - clock.now()), () => this.#pump());
+    try {
+      await watchedRun(run, this.#options, () => this.#bringToEnd(run, handler));
+    } finally {
+      if (this.#running.get(run.id)?.run === run) this.#running.delete(run.id);
+      this.#pump();
+    }
+  }
+
+  async #bringToEnd(run: Run<unknown>, handler: WorkHandler<unknown, unknown>): Promise<RunEnd> {
+    const { clock, logger } = this.#options;
     try {
       if (run.takeovers > limits.workMaxTakeovers) {
         throw new BringupError(
@@ -238,15 +253,14 @@ export class Worker implements AsyncDisposable {
         await result.commit?.(tx);
         await finish(tx, run.id, { state: 'succeeded', output: result.output }, clock.now());
       });
+      return { outcome: 'succeeded' };
     } catch (thrown) {
       const bounds = { clock, logger, uncancellable: this.uncancellable, ending: this.#ending.signal };
-      await endUnfinished(run, handler, thrown, bounds).catch((error: unknown) => {
+      return endUnfinished(run, handler, thrown, bounds).catch((error: unknown) => {
         // The lease runs out, and the item is taken up again from its checkpoint.
         logger.error({ error, work: run.id }, 'the end of a work item could not be stored');
+        return unstored();
       });
-    } finally {
-      if (this.#running.get(run.id)?.run === run) this.#running.delete(run.id);
-      this.#pump();
     }
   }
 

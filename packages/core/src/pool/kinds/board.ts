@@ -245,7 +245,8 @@ function withConnector(config: PowerControlConfig, connectors: Connectors): Powe
   return power === undefined ? config : { ...config, power };
 }
 
-function boardStatus(row: { maintenance: number; status: string; slots_used: number }): BoardStatus {
+/** What a board's row says of its status. */
+export function boardStatus(row: { maintenance: number; status: string; slots_used: number }): BoardStatus {
   if (row.maintenance === 1) return 'maintenance';
   switch (row.status) {
     case 'offline':

@@ -134,6 +134,7 @@ async function work(db: Kysely<unknown>, { name, int64, bytes }: StoreFlavor): P
     .addColumn('deadline_at', int64)
     .addColumn('stop_reason', 'text')
     .addColumn('takeovers', 'integer', (c) => c.notNull())
+    .addColumn('traceparent', 'text')
     .addColumn('owner', 'text')
     .addColumn('lease_until', int64)
     .addColumn('fence', int64, (c) => c.notNull())

@@ -29,6 +29,8 @@ export interface WorkRow {
   stop_reason: string | null;
   /** How often it was taken over from a process that died. */
   takeovers: number;
+  /** What of a trace it is a part of: a W3C traceparent. */
+  traceparent: string | null;
   owner: string | null;
   lease_until: number | null;
   fence: number;

@@ -1,0 +1,54 @@
+import type { Clock } from '../contracts/runtime.ts';
+import { BringupError } from '../errors.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { RunEnd } from './endings.ts';
+import type { Run } from './run.ts';
+
+/** What a run is watched with. */
+export interface RunWatch {
+  readonly telemetry: Telemetry;
+  readonly clock: Clock;
+}
+
+/** Executes a run as a part of its item's trace, and tells how it went. */
+export async function watchedRun(
+  run: Run<unknown>,
+  { telemetry, clock }: RunWatch,
+  execute: () => Promise<RunEnd>,
+): Promise<void> {
+  const at = clock.now();
+  const kind = { 'bringup.work.kind': run.kind };
+  // An item that is claimed again has been queued for a while of which nothing is known.
+  const queued = run.fence === 1 ? Math.max(0, at - run.createdAt) / 1000 : undefined;
+  if (queued !== undefined) telemetry.record('workQueueDuration', queued, kind);
+  const span = telemetry.begin({
+    name: `run ${run.kind}`,
+    role: 'consumer',
+    at,
+    parent: run.origin,
+    attributes: {
+      ...kind,
+      'bringup.work.id': run.id,
+      'bringup.work.attempt': run.takeovers + 1,
+      'bringup.work.run': run.fence,
+      ...(queued !== undefined && { 'bringup.work.queue.duration': queued }),
+    },
+  });
+  run.traceparent = span.traceparent;
+  const { outcome, error } = await span.within(execute);
+  const now = clock.now();
+  const how = { ...kind, 'bringup.work.outcome': outcome };
+  telemetry.add('workRuns', 1, how);
+  if (outcome === 'succeeded' || outcome === 'failed' || outcome === 'cancelled') {
+    telemetry.add('workEnded', 1, { ...how, ...(error !== undefined && { 'error.type': error.code }) });
+    telemetry.record('workDuration', Math.max(0, now - run.startedAt) / 1000, how);
+  }
+  // Being cancelled is no fault of the work.
+  const fault = outcome === 'cancelled' ? undefined : error?.code;
+  span.end(now, { 'bringup.work.outcome': outcome }, fault);
+}
+
+/** The end of a run that could not be stored: its lease runs out, and the item is taken up again. */
+export function unstored(): RunEnd {
+  return { outcome: 'lost', error: new BringupError('store-failed', 'the end of a work item could not be stored') };
+}
