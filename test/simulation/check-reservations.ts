@@ -1,3 +1,4 @@
+import type { AuditEntry } from './audit.ts';
 import type { Outcome, Report } from './outcome.ts';
 
 interface Held {
@@ -15,6 +16,12 @@ interface Totals {
   readonly cpu: number;
   readonly memoryMb: number;
 }
+
+const amounts = [
+  ['slots', 'slots_used'],
+  ['cpu', 'cpu_used'],
+  ['memoryMb', 'memory_used'],
+] as const;
 
 /**
  * Mutual exclusion: at no moment more is held of a resource than it has, the fences of a resource only grow,
@@ -37,6 +44,7 @@ export function checkReservations({ audit, database }: Outcome, report: Report):
   );
   const held = new Map<string, Held>();
   const fences = new Map<string, number>();
+  const counted = new Map<string, AuditEntry['row']>();
   for (const { what, at, by, row } of audit) {
     const id = String(row['id']);
     if (what === 'reservation+') {
@@ -54,23 +62,34 @@ export function checkReservations({ audit, database }: Outcome, report: Report):
         memoryMb: Number(row['memory_mb']),
         expiresAt: Number(row['expires_at']),
       });
-      checkSum(resource, held, totals.get(resource), (message) => report(`${message} (at ${at}, by ${by})`));
+      const here = { totals: totals.get(resource), counted: counted.get(resource) };
+      checkSum(resource, held, here, (message) => report(`${message} (at ${at}, by ${by})`));
     } else if (what === 'reservation-') held.delete(id);
-    else if (what === 'resource' && Number(row['fence']) < Number(row['fence_before'])) {
-      report(`the fence of ${id} went back from ${row['fence_before']} to ${row['fence']} (at ${at}, by ${by})`);
+    else if (what === 'resource') {
+      counted.set(id, row);
+      if (Number(row['fence']) < Number(row['fence_before']))
+        report(`the fence of ${id} went back from ${row['fence_before']} to ${row['fence']} (at ${at}, by ${by})`);
     }
   }
   checkEvents(database.rows("select name, subject from events where name like 'reservation:%' order by seq"), report);
 }
 
-function checkSum(resource: string, held: ReadonlyMap<string, Held>, total: Totals | undefined, report: Report): void {
-  if (total === undefined) return;
+/** No more is held than there is, and what the resource counts as used is what is held. */
+function checkSum(
+  resource: string,
+  held: ReadonlyMap<string, Held>,
+  { totals, counted }: { readonly totals: Totals | undefined; readonly counted: AuditEntry['row'] | undefined },
+  report: Report,
+): void {
+  if (totals === undefined) return;
   const here = [...held.values()].filter((one) => one.resource === resource);
-  const sum = (amount: 'slots' | 'cpu' | 'memoryMb'): number => here.reduce((all, one) => all + one[amount], 0);
-  for (const amount of ['slots', 'cpu', 'memoryMb'] as const) {
-    if (sum(amount) > total[amount]) {
-      report(`${total.kind} ${total.name} has ${total[amount]} ${amount}, and ${sum(amount)} are held`);
+  for (const [amount, column] of amounts) {
+    const sum = here.reduce((all, one) => all + one[amount], 0);
+    const used = Number(counted?.[column]);
+    if (sum > totals[amount]) {
+      report(`${totals.kind} ${totals.name} has ${totals[amount]} ${amount}, and ${sum} are held`);
     }
+    if (sum !== used) report(`${totals.kind} ${totals.name} counts ${used} ${amount} as used, and ${sum} are held`);
   }
 }
 

@@ -45,6 +45,7 @@ export function scenery(plan: Plan): Scenery {
   const consoles: Said = new Map();
   const buildLogs: Said = new Map();
   let lab: MemoryLab | undefined;
+  let boots = 0;
   const begin = (said: Said, key: string): ((text: string) => void) => {
     const lives = said.get(key) ?? [];
     said.set(key, lives);
@@ -55,6 +56,8 @@ export function scenery(plan: Plan): Scenery {
   };
   const play = (key: string, item: PipelineItem | undefined): MemoryBoot => {
     const heard = begin(consoles, key);
+    boots += 1;
+    const boot = boots;
     return (guest) => {
       const recorded = {
         ...guest,
@@ -63,7 +66,7 @@ export function scenery(plan: Plan): Scenery {
           guest.say(data);
         },
       };
-      return guestOf(item)(recorded);
+      return guestOf(item, boot)(recorded);
     };
   };
   return {
@@ -120,10 +123,11 @@ function watchBuildLogs(
   };
 }
 
-function guestOf(item: PipelineItem | undefined): (guest: Parameters<MemoryBoot>[0]) => Promise<void> {
+/** Each boot says which one it is: a log that was begun with one and went on with another is no prefix of either. */
+function guestOf(item: PipelineItem | undefined, boot: number): (guest: Parameters<MemoryBoot>[0]) => Promise<void> {
   if (item?.fate === 'panics') return memoryGuests.panics;
   return async (guest) => {
-    guest.say('[    0.000000] Linux version 6.1.0 (builder@lab)\r\n');
+    guest.say(`[    0.000000] Linux version 6.1.0 (builder@lab) #${boot}\r\n`);
     await guest.sleep(300);
     const tests = item?.lines ?? 1;
     guest.say(`KTAP version 1\r\n1..${tests}\r\n`);

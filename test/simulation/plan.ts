@@ -77,12 +77,15 @@ export const faultsEndMs = 60_000;
 /** The machines of every run. */
 export const machines = ['build1', 'build2', 'host1', 'board1', 'board2'] as const;
 
+const kinds = ['build_server', 'host', 'board'] as const;
+
 /** The plan of a seed. */
 export function planOf(seed: number): Plan {
   const random = seededRandom(Math.imul(seed, 0x9e3779b1) ^ 0x51ed270b);
   const draw = drawing(random);
   const controllers = draw.chance(60) ? 2 : 3;
-  const work = Array.from({ length: draw.between(2, 5) }, (_, index) => workItem(`w${index}`, draw, controllers));
+  const alone = Array.from({ length: draw.between(2, 5) }, (_, index) => workItem(`w${index}`, draw, controllers));
+  const work = draw.chance(25) ? [...alone, ...crowd(draw, controllers)] : alone;
   const faults = Array.from({ length: draw.between(0, 5) }, (_, index) => fault(`f${index}`, draw, controllers));
   return { seed, controllers, latencyMs: draw.of([0, 20, 20, 200]), work, faults };
 }
@@ -109,7 +112,7 @@ function workItem(id: string, draw: Draw, controllers: number): WorkItem {
     return {
       ...base,
       kind: 'reservation',
-      of: draw.of(['build_server', 'host', 'board']),
+      of: draw.of(kinds),
       priority,
       holdMs: draw.between(500, 25_000),
       timeoutMs: draw.of([5_000, 120_000, 300_000]),
@@ -130,6 +133,22 @@ function workItem(id: string, draw: Draw, controllers: number): WorkItem {
     timeoutMs: draw.of([20_000, 300_000, 300_000, 300_000]),
     ...(draw.chance(20) && { cancelAfterMs: draw.between(0, 20_000) }),
   };
+}
+
+/** Several who want the same at nearly the same time: who is served when shows only where there is a line. */
+function crowd(draw: Draw, controllers: number): WorkItem[] {
+  const of = draw.of(kinds);
+  return Array.from({ length: draw.between(3, 6) }, (_, index) => ({
+    id: `q${index}`,
+    atMs: draw.between(0, 4_000),
+    controller: draw.between(0, controllers - 1),
+    kind: 'reservation',
+    of,
+    priority: 0,
+    holdMs: draw.between(500, 15_000),
+    timeoutMs: 300_000,
+    forgotten: draw.chance(10),
+  }));
 }
 
 function moment(draw: Draw): Moment {

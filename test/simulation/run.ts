@@ -25,18 +25,28 @@ export async function runPlan(plan: Plan, database: SimulationDatabase): Promise
   return { violations, hash, elapsedMs: outcome.elapsedMs, history: outcome.history.entries };
 }
 
-/** Takes away work and faults as long as the first check that failed still fails. The same plan gives the same rest. */
-export async function shrink(plan: Plan, failed: string, database: SimulationDatabase): Promise<Plan> {
+/**
+ * Takes away work and faults as long as what failed still fails: half of them at a time, then fewer, then each.
+ * The same plan gives the same rest.
+ */
+export async function shrink(plan: Plan, failed: Violation, database: SimulationDatabase): Promise<Plan> {
+  const kind = kindOf(failed);
   let smallest = plan;
-  for (let again = true; again;) {
-    again = false;
-    for (const id of idsOf(smallest)) {
-      const without = keeping(smallest, new Set(idsOf(smallest).filter((other) => other !== id)));
+  for (let size = Math.ceil(idsOf(plan).length / 2); ; size = Math.ceil(size / 2)) {
+    let again = false;
+    for (let at = 0; at < idsOf(smallest).length;) {
+      const without = keeping(smallest, new Set(idsOf(smallest).toSpliced(at, size)));
       const { violations } = await runPlan(without, database);
-      if (!violations.some(({ check: name }) => name === failed)) continue;
-      smallest = without;
-      again = true;
+      if (violations.some((violation) => kindOf(violation) === kind)) {
+        smallest = without;
+        again = true;
+      } else at += size;
     }
+    if (size <= 1 && !again) return smallest;
   }
-  return smallest;
+}
+
+/** What was broken, whatever it was broken for: without names, numbers and what machines said. */
+function kindOf({ check, message }: Violation): string {
+  return `${check}: ${message.replace(/["[].*$/s, '').replace(/\b[0-9a-z]{26}\b|\d+/g, '')}`;
 }

@@ -1,4 +1,6 @@
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { applyBug, readBugs } from './bugs.ts';
 import { SimulationDatabase } from './database.ts';
 import { idsOf, keeping, planOf } from './plan.ts';
 import { runPlan } from './run.ts';
@@ -27,6 +29,13 @@ describe('the simulation', () => {
       expect((await runPlan(planOf(seed), await SimulationDatabase.open())).hash).toBe(first.hash);
       expect((await runPlan(planOf(seed + 1), database)).hash).not.toBe(first.hash);
     }
+  });
+
+  it('has seeded bugs that apply to the sources as they are', async () => {
+    const bugs = await readBugs();
+    expect(bugs.length).toBeGreaterThanOrEqual(7);
+    const root = fileURLToPath(new URL('../../', import.meta.url));
+    for (const bug of bugs) await applyBug(bug, root, ['--check']);
   });
 
   it('keeps what is named of a plan, as it was', () => {

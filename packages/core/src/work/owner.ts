@@ -67,5 +67,7 @@ export function isKnownDead(owner: string, self: ProcessIdentity): boolean {
   if (self.bootId === '' || host !== self.host) return false;
   if (bootId !== self.bootId) return true;
   if (pidNamespace !== self.pidNamespace) return false;
+  // Another lab of this very process: it lives, and the kernel need not be asked.
+  if (Number(pid) === self.pid && startTicks === self.startTicks) return false;
   return processStartTicks(Number(pid)) !== startTicks;
 }
