@@ -101,12 +101,24 @@ async function saslStep(
   try {
     reply = await connection.call(procedure, args.bytes(), options);
   } catch (error) {
-    if (!isRemoteError(error, virError.authFailed)) throw error;
-    throw refused(`${connection.peer} does not accept the account's name and password.`, error);
+    throw isRemoteError(error) ? notAccepted(error, connection.peer) : error;
   }
   const ended = reply.i32() !== 0;
   reply.i32();
   return { ended, challenge: Buffer.from(reply.array(maxSaslBytes, () => reply.i32())).toString('utf8') };
+}
+
+/** The daemon's own words may repeat what it was told: only its numbers go on. */
+function notAccepted({ code, retryable, details }: BringupError, peer: string): BringupError {
+  const { libvirtCode = null, libvirtDomain = null } = details;
+  const numbers = { libvirtCode, libvirtDomain };
+  if (libvirtCode === virError.authFailed) {
+    return new BringupError('authentication-failed', `${peer} does not accept the account's name and password.`, {
+      details: numbers,
+    });
+  }
+  const message = `${peer} failed to sign the account in (libvirt's error ${String(libvirtCode)}); its log says why.`;
+  return new BringupError(code, message, { retryable, details: numbers });
 }
 
 function refused(message: string, cause?: BringupError): BringupError {

@@ -10,6 +10,16 @@ import type { Credentials } from './route.ts';
 /** The key files that are tried when the target names none, in this order. */
 const usualKeyFiles = ['id_ed25519', 'id_ecdsa', 'id_rsa'];
 
+/** RFC 4250 section 4.11.2, RFC 4256, RFC 4462. */
+const methods: ReadonlySet<string> = new Set([
+  'publickey',
+  'password',
+  'keyboard-interactive',
+  'hostbased',
+  'gssapi-with-mic',
+  'gssapi-keyex',
+]);
+
 interface Attempt {
   readonly label: string;
   readonly method: AnyAuthMethod;
@@ -64,7 +74,8 @@ export class Login {
 
   /** ssh2's authHandler: what to try next, given what the server still accepts. */
   readonly next = (accepted: readonly AuthenticationType[] | null): AnyAuthMethod | false => {
-    if (accepted !== null) this.#accepted = accepted;
+    // The server's words get into an error, and it has heard a password.
+    if (accepted !== null) this.#accepted = accepted.filter((name) => methods.has(name));
     while (this.#next < this.#attempts.length) {
       const attempt = this.#attempts[this.#next];
       this.#next += 1;

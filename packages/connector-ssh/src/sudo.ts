@@ -1,4 +1,4 @@
-import { BringupError, type Secret } from '@bringup/core';
+import { BringupError, hideSecrets, type Secret } from '@bringup/core';
 import type { TargetName } from './errors.ts';
 import { quoteWord } from './quote.ts';
 
@@ -39,7 +39,7 @@ export class Sudo {
 
   /** @param said - what `sudo` said on its standard error. */
   refused(target: TargetName, said: string, exitCode: number | null | undefined): BringupError {
-    const why = said.replaceAll(prompt, '').trim().split('\n').slice(-2).join(' ');
+    const why = hideSecrets(said.replaceAll(prompt, ''), this.#password).trim().split('\n').slice(-2).join(' ');
     if (exitCode === 127) {
       return new BringupError('dependency-missing', `${target.label} has no sudo: ${why}`, {
         details: { ...target.details, tool: 'sudo' },

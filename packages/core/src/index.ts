@@ -280,7 +280,7 @@ export type {
 export { architectureNames, architectures, type Architecture, type ArchitectureNames } from './model/architecture.ts';
 export { argumentFault, argumentOfBytes, bytesOfArgument, textFault } from './model/argument.ts';
 export { PartialDownload } from './model/partial-download.ts';
-export { Secret } from './model/secret.ts';
+export { hideSecrets, Secret } from './model/secret.ts';
 export { limits, type Limits } from './limits.ts';
 export { abortedError, onAbort, throwIfAborted, untilQuiet, withDeadline, sleep, type Quiet } from './async.ts';
 export { systemClock, systemRandom, silentLogger, newId } from './runtime.ts';

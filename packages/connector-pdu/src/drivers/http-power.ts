@@ -9,7 +9,7 @@ import { stateByPattern, statePatterns, type StatePatterns } from '../state-patt
 export interface HttpPowerRequest {
   /** Default `GET`. */
   readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH';
-  /** Path and query; `{outlet}` stands for the outlet, encoded. */
+  /** Path and query; `{outlet}` stands for the outlet, encoded. The query is part of no error. */
   readonly path: string;
   /** Body; `{outlet}` stands for the outlet as it is. */
   readonly body?: string;

@@ -59,7 +59,8 @@ export function redfish(options: RedfishOptions): PduDriver {
       if (reset === undefined) throw unsupported('it offers no reset of this system');
       const allowed = reset['ResetType@Redfish.AllowableValues'];
       const ResetType = resetTypes[wanted].find((type) => allowed?.includes(type) ?? true);
-      if (ResetType === undefined) throw unsupported(`it can't switch ${wanted}; it offers ${allowed?.join(', ')}`);
+      if (ResetType === undefined)
+        throw unsupported(`it can't switch ${wanted}; it offers ${http.quote(allowed?.join(', ') ?? '')}`);
       await http.text({ method: 'POST', path: reset.target, json: { ResetType } }, call);
     },
     read: async (id, call): Promise<PowerState> => stateOf((await get(id, call)).PowerState),

@@ -30,7 +30,7 @@ export function shellyGen2(options: ShellyGen2Options): PduDriver {
     if (!('error' in answer)) return answer.result;
     const { code, message } = answer.error;
     if (code === notFound) throw noSuchOutlet('it has no such switch');
-    throw failed(`it answers ${method} with error ${code}: ${message.slice(0, 200)}`, { details: { rpcCode: code } });
+    throw failed(`it answers ${method} with error ${code}: ${http.quote(message)}`, { details: { rpcCode: code } });
   };
   return {
     kind: 'shelly gen2',

@@ -39,8 +39,13 @@ export function answerChallenge(
   return challenges.some(({ scheme }) => scheme === 'basic') ? basic(login) : undefined;
 }
 
-function basic({ username, password }: Login): string {
-  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+function basic(login: Login): string {
+  return `Basic ${basicToken(login)}`;
+}
+
+/** Name and password as Basic writes them, which anybody can read back. RFC 7617. */
+export function basicToken({ username, password }: Login): string {
+  return Buffer.from(`${username}:${password}`).toString('base64');
 }
 
 /** Name of the hash that a challenge can be answered with. */

@@ -1,13 +1,12 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { BringupError, isBringupError, limits, withDeadline } from '@bringup/core';
-import type { Secret } from '@bringup/core';
+import { BringupError, hideSecrets, isBringupError, limits, Secret, withDeadline } from '@bringup/core';
 import * as v from 'valibot';
 import type { DriverCall } from '../driver.ts';
 import { failed, refused, unreachable } from '../errors.ts';
 import { authority, hostAndPort, hostField, optional, secret, text } from '../options.ts';
 import { parsed } from './answer.ts';
-import { answerChallenge, type Login } from './auth.ts';
+import { answerChallenge, basicToken, type Login } from './auth.ts';
 import { openSocket, type HttpsOptions } from './socket.ts';
 
 /** Where a device's HTTP server is, and who logs in there. */
@@ -89,12 +88,17 @@ export interface HttpClient {
   text(request: DeviceRequest, call: DriverCall): Promise<string>;
   /** The JSON of such an answer. @throws also `power-failed` for an answer that is none. */
   json(request: DeviceRequest, call: DriverCall): Promise<unknown>;
+  /** Words of the device as they may stand in an error: a line, not long, and without the password that it was told. */
+  quote(words: string): string;
 }
 
 /** A client for a device's HTTP server. Logs in with Digest or Basic, as the device wants it. */
 export function httpClient(access: HttpAccess): HttpClient {
   return new Client(access);
 }
+
+/** Longest of a device's words in an error. */
+const quotedChars = 200;
 
 interface RawAnswer extends DeviceAnswer {
   readonly challenge: string | undefined;
@@ -131,13 +135,21 @@ class Client implements HttpClient {
   async text(request: DeviceRequest, call: DriverCall): Promise<string> {
     const { status, text: body } = await this.send(request, call);
     if (status >= 200 && status < 300) return body;
-    const where = `${request.method ?? 'GET'} ${request.path}`;
+    const where = `${request.method ?? 'GET'} ${pathOf(request)}`;
     const advice = status === 404 ? '; is this the right kind of device, and its firmware recent?' : '';
     throw failed(`it answers ${where} with ${status}${advice}`, { retryable: status >= 500, details: { status } });
   }
 
   async json(request: DeviceRequest, call: DriverCall): Promise<unknown> {
-    return parsed(await this.text(request, call), request.path);
+    return parsed(await this.text(request, call), pathOf(request));
+  }
+
+  quote(words: string): string {
+    const login = this.#login();
+    // oxlint-disable-next-line no-control-regex -- a device's words are no commands to a terminal
+    const line = words.slice(0, limits.pduAnswerBytes).replaceAll(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+    const secrets = login === undefined ? [] : [login.password, basicToken(login)].map((value) => new Secret(value));
+    return hideSecrets(line, ...secrets).slice(0, quotedChars);
   }
 
   #login(): Login | undefined {
@@ -176,6 +188,11 @@ class Client implements HttpClient {
       throw unreachable(`it does not answer within ${limits.pduRequestMs} ms`, { sent });
     }
   }
+}
+
+/** What an error may say of a request: some devices want their password behind the path. */
+function pathOf({ path }: DeviceRequest): string {
+  return path.replace(/\?.*$/s, '');
 }
 
 function refusedLogin({ username }: Login): BringupError {

@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { BringupError, isBringupError } from '@bringup/core';
+import { BringupError, hideSecrets, isBringupError } from '@bringup/core';
 import type { Secret, ShellConnector, ShellTarget } from '@bringup/core';
 import * as v from 'valibot';
 import type { DriverCall } from '../driver.ts';
@@ -62,7 +62,8 @@ export class CommandRunner {
     try {
       const input = stdin === undefined ? {} : { stdin: stdin.reveal() };
       const { exitCode, stdout, stderr } = await session.exec(argv, { signal, ...input });
-      const readable = (output: Buffer): string => redacted(output.toString('utf8'), stdin);
+      // Output is quoted in errors.
+      const readable = (output: Buffer): string => hideSecrets(output.toString('utf8'), stdin);
       const answer = { exitCode, stdout: readable(stdout), stderr: readable(stderr) };
       if (exitCode === 126 || exitCode === 127) throw missing(program ?? '', this.address, answer);
       return answer;
@@ -70,12 +71,6 @@ export class CommandRunner {
       await session[Symbol.asyncDispose]();
     }
   }
-}
-
-/** Output is quoted in errors: a command that repeats what it was given must not give the secret away. */
-function redacted(output: string, stdin: Secret | undefined): string {
-  const value = stdin?.reveal() ?? '';
-  return value === '' ? output : output.replaceAll(value, '[secret]');
 }
 
 /** Nothing was sent over a connection that was not made. */

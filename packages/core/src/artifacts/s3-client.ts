@@ -1,5 +1,9 @@
 import { BringupError, isBringupError } from '../errors.ts';
-import type { Secret } from '../model/secret.ts';
+import { cleanConsoleText } from '../consoles/console-text.ts';
+import { hideSecrets, type Secret } from '../model/secret.ts';
+
+/** Longest of a service's words in an error. */
+const quotedChars = 300;
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
@@ -76,23 +80,30 @@ export function isBeyondEnd(error: unknown): boolean {
   return (error as Error).name === 'InvalidRange' || statusOf(error) === 416;
 }
 
-/** An error of the service, or on the way to it, as ours. */
-export function s3Failure(error: unknown, place: string): unknown {
-  if (isBringupError(error) || error instanceof TypeError) return error;
-  const { name, message } = error as Error;
-  const details = { place, code: name };
+/**
+ * An error of the service, or on the way to it, as ours. Amazon's holds the request with its credentials and the answer,
+ * which may repeat them: of it, only name and message go on.
+ */
+export function s3Failure(error: unknown, place: string, { credentials }: S3Connection): BringupError {
+  if (isBringupError(error)) return error;
+  const words = (text: unknown): string =>
+    hideSecrets(cleanConsoleText(String(text)), credentials?.secretAccessKey, credentials?.sessionToken)
+      .replaceAll(/\s+/g, ' ')
+      .slice(0, quotedChars);
+  const { name, message } = error instanceof Error ? error : new Error(String(error));
+  const details = { place, code: words(name) };
   if (isFull(error)) {
     return new BringupError(
       'storage-full',
       `the artifact storage at ${place} is full; delete artifacts nobody needs, or give it more room`,
-      { cause: error, details },
+      { details },
     );
   }
   const status = statusOf(error);
   return new BringupError(
     'store-failed',
-    `the artifact storage at ${place} can't be used: ${name}: ${message}; check its address, bucket and credentials`,
-    { cause: error, retryable: status === undefined || status >= 500, details },
+    `the artifact storage at ${place} can't be used: ${words(name)}: ${words(message)}; check its address, bucket and credentials`,
+    { retryable: status === undefined || status >= 500, details },
   );
 }
 

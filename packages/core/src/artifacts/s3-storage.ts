@@ -80,7 +80,13 @@ class S3ArtifactStorage implements ArtifactStorage {
     let source: { readonly error: unknown } | undefined;
     const watched = (async function* () {
       try {
-        yield* bytes;
+        for await (const chunk of bytes) {
+          // A mistake of the program, which is told as such.
+          if (!(chunk instanceof Uint8Array)) {
+            throw new TypeError('an artifact is stored from chunks of bytes (Uint8Array)');
+          }
+          yield chunk;
+        }
       } catch (error) {
         source = { error };
         throw error;
@@ -100,7 +106,7 @@ class S3ArtifactStorage implements ArtifactStorage {
       // The source's own error is passed on as it is.
       if (source !== undefined) throw source.error;
       if (deadline.signal.aborted) throw deadline.signal.reason;
-      throw s3Failure(error, this.#place);
+      throw s3Failure(error, this.#place, this.#options);
     }
   }
 
@@ -242,7 +248,7 @@ class S3ArtifactStorage implements ArtifactStorage {
     try {
       return await deadline.race(withDeadline(this.#clock, `${what} at ${this.#place}`, bound, () => step));
     } catch (error) {
-      throw deadline.signal.aborted ? deadline.signal.reason : s3Failure(error, this.#place);
+      throw deadline.signal.aborted ? deadline.signal.reason : s3Failure(error, this.#place, this.#options);
     }
   }
 
@@ -255,7 +261,7 @@ class S3ArtifactStorage implements ArtifactStorage {
     try {
       return await deadline.race(this.#open().then((s3) => operation(s3, deadline.signal)));
     } catch (error) {
-      throw deadline.signal.aborted ? deadline.signal.reason : s3Failure(error, this.#place);
+      throw deadline.signal.aborted ? deadline.signal.reason : s3Failure(error, this.#place, this.#options);
     } finally {
       deadline[Symbol.dispose]();
     }

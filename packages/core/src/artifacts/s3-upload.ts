@@ -72,8 +72,6 @@ async function* inParts(
     for (;;) {
       const { done, value } = await deadline.race(source.next());
       if (done === true) break;
-      if (!(value instanceof Uint8Array))
-        throw new TypeError('an artifact is stored from chunks of bytes (Uint8Array)');
       for (let at = 0; at < value.byteLength;) {
         const piece = Buffer.from(value.subarray(at, at + partBytes - filled));
         chunks.push(piece);

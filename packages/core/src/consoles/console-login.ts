@@ -1,7 +1,7 @@
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Secret } from '../model/secret.ts';
+import { hideSecretsIn, type Secret } from '../model/secret.ts';
 import type { ConsoleSession, ExpectOutcome } from './console-session.ts';
 import type { Pattern } from './patterns.ts';
 
@@ -39,6 +39,15 @@ const refused = /Login incorrect|Authentication failure|Permission denied/i;
  * @throws `authentication-failed`, `console-closed` or what broke it, `deadline-exceeded`, `aborted`.
  */
 export async function reachShell(session: ConsoleSession, options: ReachShellOptions): Promise<void> {
+  try {
+    await logIn(session, options);
+  } catch (error) {
+    // It says what the console says, which has heard the password.
+    throw hideSecretsIn(error, options.login.password);
+  }
+}
+
+async function logIn(session: ConsoleSession, options: ReachShellOptions): Promise<void> {
   const { login, clock } = options;
   const timeoutMs = options.timeoutMs ?? limits.consoleShellTimeoutMs;
   const until = clock.now() + timeoutMs;
