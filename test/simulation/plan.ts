@@ -194,7 +194,7 @@ function fault(id: string, draw: Draw, controllers: number): Fault {
     case 'store-full':
       return { id, kind, controller, statement: draw.between(1, 1_500), times: draw.between(1, 20) };
     case 'clock-jump':
-      return { id, kind, controller, byMs: draw.of([-3_600_000, -10_000, 10_000, 20_000]), atMs, forMs };
+      return { id, kind, controller, byMs: draw.of([-3_600_000, -10_000, 10_000, 20_000, 3_600_000]), atMs, forMs };
     case 'deaf':
       return { id, kind, controller, atMs, forMs };
   }

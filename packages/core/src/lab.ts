@@ -81,6 +81,7 @@ import { TestRunHandler } from './testruns/handler.ts';
 import { TestRunManager } from './testruns/manager.ts';
 import { regularly, type Chore } from './upkeep.ts';
 import { WorkEngine } from './work/engine.ts';
+import { FarTimes } from './work/far-times.ts';
 
 /** What a lab is made of. Everything but the artifact storage has a default. */
 export interface LabOptions {
@@ -236,12 +237,13 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const housekeeper = { artifacts, store, clock, logger, ...(scrubBytesPerDay !== undefined && { scrubBytesPerDay }) };
   const onlineHosts = async () => (await hostPool.list()).filter(({ status }) => status === 'online');
   const orphans = { store, connectors, clock, logger, labId, hosts: onlineHosts };
+  const far = new FarTimes(clock);
   const chores: readonly Chore[] = [
     { what: 'looking after maintenance', pauseMs: limits.heartbeatMs, act: () => maintenance.tend() },
     {
       what: 'looking after reservations',
       pauseMs: limits.heartbeatMs,
-      act: () => keepReservations(store, work, clock),
+      act: () => keepReservations(store, work, clock, far),
     },
     {
       what: 'looking for VMs that nobody knows',

@@ -224,8 +224,10 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
 
   /** From here on the environment is held by nobody's work, until its time is over. */
   async #keep(tx: StoreTransaction, context: Context, held: HeldTarget, keepMs: number): Promise<void> {
-    const expiresAt = context.clock.now() + Math.min(keepMs, limits.environmentMaxKeepMs);
-    await extend(tx, held.reservationId, expiresAt, expiresAt);
+    const now = context.clock.now();
+    const leaseMs = Math.min(keepMs, limits.environmentMaxKeepMs);
+    const expiresAt = now + leaseMs;
+    await extend(tx, held.reservationId, { now, leaseMs, expectedEndAt: expiresAt });
     await tx.db
       .updateTable('environments')
       .set({ expires_at: expiresAt })

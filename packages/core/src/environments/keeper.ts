@@ -1,17 +1,19 @@
 import type { Clock } from '../contracts/runtime.ts';
 import type { ReleaseInput } from '../deployments/release-handler.ts';
 import { limits } from '../limits.ts';
-import { extend, release, renewHeld } from '../pool/reservations.ts';
+import { endFarLeases, extend, release, renewHeld } from '../pool/reservations.ts';
 import { tendWaitingList } from '../pool/waiting-upkeep.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
+import type { FarTimes } from '../work/far-times.ts';
 
 /**
  * Looks after the waiting list, renews what unfinished work holds, and frees what has run out: of an
  * environment first what runs there, then what it took. So nothing is held for ever.
  */
-export async function keepReservations(store: Store, work: WorkEngine, clock: Clock): Promise<void> {
+export async function keepReservations(store: Store, work: WorkEngine, clock: Clock, far: FarTimes): Promise<void> {
   await tendWaitingList(store, clock);
+  await endFarLeases(store, far, clock.now());
   for (const expired of await renewHeld(store, clock.now())) {
     const environment = await store.db
       .selectFrom('environments')
@@ -21,7 +23,8 @@ export async function keepReservations(store: Store, work: WorkEngine, clock: Cl
     if (environment === undefined) {
       await store.transaction((tx) => release(tx, expired.id, 'expired'));
     } else if (await isTested(store, environment.id)) {
-      await store.transaction((tx) => extend(tx, expired.id, clock.now() + limits.reservationMs));
+      const lease = { now: clock.now(), leaseMs: limits.reservationMs };
+      await store.transaction((tx) => extend(tx, expired.id, lease));
     } else {
       const input: ReleaseInput = { environmentId: environment.id };
       await work.submitOnce('release', input, { parentId: environment.deployment_id, key: 'expired' });

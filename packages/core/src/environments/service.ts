@@ -127,7 +127,8 @@ export class EnvironmentService {
     const valid = validate('the extension', schema, { keepMs });
     await this.#row(id);
     await this.#store.transaction(async (tx) => {
-      const expiresAt = this.#options.clock.now() + valid.keepMs;
+      const now = this.#options.clock.now();
+      const expiresAt = now + valid.keepMs;
       const row = await tx.db
         .updateTable('environments')
         .set({ expires_at: expiresAt })
@@ -143,7 +144,7 @@ export class EnvironmentService {
           { details: { id } },
         );
       }
-      await extend(tx, row.reservation_id, expiresAt, expiresAt);
+      await extend(tx, row.reservation_id, { now, leaseMs: valid.keepMs, expectedEndAt: expiresAt });
     });
     return this.get(id);
   }

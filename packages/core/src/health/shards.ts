@@ -2,6 +2,7 @@ import type { Clock, Random } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import { newId } from '../runtime.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
+import { FarTimes } from '../work/far-times.ts';
 import { formatOwner, isKnownDead, thisProcess, type ProcessIdentity } from '../work/owner.ts';
 
 /** Tells whether a resource is one that the process may write about. */
@@ -37,11 +38,14 @@ export class Shards {
   readonly #clock: Clock;
   readonly #self: ProcessIdentity = thisProcess();
   readonly #owner: string;
+  /** Of the processes' leases on shards, and on being counted. */
+  readonly #far: { readonly shards: FarTimes; readonly watchers: FarTimes };
   #held: ReadonlySet<number> = new Set();
 
   constructor(store: Store, clock: Clock, random: Random) {
     this.#store = store;
     this.#clock = clock;
+    this.#far = { shards: new FarTimes(clock), watchers: new FarTimes(clock) };
     this.#owner = formatOwner(this.#self, newId(clock, random));
   }
 
@@ -51,14 +55,14 @@ export class Shards {
     const before = this.#held;
     const taken = await this.#store.transaction(async (tx) => {
       const share = Math.ceil(limits.healthShards / (await this.#countWatchers(tx, now)));
-      const leases = new Map(
-        (await tx.db.selectFrom('monitor_leases').selectAll().execute()).map((lease) => [lease.shard, lease]),
-      );
+      const rows = await tx.db.selectFrom('monitor_leases').selectAll().execute();
+      const leases = new Map(rows.map((lease) => [lease.shard, lease]));
+      const gone = new Set(this.#gone(rows, ({ shard }) => String(shard), this.#far.shards, now));
       const all = Array.from({ length: limits.healthShards }, (_, shard) => shard);
       const isMine = (shard: number): boolean => leases.get(shard)?.owner === this.#owner;
       const isFree = (shard: number): boolean => {
         const lease = leases.get(shard);
-        return lease === undefined || this.#isGone(lease, now);
+        return lease === undefined || gone.has(lease);
       };
       const mine = all.filter(isMine);
       const free = all.filter((shard) => !isMine(shard) && isFree(shard));
@@ -119,12 +123,29 @@ export class Shards {
       .onConflict((conflict) => conflict.column('owner').doUpdateSet(lease))
       .execute();
     const watchers = await db.selectFrom('monitors').selectAll().execute();
-    const gone = watchers.filter((watcher) => this.#isGone(watcher, now)).map(({ owner }) => owner);
+    const gone = this.#gone(watchers, ({ owner }) => owner, this.#far.watchers, now).map(({ owner }) => owner);
     if (gone.length > 0) await db.deleteFrom('monitors').where('owner', 'in', gone).execute();
     return watchers.length - gone.length;
   }
 
-  #isGone({ owner, lease_until }: { readonly owner: string; readonly lease_until: number }, now: number): boolean {
-    return lease_until <= now || isKnownDead(owner, this.#self);
+  /** Those whose process has ended, or is not heard of any more. */
+  #gone<T extends { readonly owner: string; readonly lease_until: number }>(
+    leases: readonly T[],
+    keyOf: (lease: T) => string,
+    far: FarTimes,
+    now: number,
+  ): T[] {
+    const others = leases.filter(({ owner }) => owner !== this.#owner);
+    const beyond = others.filter(({ lease_until }) => lease_until > now + limits.leaseMs + limits.clockMarginMs);
+    const times = beyond.map((lease) => ({
+      key: keyOf(lease),
+      at: lease.lease_until,
+      lengthMs: limits.leaseMs,
+      lease,
+    }));
+    const passed = new Set(far.passed(times).map(({ lease }) => lease));
+    return others.filter(
+      (lease) => lease.lease_until <= now || passed.has(lease) || isKnownDead(lease.owner, this.#self),
+    );
   }
 }

@@ -4,6 +4,8 @@ export const workLimits = {
   leaseMs: 15_000,
   /** Between two heartbeats: three chances within a lease. */
   heartbeatMs: 5_000,
+  /** A lease that ends this much later than one that is written now was written by another clock. */
+  clockMarginMs: 5_000,
   /** How often a process looks for work that another process queued. */
   workPollMs: 500,
   /** Work items one process runs at the same time; waiting parents don't count. */

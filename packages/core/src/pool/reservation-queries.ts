@@ -94,6 +94,7 @@ export interface ReservationValues {
   readonly storage_gb: number;
   readonly fence: number;
   readonly expires_at: number;
+  readonly lease_ms: number;
   readonly expected_end_at: number | null;
   readonly created_at: number;
 }
@@ -112,6 +113,7 @@ export const addReservation: PreparedQuery<ReservationValues, InsertResult> = pr
         storage_gb: p('storage_gb'),
         fence: p('fence'),
         expires_at: p('expires_at'),
+        lease_ms: p('lease_ms'),
         expected_end_at: p('expected_end_at'),
         created_at: p('created_at'),
       }),

@@ -5,6 +5,7 @@ import type { ReservationRow, ResourceRow } from '../store/schema/pool.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import { BringupError } from '../errors.ts';
+import type { FarTimes } from '../work/far-times.ts';
 import { addReservation, endReservation, recountCapacity, takeCapacity } from './reservation-queries.ts';
 
 /** A yes/no property that is asked for, and how a person would name it. */
@@ -116,6 +117,7 @@ export async function reserve(
     holder: lease.holder,
     fence: taken.fence,
     expires_at: expiresAt,
+    lease_ms: limits.reservationMs,
     expected_end_at: expectedMs === undefined ? null : lease.now + expectedMs,
     created_at: lease.now,
   });
@@ -156,6 +158,13 @@ export function offerToWaiting(tx: StoreTransaction, resourceId: string): void {
   tx.beforeCommit('capacity', resourceId);
 }
 
+/** When a reservation is to end: `leaseMs` from now. */
+export interface NewExpiry {
+  readonly now: number;
+  readonly leaseMs: number;
+  readonly expectedEndAt?: number;
+}
+
 /**
  * Sets when a reservation ends unless it is renewed, and when it is expected to be given back.
  * @throws `lease-lost` when it has ended.
@@ -163,17 +172,46 @@ export function offerToWaiting(tx: StoreTransaction, resourceId: string): void {
 export async function extend(
   { db }: StoreTransaction,
   reservationId: string,
-  expiresAt: number,
-  expectedEndAt?: number,
+  { now, leaseMs, expectedEndAt }: NewExpiry,
 ): Promise<void> {
   const updated = await db
     .updateTable('reservations')
-    .set({ expires_at: expiresAt, ...(expectedEndAt !== undefined && { expected_end_at: expectedEndAt }) })
+    .set({
+      expires_at: now + leaseMs,
+      lease_ms: leaseMs,
+      ...(expectedEndAt !== undefined && { expected_end_at: expectedEndAt }),
+    })
     .where('id', '=', reservationId)
     .executeTakeFirst();
   if (updated.numUpdatedRows !== 1n) {
     throw new BringupError('lease-lost', `reservation ${reservationId} has ended`, { details: { reservationId } });
   }
+}
+
+/**
+ * Ends the leases that were written by a clock that is ahead and that nobody has renewed for their length: who dies
+ * with such a clock keeps nothing until that time comes here, too.
+ */
+export async function endFarLeases(store: Store, far: FarTimes, now: number): Promise<void> {
+  const rows = await store.db
+    .selectFrom('reservations')
+    .select(['id', 'expires_at', 'lease_ms'])
+    .where((eb) => eb(eb('expires_at', '-', eb.ref('lease_ms')), '>', now + limits.clockMarginMs))
+    .limit(limits.pageSize)
+    .execute();
+  const times = rows.map(({ id, expires_at, lease_ms }) => ({ key: id, at: expires_at, lengthMs: lease_ms }));
+  const passed = far.passed(times);
+  if (passed.length === 0) return;
+  await store.transaction(async ({ db }) => {
+    for (const { key, at } of passed) {
+      await db
+        .updateTable('reservations')
+        .set({ expires_at: now })
+        .where('id', '=', key)
+        .where('expires_at', '=', at)
+        .execute();
+    }
+  });
 }
 
 /**
@@ -193,7 +231,7 @@ export async function renewHeld(store: Store, now: number): Promise<Selectable<R
   return store.transaction(async (tx) => {
     await tx.db
       .updateTable('reservations')
-      .set({ expires_at: now + limits.reservationMs })
+      .set({ expires_at: now + limits.reservationMs, lease_ms: limits.reservationMs })
       .where('expires_at', '<=', now + limits.reservationMs / 2)
       .where('holder', 'in', (eb) =>
         eb.selectFrom('work_items').select('id').where('state', 'in', ['queued', 'running', 'waiting']),

@@ -92,7 +92,8 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
 
   async #waitOutStale({ checkpoint, clock, signal }: Context): Promise<void> {
     const left = (checkpoint?.callUntil ?? 0) - clock.now();
-    if (left > 0) await sleep(clock, left, signal);
+    // Written by another clock, perhaps: no command takes longer than this.
+    if (left > 0) await sleep(clock, Math.min(left, 3 * limits.powerCallMs), signal);
   }
 
   async #change(context: Context, input: PowerInput, board: Board): Promise<PowerResult> {
@@ -122,7 +123,8 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
       await this.#switch(context, input, board, 'off');
     }
     if (context.checkpoint?.reached !== 'off') return;
-    await sleep(clock, Math.max(0, (context.checkpoint.offAt ?? 0) + offMs - clock.now()), signal);
+    const left = (context.checkpoint.offAt ?? 0) + offMs - clock.now();
+    await sleep(clock, Math.min(offMs, Math.max(0, left)), signal);
   }
 
   async #switch(context: Context, input: PowerInput, board: Board, wanted: 'on' | 'off'): Promise<void> {

@@ -169,8 +169,9 @@ export class ReservationService {
     options: { readonly leaseMs?: number; readonly expectedEndAt?: number } = {},
   ): Promise<Reservation> {
     validate('the renewal', renewSchema, { id, ...options });
-    const expiresAt = this.#clock.now() + (options.leaseMs ?? limits.reservationMs);
-    await this.#store.transaction((tx) => extend(tx, id, expiresAt, options.expectedEndAt));
+    const { leaseMs = limits.reservationMs, expectedEndAt } = options;
+    const expiry = { now: this.#clock.now(), leaseMs, ...(expectedEndAt !== undefined && { expectedEndAt }) };
+    await this.#store.transaction((tx) => extend(tx, id, expiry));
     return this.get(id);
   }
 

@@ -265,6 +265,7 @@ CREATE TABLE reservations (
   storage_gb real not null,
   fence integer not null,
   expires_at integer not null,
+  lease_ms integer not null,
   expected_end_at integer,
   created_at integer not null) without rowid;
 
@@ -360,6 +361,7 @@ CREATE TABLE work_items (
   wake_on text,
   priority integer not null,
   run_after integer not null,
+  wait_ms integer,
   deadline_at integer,
   stop_reason text,
   takeovers integer not null,

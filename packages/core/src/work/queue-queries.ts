@@ -27,6 +27,7 @@ export const addItem: PreparedQuery<NewWorkValues, Row> = prepared((db, p: Bind<
       wake_on: null,
       priority: p('priority'),
       run_after: p('now'),
+      wait_ms: null,
       deadline_at: p('deadline_at'),
       stop_reason: null,
       takeovers: 0,
@@ -154,12 +155,19 @@ export const setWakeOn: PreparedQuery<{ id: string; wakeOn: string }, UpdateResu
       .where('id', '=', p('id')),
 );
 
-type AsideValues = Pick<WorkRow, 'id' | 'state' | 'wake_on' | 'run_after'>;
+type AsideValues = Pick<WorkRow, 'id' | 'state' | 'wake_on' | 'run_after' | 'wait_ms'>;
 
 export const asideItem: PreparedQuery<AsideValues, Row> = prepared((db, p: Bind<AsideValues>) =>
   db
     .updateTable('work_items')
-    .set({ state: p('state'), owner: null, lease_until: null, wake_on: p('wake_on'), run_after: p('run_after') })
+    .set({
+      state: p('state'),
+      owner: null,
+      lease_until: null,
+      wake_on: p('wake_on'),
+      run_after: p('run_after'),
+      wait_ms: p('wait_ms'),
+    })
     .where('id', '=', p('id'))
     .returningAll(),
 );

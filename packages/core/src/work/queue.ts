@@ -210,6 +210,7 @@ export async function putAside(
     state: ready ? 'queued' : 'waiting',
     wake_on: wait.childId === undefined ? (wait.wakeOn ?? null) : endOf(wait.childId),
     run_after: wait.atLatestMs === undefined ? never : now + wait.atLatestMs,
+    wait_ms: wait.atLatestMs ?? null,
   });
   if (updated === undefined) throw new TypeError(`there is no work item ${row.id}`);
   if (ready) tx.wake('work');

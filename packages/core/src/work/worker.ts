@@ -7,6 +7,8 @@ import { newId } from '../runtime.ts';
 import type { Store } from '../store/store.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { endUnfinished, shuttingDown, type RunEnd } from './endings.ts';
+import { FarTimes } from './far-times.ts';
+import { endFarWork } from './far-work.ts';
 import type { WorkHandler } from './handler.ts';
 import type { LogStore } from './logs.ts';
 import { formatOwner, isKnownDead, thisProcess } from './owner.ts';
@@ -39,6 +41,7 @@ export class Worker implements AsyncDisposable {
   readonly #running = new Map<string, { readonly run: Run<unknown>; readonly done: Promise<void> }>();
   readonly #resources = new Cleanup();
   readonly #ending = new AbortController();
+  readonly #far: FarTimes;
   #state: 'idle' | 'started' | 'stopping' = 'idle';
   #pumping: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -47,6 +50,7 @@ export class Worker implements AsyncDisposable {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
+    this.#far = new FarTimes(options.clock);
     this.#owner = formatOwner(this.#identity, newId(options.clock, options.random));
   }
 
@@ -71,6 +75,7 @@ export class Worker implements AsyncDisposable {
     this.#resources.use(this.#options.store.onCommit('work', () => this.#pump()));
     this.#every(limits.workPollMs, () => this.#pump());
     this.#every(limits.heartbeatMs, () => void this.#heartbeat());
+    this.#every(limits.heartbeatMs, () => void this.#endFar());
     this.#pump();
   }
 
@@ -215,6 +220,16 @@ export class Worker implements AsyncDisposable {
       for (const { run } of this.#running.values()) {
         run.stop(lostLease(run, 'could not be renewed in time'));
       }
+    }
+  }
+
+  /** What was claimed or put off by a clock that is ahead is not left until that time comes here, too. */
+  async #endFar(): Promise<void> {
+    const { store, clock, logger } = this.#options;
+    try {
+      if (await endFarWork(store, this.#far, clock.now())) this.#pump();
+    } catch (error) {
+      logger.warn({ error }, 'looking for leases that are too long failed; trying again at the next heartbeat');
     }
   }
 

@@ -88,6 +88,8 @@ export interface ReservationRow {
   storage_gb: number;
   fence: number;
   expires_at: number;
+  /** How long after it was granted or renewed that is. */
+  lease_ms: number;
   /** When the holder is expected to give it back; null when nobody knows. */
   expected_end_at: number | null;
   created_at: number;

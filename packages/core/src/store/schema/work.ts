@@ -24,6 +24,8 @@ export interface WorkRow {
   wake_on: string | null;
   priority: number;
   run_after: number;
+  /** How long after it was put aside `run_after` is; null when that does not matter. */
+  wait_ms: number | null;
   deadline_at: number | null;
   /** Set once the item has been asked to stop: the error it will end with. JSON. */
   stop_reason: string | null;
