@@ -7,6 +7,7 @@
 export { createLab } from './create-lab.ts';
 export type { Lab, LabOptions } from './lab.ts';
 export { sqlite, type SqliteOptions } from './store/sqlite-provider.ts';
+export { postgres, type PostgresOptions } from './store/postgres-provider.ts';
 export type { CommitSignal, StoreProvider, OpenedDatabase } from './store/provider.ts';
 export type { StoreFlavor } from './store/flavor.ts';
 export type { EventFeed, ReadEventsOptions } from './store/feed.ts';

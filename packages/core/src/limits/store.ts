@@ -12,6 +12,16 @@ export const storeLimits = {
   sqliteCacheKb: 16_384,
   /** Pages of SQLite's log (4 KiB each) after which they are copied to the database: rarely, for pages that change often are copied once. */
   sqliteCheckpointPages: 4_000,
-  /** SQL statements that stay prepared. */
+  /** One attempt to connect to PostgreSQL. */
+  postgresConnectTimeoutMs: 10_000,
+  /** How long a statement waits for PostgreSQL to be back, or for a lock that another process holds there. */
+  postgresPatienceMs: 30_000,
+  /** A transaction of PostgreSQL in which nothing is asked for this long has lost its process: PostgreSQL ends it. */
+  postgresIdleMs: 5_000,
+  /** Connections of one process for reading, besides the one for transactions and the one that listens. */
+  postgresReaders: 4,
+  /** SQL statements of one connection to PostgreSQL that stay prepared. */
+  postgresStatements: 256,
+  /** SQL statements of SQLite that stay prepared. */
   sqliteStatements: 256,
 } as const;

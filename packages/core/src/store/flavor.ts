@@ -6,6 +6,8 @@ import { sql, type ColumnDataType, type CreateTableBuilder, type RawBuilder } fr
  */
 export interface StoreFlavor {
   readonly name: 'sqlite' | 'postgres';
+  /** Whether statements may be sent without waiting for the answers to earlier ones, since the first that fails ends the transaction. */
+  readonly pipelined: boolean;
   /** Column type for bytes. */
   readonly bytes: ColumnDataType;
   /** Column type for counters and times. */
@@ -21,9 +23,21 @@ export interface StoreFlavor {
 /** SQLite: integers are 64 bits wide whatever they are called. */
 export const sqliteFlavor: StoreFlavor = {
   name: 'sqlite',
+  pipelined: false,
   bytes: 'blob',
   int64: 'integer',
   float64: 'real',
   greatest: (values) => sql`max(${sql.join(values)})`,
   clustered: (table) => table.modifyEnd(sql`without rowid`),
+};
+
+/** PostgreSQL. */
+export const postgresFlavor: StoreFlavor = {
+  name: 'postgres',
+  pipelined: true,
+  bytes: 'bytea',
+  int64: 'bigint',
+  float64: 'double precision',
+  greatest: (values) => sql`greatest(${sql.join(values)})`,
+  clustered: (table) => table,
 };

@@ -20,15 +20,18 @@ export interface Bind<P> {
 /** What a query gives: nothing for one that only changes rows. */
 type RowOf<R> = R extends InsertResult | UpdateResult | DeleteResult ? never : R;
 
-/** A connection that can run a query without waiting for anything, see `SqliteSession.executeNow`. */
+/** A connection on which a query need not wait for its turn, as Kysely has it do. */
 interface Immediate {
+  /** Runs it without waiting for anything, see `SqliteSession.executeNow`. */
   executeNow?<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> | undefined;
+  /** Sends it behind those that have no answer yet, see `PostgresSession.executeSoon`. */
+  executeSoon?<R>(sql: string, parameters: readonly unknown[]): Promise<QueryResult<R>>;
 }
 
 const connections = new WeakMap<Kysely<Schema>, Immediate>();
 
-/** Asks for the connection that a transaction runs on. */
-async function connectionOf(transaction: Kysely<Schema>): Promise<void> {
+/** Asks for the connection that a transaction runs on, so that prepared queries find it. */
+export async function noteConnection(transaction: Kysely<Schema>): Promise<void> {
   const connection = (await transaction.getExecutor().provideConnection(async (provided) => provided)) as Immediate;
   connections.set(transaction, connection);
 }
@@ -83,7 +86,7 @@ export class PreparedQuery<P, R> {
   }
 
   /**
-   * Runs it on the connection of its transaction; undefined outside of one, and for the first query of one. A tenth of what a
+   * Runs it on the connection of its transaction; undefined outside of one. A tenth of what a
    * reservation costs is Kysely's way to that connection, and some more what each wait for nothing costs.
    */
   #now(db: Kysely<Schema>, values: P): QueryResult<R> | undefined {
@@ -94,9 +97,11 @@ export class PreparedQuery<P, R> {
   }
 
   async #later(db: Kysely<Schema>, values: P): Promise<QueryResult<R>> {
-    if (db.isTransaction && !connections.has(db)) await connectionOf(db);
     const compiled = this.#compiledFor(db);
-    return this.#now(db, values) ?? db.executeQuery({ ...compiled, parameters: parametersOf(compiled, values) });
+    const parameters = parametersOf(compiled, values);
+    return (
+      connections.get(db)?.executeSoon?.<R>(compiled.sql, parameters) ?? db.executeQuery({ ...compiled, parameters })
+    );
   }
 
   #compiledFor(db: Kysely<Schema>): CompiledQuery<R> {

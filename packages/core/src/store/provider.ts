@@ -1,10 +1,13 @@
-import type { Dialect } from 'kysely';
+import type { Dialect, Kysely } from 'kysely';
 import type { StoreFlavor } from './flavor.ts';
+import type { Schema } from './schema.ts';
 
 /** Carries word of commits between the processes that share a database. A hint: word may be lost. */
 export interface CommitSignal {
   /** Tells the other processes that something was committed that they may wait for. */
   tell(): void;
+  /** Where the engine itself can tell at the commit: has it do so at the end of this transaction, in place of `tell`. */
+  tellWith?(transaction: Kysely<Schema>): void;
   /** Calls `heard` soon after another process told. Dispose of the result to stop. */
   listen(heard: () => void): Disposable;
 }
@@ -13,13 +16,15 @@ export interface CommitSignal {
 export interface OpenedDatabase {
   readonly dialect: Dialect;
   readonly flavor: StoreFlavor;
+  /** Where the engine has schemas, the one that holds the lab's tables. */
+  readonly schema?: string;
   /** Without it, what other processes did is found by looking now and then. */
   readonly signal?: CommitSignal;
   /** Called once, after Kysely let go of it. */
   close(): Promise<void>;
 }
 
-/** Where a lab keeps its records; made by {@link sqlite}. */
+/** Where a lab keeps its records; made by {@link sqlite} or {@link postgres}. */
 export interface StoreProvider {
   /** @throws `store-failed`. */
   open(): Promise<OpenedDatabase>;

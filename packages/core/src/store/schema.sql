@@ -297,7 +297,7 @@ CREATE TABLE resources (
   storage_gb_total real not null,
   storage_gb_used real not null,
   open integer generated always as (case when status in ('online', 'degraded') and blocked is null and maintenance = 0 and slots_used < slots_total then 1 else 0 end) stored,
-  load real generated always as (max(coalesce(slots_used * 1.0 / nullif(slots_total, 0), 0.0), coalesce(cpu_used * 1.0 / nullif(cpu_total, 0), 0.0), coalesce(memory_mb_used * 1.0 / nullif(memory_mb_total, 0), 0.0), coalesce(storage_gb_used * 1.0 / nullif(storage_gb_total, 0), 0.0))) stored,
+  load real generated always as (max(coalesce(cast(slots_used as double precision) / nullif(slots_total, 0), 0.0), coalesce(cast(cpu_used as double precision) / nullif(cpu_total, 0), 0.0), coalesce(cast(memory_mb_used as double precision) / nullif(memory_mb_total, 0), 0.0), coalesce(cast(storage_gb_used as double precision) / nullif(storage_gb_total, 0), 0.0))) stored,
   held_rank integer,
   fence integer not null,
   last_health_check integer,

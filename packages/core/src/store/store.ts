@@ -4,7 +4,7 @@ import type { Clock } from '../contracts/runtime.ts';
 import type { EventMap, EventName } from '../events.ts';
 import type { OpenedDatabase, StoreProvider } from './provider.ts';
 import { migrate } from './migrate.ts';
-import { prepared, type Bind } from './prepared.ts';
+import { noteConnection, prepared, type Bind } from './prepared.ts';
 import type { Schema } from './schema.ts';
 
 /** What a commit may have changed for those who wait: queued work, the event feed, one log. */
@@ -63,7 +63,7 @@ export class Store implements AsyncDisposable {
     const opened = await provider.open();
     const store = new Store(opened, clock);
     try {
-      await migrate(store.#kysely, opened.flavor);
+      await migrate(store.#kysely, opened);
     } catch (error) {
       await store[Symbol.asyncDispose]();
       throw error;
@@ -90,23 +90,28 @@ export class Store implements AsyncDisposable {
     const db = this.db;
     const result = await db.transaction().execute((trx) =>
       this.#inTransaction.run(true, async () => {
+        await noteConnection(trx);
         const tx: StoreTransaction = {
           db: trx,
           wake: (topic) => topics.add(topic),
           beforeCommit: (matter, key) => matters.set(matter, (matters.get(matter) ?? new Set()).add(key)),
           emit: async (name, subject, data) => {
             topics.add('events');
-            await addEvent.run(trx, { at: this.#clock.now(), name, subject, data: JSON.stringify(data) });
+            const event = { at: this.#clock.now(), name, subject, data: JSON.stringify(data) };
+            if (this.#opened.flavor.pipelined) without(addEvent.run(trx, event));
+            else await addEvent.run(trx, event);
             for (const reaction of this.#reactions.get(name) ?? []) await reaction(tx, subject, data);
           },
         };
         const changed = await change(tx);
         await this.#settle(tx, matters);
+        if (topics.size > 0) this.#opened.signal?.tellWith?.(trx);
         return changed;
       }),
     );
     for (const topic of topics) this.#wake(topic);
-    if (topics.size > 0) this.#opened.signal?.tell();
+    const { signal } = this.#opened;
+    if (topics.size > 0 && signal?.tellWith === undefined) signal?.tell();
     return result;
   }
 
@@ -160,4 +165,9 @@ export class Store implements AsyncDisposable {
     })();
     await this.#closing;
   }
+}
+
+/** Goes on without the answer: a statement that fails fails its transaction, whose commit says so. */
+function without(answer: Promise<unknown>): void {
+  answer.catch(() => undefined);
 }

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../contracts/runtime.ts';
+import { inFlight } from '../store/in-flight.ts';
 
 /** A timer of a {@link FakeClock} that has not fired yet. */
 export interface PendingTimer {
@@ -65,7 +66,9 @@ export function fakeClock(startMs: number = Date.UTC(2026, 0, 1), options: FakeC
   const timers: FakeTimer[] = [];
 
   const settle = async (): Promise<void> => {
-    for (let turn = 0; turn < settleTurns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < settleTurns; turn += inFlight.count === 0 ? 1 : 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   };
   const next = (): FakeTimer | undefined => timers[0];
   const cancel = (timer: FakeTimer): void => {

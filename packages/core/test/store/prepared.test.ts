@@ -44,7 +44,7 @@ describe('a prepared query', () => {
         .updateTable('logs')
         .set((eb) => ({
           size_bytes: eb('size_bytes', '+', p('by')),
-          ended: sql<number>`min(${p('by')}, ${1}, ${p('now')})`,
+          ended: sql<number>`case when cast(${p('by')} as integer) < cast(${p('now')} as integer) then cast(${1} as integer) end`,
         }))
         .where('id', '=', p('id'))
         .where('ended', '=', 0)

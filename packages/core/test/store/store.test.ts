@@ -1,36 +1,16 @@
-import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { sql } from 'kysely';
 import { silentLogger, type LabEvent } from '@bringup/core';
 import { fakeClock } from '@bringup/core/testing';
 import { EventFeed } from '../../src/store/feed.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
 
-const schemaFile = new URL('../../src/store/schema.sql', import.meta.url);
 const note = (name: string) => ({ id: name, kind: 'host' as const, name });
 
 describe('the store', () => {
-  it('of a fresh database has the schema of schema.sql (UPDATE_SCHEMA=1 rewrites the file)', async () => {
-    await using store = await Store.open(sqlite(), fakeClock());
-    const { rows } = await sql<{ sql: string }>`
-      select sql from sqlite_master where sql is not null and name not like 'sqlite_%' and name not like 'kysely_%' order by type desc, name
-    `.execute(store.db);
-    const dump = rows
-      .map(
-        (row) =>
-          `${row.sql
-            .replaceAll('"', '')
-            .replace('(', '(\n  ')
-            .replaceAll(/, (?=[a-z_0-9]+ (?:text|integer|real|blob)|constraint|unique|primary)/g, ',\n  ')};\n`,
-      )
-      .join('\n');
-    if (process.env['UPDATE_SCHEMA'] !== undefined) await writeFile(schemaFile, dump);
-    expect(dump).toBe(await readFile(schemaFile, 'utf8'));
-  });
-
   it('refuses the outer handle inside a transaction, where it would wait for itself', async () => {
     await using store = await Store.open(sqlite(), fakeClock());
     await store.transaction(async () => {

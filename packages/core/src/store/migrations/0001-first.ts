@@ -27,7 +27,7 @@ async function pool(db: Kysely<unknown>, flavor: StoreFlavor): Promise<void> {
   const { int64, float64, clustered, greatest } = flavor;
   const share = (what: string) => {
     const [used, total] = [sql.ref(`${what}_used`), sql.ref(`${what}_total`)];
-    return sql<number>`coalesce(${used} * 1.0 / nullif(${total}, 0), 0.0)`;
+    return sql<number>`coalesce(cast(${used} as double precision) / nullif(${total}, 0), 0.0)`;
   };
   const open = sql`status in ('online', 'degraded') and blocked is null and maintenance = 0 and slots_used < slots_total`;
   await db.schema

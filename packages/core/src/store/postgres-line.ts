@@ -1,0 +1,174 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { limits } from '../limits.ts';
+import type { PostgresConnection } from './postgres-connection.ts';
+import { isLostConnection, postgresFailure } from './postgres-errors.ts';
+import type { PostgresLinks } from './postgres-links.ts';
+
+/** A transaction that has done its part and waits for the commit it shares. */
+interface Member {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Transactions that share one of PostgreSQL's. */
+interface Group {
+  readonly connection: PostgresConnection;
+  /** PostgreSQL's name for the transaction, by which it tells later how it ended. */
+  readonly xid: string;
+  readonly done: Member[];
+  /** Whether there is a savepoint of an earlier member. */
+  saved: boolean;
+}
+
+/** A place in the line: where the transaction runs. */
+export interface PostgresTurn {
+  readonly connection: PostgresConnection;
+  readonly inSavepoint: boolean;
+}
+
+/**
+ * The line of the transactions of one process. All that write to one lab take the same lock for their whole length, as
+ * SQLite's do: what one reads stays true until it commits, and events are numbered in the order of their commits.
+ *
+ * As there, those that are in line when one has done its part run in the same transaction of PostgreSQL, each in a
+ * savepoint of its own, and share its commit. Nobody waits for company.
+ */
+export class PostgresLine {
+  readonly #links: PostgresLinks;
+  readonly #lock: string;
+  readonly #writers: (() => void)[] = [];
+  #connection: PostgresConnection | undefined;
+  #taken = false;
+  #group: Group | undefined;
+
+  /** @param lock SQL expression of the lock's key. */
+  constructor(links: PostgresLinks, lock: string) {
+    this.#links = links;
+    this.#lock = lock;
+  }
+
+  /** Waits for a turn and begins a transaction. @throws `store-failed`; the turn is given back then. */
+  async begin(): Promise<PostgresTurn> {
+    await this.#enter();
+    try {
+      const group = this.#group;
+      if (group === undefined) {
+        this.#group = await this.#open();
+        return { connection: this.#group.connection, inSavepoint: false };
+      }
+      // Its answer is not waited for: should it fail, so will the statements behind it.
+      const release = group.saved ? 'release savepoint bringup_member; ' : '';
+      group.saved = true;
+      void group.connection.run(`${release}savepoint bringup_member`).catch(() => undefined);
+      return { connection: group.connection, inSavepoint: true };
+    } catch (error) {
+      this.#next();
+      throw error;
+    }
+  }
+
+  /** Whether whoever has the turn shares its transaction with nobody, so far. */
+  get alone(): boolean {
+    return this.#writers.length === 0 && this.#group?.done.length === 0;
+  }
+
+  /** Ends a member's part and gives back its turn. Resolves when it is durable. @throws `store-failed`. */
+  async commit(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (this.#group === undefined) reject(new TypeError('the transaction is over'));
+    else this.#group.done.push({ resolve, reject });
+    this.#next();
+    await promise;
+  }
+
+  /** Takes back a member's part and gives back its turn. The others of its group stay, unless the connection is gone. */
+  rollback({ inSavepoint }: PostgresTurn): void {
+    const group = this.#group;
+    if (group !== undefined && group.connection.lost) {
+      this.#group = undefined;
+      const error = postgresFailure(new Error('Connection terminated in a transaction'), this.#links.settings.where);
+      for (const { reject } of group.done) reject(error);
+    } else if (group !== undefined && inSavepoint) {
+      void group.connection.run('rollback to savepoint bringup_member').catch(() => undefined);
+    } else if (group !== undefined) {
+      this.#group = undefined;
+      void group.connection.run('rollback').catch(() => undefined);
+    }
+    this.#next();
+  }
+
+  async #enter(): Promise<void> {
+    if (!this.#taken) {
+      this.#taken = true;
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#writers.push(resolve);
+    await promise;
+  }
+
+  /** Passes the turn on. */
+  #next(): void {
+    const full = this.#group !== undefined && this.#group.done.length >= limits.storeGroupMembers;
+    if (this.#group !== undefined && (full || this.#writers.length === 0)) {
+      void this.#commitGroup(this.#group);
+      this.#group = undefined;
+    }
+    const next = this.#writers.shift();
+    if (next === undefined) this.#taken = false;
+    else next();
+  }
+
+  /** Begins PostgreSQL's transaction. A connection that turns out to be gone has done nothing yet: another one will do. */
+  async #open(): Promise<Group> {
+    const giveUpAt = performance.now() + limits.postgresPatienceMs;
+    for (;;) {
+      if (this.#connection === undefined || this.#connection.lost) this.#connection = await this.#links.connect();
+      const connection = this.#connection;
+      try {
+        const { row } = await connection.run(
+          `begin; select pg_advisory_xact_lock(${this.#lock}); select pg_current_xact_id()::text as xid`,
+        );
+        return { connection, xid: String(row['xid']), done: [], saved: false };
+      } catch (error) {
+        if (connection.lost || isLostConnection(error)) {
+          await connection.close();
+          if (performance.now() < giveUpAt) continue;
+        } else void connection.run('rollback').catch(() => undefined);
+        throw postgresFailure(error, this.#links.settings.where);
+      }
+    }
+  }
+
+  /** The next transaction may follow on the connection at once: it can't overtake the commit. */
+  async #commitGroup({ connection, xid, done }: Group): Promise<void> {
+    try {
+      await this.#commitOrFindOut(connection, xid);
+      for (const { resolve } of done) resolve();
+    } catch (error) {
+      const failure = postgresFailure(error, this.#links.settings.where);
+      for (const { reject } of done) reject(failure);
+    }
+  }
+
+  async #commitOrFindOut(connection: PostgresConnection, xid: string): Promise<void> {
+    try {
+      const { command } = await connection.run('commit');
+      // PostgreSQL answers so when a statement had failed, and nobody took that back.
+      if (command !== 'COMMIT') throw new TypeError('a statement of the transaction failed and was passed over');
+    } catch (error) {
+      if (!isLostConnection(error) || !(await this.#wasCommitted(xid))) throw error;
+    }
+  }
+
+  /** How a transaction ended whose connection was lost at its commit. */
+  async #wasCommitted(xid: string): Promise<boolean> {
+    const giveUpAt = performance.now() + limits.postgresPatienceMs;
+    for (;;) {
+      const { row } = await this.#links.read((reader) => reader.run(`select pg_xact_status('${xid}') as status`), true);
+      // One whose server has not noticed yet goes on for `limits.postgresIdleMs` at most.
+      if (row['status'] !== 'in progress' || performance.now() >= giveUpAt) return row['status'] === 'committed';
+      await pause(50);
+    }
+  }
+}
