@@ -181,6 +181,25 @@ test.for(Object.entries(mailServers))('a mail server that %s gets no password ou
   }
 });
 
+test('a password in the wrong place is refused without being repeated', async () => {
+  await using lab = await memoryLab();
+  const value = canary('BoardRegistration.consoleLogin.password');
+  const board = { name: 'board', boardType: 'x', serialDevice: '/dev/ttyS0' };
+  for (const wrong of [
+    { ...board, consoleLogin: value },
+    { ...board, consoleLogin: { password: value } },
+    { ...board, consoleLogin: [value] },
+    { ...board, serialBaudRate: value },
+    { ...board, labels: value },
+    { ...board, powerControl: { method: value } },
+    { ...board, password: value },
+  ]) {
+    const result = await lab.boards.registerBoard(wrong as never).catch((error: unknown) => error);
+    expect(result).toMatchObject({ code: 'invalid-input' });
+    expect(leaks({ result })).toEqual([]);
+  }
+});
+
 describe('a console that asks for a login', () => {
   /** What boards do with the password that they are told. */
   const boards: Readonly<

@@ -16,7 +16,7 @@ export function validate<T>(
   const seen = new Map<string, string>();
   for (const issue of result.issues ?? []) {
     const path = v.getDotPath(issue) ?? '';
-    if (!seen.has(path)) seen.set(path, issue.message);
+    if (!seen.has(path)) seen.set(path, wordsOf(issue));
   }
   if (typeof input === 'object' && input !== null) {
     for (const { path, message } of rules(input as Record<string, unknown>)) {
@@ -28,4 +28,11 @@ export function validate<T>(
     what,
     [...seen].map(([path, message]) => ({ path, message })),
   );
+}
+
+/** Valibot's own words repeat what was given, which can be a password in the wrong place. */
+function wordsOf({ message, expected, received }: v.BaseIssue<unknown>): string {
+  if (!message.endsWith(` received ${received}`)) return message;
+  if (message.startsWith('Invalid key')) return expected === 'never' ? 'there is no such field' : 'is missing';
+  return expected === null ? 'is wrong' : `must be ${expected}`;
 }
