@@ -39,6 +39,8 @@ export type {
   MaintenanceState,
   MaintenanceWindow,
 } from './model/maintenance.ts';
+export type { LabCondition, LabStatus, LabTrouble } from './model/lab-status.ts';
+export type { MetricsService } from './status/metrics.ts';
 export type { HistoryOptions, ListOptions } from './model/page.ts';
 export type { BuildJobManager } from './builds/manager.ts';
 export type { BuildStatisticsFilter } from './builds/statistics.ts';

@@ -36,6 +36,7 @@ import { Monitor } from './health/monitor.ts';
 import { healthService, type HealthMonitorService } from './health/service.ts';
 import { limits } from './limits.ts';
 import type { RetentionPolicy } from './model/artifact.ts';
+import type { LabStatus } from './model/lab-status.ts';
 import { roles, workOf, type Role } from './model/role.ts';
 import { validate } from './model/validate.ts';
 import { PipelineHandler } from './pipelines/handler.ts';
@@ -65,6 +66,8 @@ import {
 import { WaitingList } from './pool/waiting-list.ts';
 import { startRecovery } from './power/recovery.ts';
 import { Figures, figureGauges } from './status/figures.ts';
+import { metricsService, type MetricsService } from './status/metrics.ts';
+import { StatusService } from './status/service.ts';
 import { silentLogger, systemClock, systemRandom } from './runtime.ts';
 import { ReservationService } from './selection/reservation-service.ts';
 import { Selection } from './selection/select.ts';
@@ -146,6 +149,13 @@ export interface Lab extends AsyncDisposable {
   readonly events: EventFeed;
   readonly selection: SelectionService;
   readonly reservations: ReservationService;
+  /** The lab's numbers, for Prometheus; OpenTelemetry is told by itself. */
+  readonly metrics: MetricsService;
+  /**
+   * Whether the lab itself is well, as seen from this process: its database, its work, its watch over the resources,
+   * its artifact storage, and what to do about what is not. Does not fail because something is wrong.
+   */
+  getStatus(): Promise<LabStatus>;
   /**
    * All that helps to find out what is wrong with a resource of any kind: its state, how to get there, who holds it,
    * alerts, what happened to it, what failed on it and what that said last.
@@ -176,9 +186,10 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const figures = new Figures({ store, events, clock });
   stack.use(telemetry.observe(figureGauges, () => figures.read()));
   const work = new WorkEngine({ store, clock, random, logger, telemetry });
+  const storage = meter.connector('artifact_storage', options.artifacts);
   const artifacts = new ArtifactRepository({
     store,
-    storage: meter.connector('artifact_storage', options.artifacts),
+    storage,
     clock,
     random,
     ...(options.retention !== undefined && { retention: options.retention }),
@@ -231,6 +242,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const recover: StartRecovery = (tx, id, reason) => startRecovery(tx, id, reason, { clock, random });
   const monitoring = { store, connectors, clock, random, logger, recover };
   const monitor = stack.use(new Monitor(monitoring));
+  const openedAt = clock.now();
   const maintenance = new MaintenanceService({ store, clock, random });
   stack.use(work);
   const { scrubBytesPerDay } = options;
@@ -256,6 +268,17 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const builds = new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.stored(id) });
   const owned = stack.move();
   const taken = new Set<Role>();
+  const status = new StatusService({
+    store,
+    events,
+    work,
+    monitor,
+    storage,
+    tally: telemetry.tally,
+    clock,
+    openedAt,
+    roles: () => roles.filter((role) => taken.has(role)),
+  });
   const start = async (wanted: readonly Role[] = roles): Promise<void> => {
     const added = checkRoles(wanted).filter((role) => !taken.has(role));
     for (const role of added) taken.add(role);
@@ -318,6 +341,8 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       { buildServer: serverPool, host: hostPool, board: boardPool },
     ),
     reservations: new ReservationService({ store, clock, random, selection }),
+    metrics: metricsService(telemetry.tally, figures),
+    getStatus: () => status.get(),
     diagnose: (id) =>
       diagnose({ store, logs, work: { failedOn: (resourceId, limit) => failedOn(store, resourceId, limit) } }, id),
     start: (wanted = {}) => telemetry.apart(() => start(wanted.roles)),

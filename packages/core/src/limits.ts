@@ -10,6 +10,7 @@ import { powerLimits } from './limits/power.ts';
 import { selectionLimits } from './limits/selection.ts';
 import { serialLimits } from './limits/serial.ts';
 import { shellLimits } from './limits/shells.ts';
+import { statusLimits } from './limits/status.ts';
 import { storeLimits } from './limits/store.ts';
 import { telemetryLimits } from './limits/telemetry.ts';
 import { testRunLimits } from './limits/testruns.ts';
@@ -30,7 +31,8 @@ type All = typeof shellLimits &
   typeof alertLimits &
   typeof powerLimits &
   typeof healthLimits &
-  typeof telemetryLimits;
+  typeof telemetryLimits &
+  typeof statusLimits;
 
 /** What {@link limits} holds. */
 export interface Limits extends All {}
@@ -56,4 +58,5 @@ export const limits: Limits = {
   ...powerLimits,
   ...healthLimits,
   ...telemetryLimits,
+  ...statusLimits,
 };

@@ -75,6 +75,19 @@ export class Monitor implements AsyncDisposable {
     return this.#watching;
   }
 
+  /** What this process watches, and of how much its looks are too late. */
+  watch(): { readonly shardsHeld: number; readonly watched: number; readonly late: number } {
+    const before = this.#options.clock.now() - limits.healthIntervalMs;
+    const slow = [...this.#targets.values()].filter(
+      ({ turnSince }) => turnSince !== undefined && turnSince < before,
+    ).length;
+    return {
+      shardsHeld: this.#shards.size,
+      watched: this.#targets.size,
+      late: slow + this.#schedule.countLate(limits.healthIntervalMs),
+    };
+  }
+
   /** Begins to watch: its share now, more as soon as another process has ended. Again: nothing. */
   async start(): Promise<void> {
     if (this.#started) return;
@@ -257,6 +270,7 @@ export class Monitor implements AsyncDisposable {
     const stop = new AbortController();
     const { signal } = stop;
     target.stop = stop;
+    target.turnSince = this.#options.clock.now();
     let againInMs: number | undefined;
     try {
       const result = await this.#looker.look(target, signal, this.#guard);
@@ -271,6 +285,7 @@ export class Monitor implements AsyncDisposable {
         logger.warn({ error, resource: target.id }, 'what was seen of a resource could not be stored');
     } finally {
       target.stop = undefined;
+      target.turnSince = undefined;
     }
     if (signal.aborted || this.#targets.get(target.id) !== target) return;
     this.#schedule.set(target.id, againInMs ?? this.#jitter(lookIntervalMs(target)));

@@ -53,6 +53,12 @@ export class Schedule implements Disposable {
     return (this.#turns.get(id)?.place ?? -1) >= 0;
   }
 
+  /** How many turns have been due for longer than `byMs`: their process is too busy. */
+  countLate(byMs: number): number {
+    const before = this.#clock.now() - byMs;
+    return this.#heap.filter(({ dueMs }) => dueMs < before).length;
+  }
+
   #arm(): void {
     const next = this.#heap[0];
     if (next === undefined || (this.#timer !== undefined && this.#timerDueMs <= next.dueMs)) return;

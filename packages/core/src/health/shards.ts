@@ -49,6 +49,11 @@ export class Shards {
     this.#owner = formatOwner(this.#self, newId(clock, random));
   }
 
+  /** How many this process has. */
+  get size(): number {
+    return this.#held.size;
+  }
+
   /** Renews what this process has and takes what is free, up to its share. */
   async take(): Promise<ShardsTaken> {
     const now = this.#clock.now();

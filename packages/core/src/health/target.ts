@@ -55,6 +55,8 @@ export interface Target {
   readonly unstored: LookLog;
   /** The look that is under way; the next one waits for it. */
   looking: Promise<unknown> | undefined;
+  /** When that turn began. */
+  turnSince: number | undefined;
   /** Ends the turn that is under way. Each has its own: one signal's listeners are searched one by one. */
   stop: AbortController | undefined;
 }
@@ -119,6 +121,7 @@ export function newTarget(
     missed: 0,
     unstored: new LookLog(),
     looking: undefined,
+    turnSince: undefined,
     stop: undefined,
     ...(utilization !== undefined && { utilization }),
     ...(health !== undefined && { health }),

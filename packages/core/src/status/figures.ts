@@ -15,6 +15,7 @@ export const figureGauges: readonly GaugeKey[] = [
   'resourceCount',
   'waitingCount',
   'alertCount',
+  'storeReachable',
   'eventLag',
   'logSize',
 ];
@@ -36,17 +37,17 @@ export class Figures {
     this.#sources = sources;
   }
 
-  /** The readings of all gauges. @throws `store-failed`. */
+  /** The readings of all gauges; that there are no others when the store is out of reach. */
   read(): Promise<readonly Reading[]> {
     const now = this.#sources.clock.now();
     if (this.#latest !== undefined && now - this.#latest.at < limits.metricGaugesMs) return this.#latest.readings;
-    const latest = { at: now, readings: this.#readNow(now) };
-    this.#latest = latest;
-    // What failed is read again by the next who asks.
-    latest.readings.catch(() => {
-      if (this.#latest === latest) this.#latest = undefined;
+    const readings = this.#readNow(now).catch((error: unknown) => {
+      // The lab is closed: whoever asks has made a mistake.
+      if (error instanceof TypeError) throw error;
+      return [reading('storeReachable', 0)];
     });
-    return latest.readings;
+    this.#latest = { at: now, readings };
+    return readings;
   }
 
   async #readNow(now: number): Promise<readonly Reading[]> {
@@ -66,6 +67,7 @@ export class Figures {
       ...(await resources(store)),
       ...(await waiting(store)),
       ...(await alerts(store)),
+      reading('storeReachable', 1),
       reading('eventLag', await events.lag()),
       reading('logSize', await this.#logBytes(now)),
     ];

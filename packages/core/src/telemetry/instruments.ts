@@ -30,6 +30,7 @@ export type GaugeKey =
   | 'resourceCount'
   | 'waitingCount'
   | 'alertCount'
+  | 'storeReachable'
   | 'eventLag'
   | 'logSize';
 
@@ -128,6 +129,13 @@ export const instruments: Readonly<Record<CounterKey | HistogramKey | GaugeKey, 
     unit: '{alert}',
     description: 'Alerts that are not resolved.',
     attributes: ['bringup.alert.severity'],
+  },
+  storeReachable: {
+    name: 'bringup.store.reachable',
+    type: 'gauge',
+    unit: '1',
+    description: '1 while this process reaches the database, 0 while it does not: other gauges are absent then.',
+    attributes: [],
   },
   eventLag: {
     name: 'bringup.event.lag',

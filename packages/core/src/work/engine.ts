@@ -59,6 +59,11 @@ export class WorkEngine implements AsyncDisposable {
     this.#worker.start(kinds);
   }
 
+  /** As {@link Worker.standing}. */
+  get standing(): Worker['standing'] {
+    return this.#worker.standing;
+  }
+
   /** Queues an item and gives its id. */
   async submit(kind: WorkKind, input: unknown, options: SubmitOptions = {}): Promise<string> {
     const { store, clock, random } = this.#options;

@@ -59,6 +59,11 @@ export class Worker implements AsyncDisposable {
     this.#handlers.set(handler.kind, handler as WorkHandler<unknown, unknown>);
   }
 
+  /** What this process does now: items that run, and when their leases were last renewed, once it was started. */
+  get standing(): { readonly running: number; readonly renewedAt?: number } {
+    return { running: this.#running.size, ...(this.#state === 'started' && { renewedAt: this.#renewedAt }) };
+  }
+
   /** Kinds of work that can't be cancelled. */
   get uncancellable(): WorkKind[] {
     return [...this.#handlers.values()].filter((handler) => handler.uncancellable === true).map(({ kind }) => kind);
