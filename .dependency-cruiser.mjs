@@ -29,7 +29,7 @@ const rooms = [
   ['runtime', '(?:async|cleanup|events|runtime|xml)\\.ts$'],
   ['contracts', 'contracts/'],
   ['model', 'model/'],
-  ['base', '(?:errors|limits)\\.ts$|limits/'],
+  ['base', '(?:(?:errors|limits)\\.ts$|limits/)'],
 ];
 
 const core = '^packages/core/src/';

@@ -72,26 +72,29 @@ describe('a console server that does not play by the rules', () => {
     ),
   };
 
-  it.each(Object.entries(floods))('and %s while it reads no answer is hung up on', async (_, bytes) => {
-    await using server = await hostileServer((socket) => {
-      socket.pause();
-      flood(socket, bytes);
-    });
-    await using connector = serial();
-    const console = await connector.open(target(`telnet://${server.where}`)).catch((error: unknown) => error);
-    if (isBringupError(console)) {
-      expect(console.code).toBe('connection-lost');
-      return;
-    }
-    const { output } = console as Awaited<ReturnType<typeof connector.open>>;
-    const reading = (async () => {
-      for await (const _bytes of output);
-    })();
-    expect(await failure(reading)).toMatchObject({
-      code: 'connection-lost',
-      message: expect.stringContaining('options'),
-    });
-  });
+  it.each(Object.entries(floods))(
+    'L-serialUnreadAnswerBytes: and %s while it reads no answer is hung up on',
+    async (_, bytes) => {
+      await using server = await hostileServer((socket) => {
+        socket.pause();
+        flood(socket, bytes);
+      });
+      await using connector = serial();
+      const console = await connector.open(target(`telnet://${server.where}`)).catch((error: unknown) => error);
+      if (isBringupError(console)) {
+        expect(console.code).toBe('connection-lost');
+        return;
+      }
+      const { output } = console as Awaited<ReturnType<typeof connector.open>>;
+      const reading = (async () => {
+        for await (const _bytes of output);
+      })();
+      expect(await failure(reading)).toMatchObject({
+        code: 'connection-lost',
+        message: expect.stringContaining('options'),
+      });
+    },
+  );
 
   it('that talks without end before it has agreed is remembered only as far as it goes', async () => {
     const clock = fakeClock();

@@ -128,7 +128,7 @@ describe('a command on a hostile server', () => {
     expect(said.written).toBeLessThan(16 * 1024 * 1024);
   });
 
-  test('that is left unread waits on the server: what it says is not kept here', async () => {
+  test('L-processBufferBytes: that is left unread waits on the server: what it says is not kept here', async () => {
     let said = { written: 0 };
     await against(
       (channel) => void (said = flood(channel)),

@@ -4,6 +4,8 @@ export const selectionLimits = {
   reservationMs: 15_000,
   /** A request that waits outside of a work item leaves the list after this. */
   waitingMs: 86_400_000,
+  /** Requests from outside of work items that wait, and those that work items have; beyond that the former are refused. */
+  waitingRequestsMax: 100_000,
   /** How long work that waits for capacity sleeps before it looks by itself, should nobody wake it. */
   waitingRecheckMs: 600_000,
   /** A holder of whom nothing is known is expected to end this long after it began. */

@@ -10,6 +10,8 @@ export const workLimits = {
   workPollMs: 500,
   /** Work items one process runs at the same time; waiting parents don't count. */
   workConcurrency: 16,
+  /** Unfinished work items of a lab; what is submitted beyond that is refused. What they start themselves is not counted against it. */
+  workUnfinishedMax: 100_000,
   /** Attempts of a work item whose process died, before it is given up. */
   workMaxTakeovers: 10,
   /** Putting back in order what a failed or cancelled work item left behind. */

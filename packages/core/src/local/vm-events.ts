@@ -16,7 +16,8 @@ export class VmEventFeed {
 
   publish(event: VmEvent): void {
     for (const subscriber of this.#subscribers) {
-      subscriber.queue.push(event);
+      // One more than may wait tells the reader that it has lost some, whenever it comes.
+      if (subscriber.queue.length <= limits.vmEventBacklog) subscriber.queue.push(event);
       subscriber.wake();
     }
   }

@@ -1,3 +1,4 @@
+import { invalidInput } from '../errors.ts';
 import { limits } from '../limits.ts';
 
 /** Which page of a listing that goes on and on. */
@@ -16,7 +17,10 @@ export interface HistoryOptions {
   readonly limit?: number;
 }
 
-/** How many entries the page holds at most. */
+/** How many entries the page holds at most. @throws `invalid-input` for what is no number of entries: below 0 it would be all. */
 export function pageLimit({ limit = limits.pageSize }: { readonly limit?: number }): number {
+  if (!Number.isInteger(limit) || limit < 0) {
+    throw invalidInput('the page', [{ path: 'limit', message: 'must be a whole number, 0 or more' }]);
+  }
   return Math.min(limit, limits.pageSize);
 }

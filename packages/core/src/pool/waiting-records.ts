@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Selectable } from 'kysely';
+import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { ResourceKind } from '../model/resource.ts';
 import { prepared, type Bind } from '../store/prepared.ts';
@@ -45,6 +46,23 @@ function shapeOf({
     traits: request.traits.map((group) => group.map(({ trait }) => trait).join(' | ')).sort(),
   });
   return { id: createHash('sha256').update(json).digest('base64url'), request: JSON.stringify(request) };
+}
+
+/**
+ * Keeps requests from outside of work items from filling the list; how many work items there are is bounded.
+ * @throws `unavailable`.
+ */
+export async function refuseTooManyWaiting({ db }: StoreTransaction): Promise<void> {
+  const last = await db
+    .selectFrom('waiting')
+    .select('id')
+    .where('state', '=', 'waiting')
+    .limit(1)
+    .offset(limits.waitingRequestsMax - 1)
+    .executeTakeFirst();
+  if (last === undefined) return;
+  const message = `${limits.waitingRequestsMax} requests wait for a resource already; try again later`;
+  throw new BringupError('unavailable', message, { retryable: true, details: { limit: limits.waitingRequestsMax } });
 }
 
 /** Puts a request on the list. */

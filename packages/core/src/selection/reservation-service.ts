@@ -66,7 +66,7 @@ export class ReservationService {
    * Reserves a resource that fits, the best one there is; waits for its turn when none is free. A
    * caller that dies keeps its place until its deadline; what is granted to it meanwhile passes on to
    * the next after `limits.reservationMs`.
-   * @throws `invalid-input` with one issue per field; `no-match` when nothing in the pool can ever meet
+   * @throws `invalid-input` with one issue per field; `unavailable` when `limits.waitingRequestsMax` wait; `no-match` when nothing in the pool can ever meet
    * it (`details`: unmet, suggestions); `deadline-exceeded`, `aborted`: then it waits no longer; `conflict`
    * when the id is another holder's.
    */

@@ -4,7 +4,15 @@ import type { ScoredCandidate, UnmetRequirement } from '../model/requirements.ts
 import type { Admissions } from '../pool/admission.ts';
 import type { CapacityRequest, Grant, NewLease, Reservation } from '../pool/reservations.ts';
 import { availablePage, suitable, type CandidateRow } from '../pool/suitable.ts';
-import { activeReservation, anyWaiting, endWaiting, enqueueWaiting, placeOf, rankOf } from '../pool/waiting-records.ts';
+import {
+  activeReservation,
+  anyWaiting,
+  endWaiting,
+  enqueueWaiting,
+  placeOf,
+  rankOf,
+  refuseTooManyWaiting,
+} from '../pool/waiting-records.ts';
 import type { WaitingList } from '../pool/waiting-list.ts';
 import { newId } from '../runtime.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
@@ -151,7 +159,7 @@ export class Selection {
     return { success: false, refusals };
   }
 
-  /** Reserves, finds what was granted to the same asker meanwhile, or takes a place on the waiting list. */
+  /** Reserves, finds what was granted to the same asker meanwhile, or takes a place on the waiting list. @throws `unavailable` when that is full. */
   async obtain(tx: StoreTransaction, ask: Ask): Promise<Answer> {
     const { request, holder, priority, waiter, expectedMs, deadlineAt } = ask;
     const place = await placeOf(tx, ask);
@@ -175,6 +183,7 @@ export class Selection {
     const never = [...attempt.refusals].filter(([, { final }]) => final === true).map(([refused]) => refused);
     const hopeful = { ...request, exclude: [...(request.exclude ?? []), ...never] };
     if (!(await this.couldFit(tx.db, hopeful))) return { state: 'unfit', refusals: attempt.refusals };
+    if (waiter === undefined) await refuseTooManyWaiting(tx);
     await enqueueWaiting(tx, request, {
       ...known,
       priority: points,

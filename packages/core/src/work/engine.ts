@@ -8,7 +8,7 @@ import type { Store, StoreTransaction } from '../store/store.ts';
 import { Telemetry } from '../telemetry/telemetry.ts';
 import type { WorkHandler } from './handler.ts';
 import { LogStore } from './logs.ts';
-import { enqueue, requestStop, type NewWork } from './queue.ts';
+import { enqueue, refuseTooMuch, requestStop, type NewWork } from './queue.ts';
 import { toWorkItem } from './records.ts';
 import { Worker } from './worker.ts';
 
@@ -64,7 +64,7 @@ export class WorkEngine implements AsyncDisposable {
     return this.#worker.standing;
   }
 
-  /** Queues an item and gives its id. */
+  /** Queues an item and gives its id. @throws `unavailable` while `limits.workUnfinishedMax` are unfinished. */
   async submit(kind: WorkKind, input: unknown, options: SubmitOptions = {}): Promise<string> {
     const { store, clock, random } = this.#options;
     const id = newId(clock, random);
@@ -80,6 +80,7 @@ export class WorkEngine implements AsyncDisposable {
     };
     try {
       await store.transaction(async (tx) => {
+        await refuseTooMuch(tx);
         await enqueue(tx, work, clock.now());
         await options.prepare?.(tx, id);
       });

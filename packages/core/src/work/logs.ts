@@ -163,6 +163,8 @@ export class LogWriter implements AsyncDisposable {
     this.#transaction = transaction;
     this.#clock = clock;
     this.#onStored = onStored;
+    // It was full for the writer before.
+    this.#full = storedBytes > limits.logMaxBytes;
   }
 
   /** Bytes in the log, those not yet stored included. */
@@ -176,13 +178,12 @@ export class LogWriter implements AsyncDisposable {
     if (this.#full) return;
     const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data;
     if (bytes.byteLength === 0) return;
+    const room = limits.logMaxBytes - this.sizeBytes;
     // The caller may reuse its buffer.
-    this.#gathered.push(Uint8Array.prototype.slice.call(bytes));
-    this.#gatheredBytes += bytes.byteLength;
-    if (this.sizeBytes > limits.logMaxBytes) {
+    this.#gather(Uint8Array.prototype.slice.call(bytes, 0, room));
+    if (bytes.byteLength > room) {
       this.#full = true;
-      this.#gathered.push(Buffer.from('\n[log limit reached: the rest was dropped]\n'));
-      this.#gatheredBytes = this.#gathered.reduce((sum, piece) => sum + piece.byteLength, 0);
+      this.#gather(Buffer.from('\n[log limit reached: the rest was dropped]\n'));
     }
     if (this.#gatheredBytes >= limits.logChunkBytes) {
       await this.flush();
@@ -192,6 +193,11 @@ export class LogWriter implements AsyncDisposable {
         void this.flush().catch(() => undefined);
       });
     }
+  }
+
+  #gather(bytes: Uint8Array): void {
+    this.#gathered.push(bytes);
+    this.#gatheredBytes += bytes.byteLength;
   }
 
   /** Resolves when everything appended so far is durable. */

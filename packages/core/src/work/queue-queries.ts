@@ -84,6 +84,17 @@ export const claimItems: (shape: ClaimShape) => PreparedQuery<ClaimValues, Row> 
       .returningAll(),
 );
 
+/** A row when there are `count` unfinished items or more. It is found in the index alone. */
+export const unfinishedBeyond: (shape: { readonly count: number }) => PreparedQuery<object, { id: string }> =
+  preparedFor((db, _p: Bind<object>, { count }: { readonly count: number }) =>
+    db
+      .selectFrom('work_items')
+      .select('id')
+      .where('state', 'in', ['queued', 'running', 'waiting'])
+      .limit(1)
+      .offset(count - 1),
+  );
+
 interface Claim {
   readonly id: string;
   readonly owner: string;

@@ -17,6 +17,7 @@ import {
   readyWaiting,
   setWakeOn,
   tellRunning,
+  unfinishedBeyond,
 } from './queue-queries.ts';
 import { endOf, never, toWorkEvent } from './records.ts';
 
@@ -56,6 +57,17 @@ export async function enqueue(tx: StoreTransaction, work: NewWork, now: number):
   if (row === undefined) throw new TypeError(`work item ${work.id} was not added`);
   await announce(tx, row, 'queued');
   tx.wake('work');
+}
+
+/**
+ * Keeps a program that submits faster than the lab works from filling the database: it has to come again later.
+ * @throws `unavailable`.
+ */
+export async function refuseTooMuch({ db }: StoreTransaction): Promise<void> {
+  const last = await unfinishedBeyond({ count: limits.workUnfinishedMax }).first(db, {});
+  if (last === undefined) return;
+  const message = `the lab has ${limits.workUnfinishedMax} unfinished work items; try again later`;
+  throw new BringupError('unavailable', message, { retryable: true, details: { limit: limits.workUnfinishedMax } });
 }
 
 /**

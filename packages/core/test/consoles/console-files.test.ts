@@ -110,7 +110,7 @@ describe('files over a console', () => {
     expect(readFileSync(path).equals(Buffer.alloc(100))).toBe(true);
   });
 
-  it('a line that damages every block is given up, and nothing is left', async () => {
+  it('L-consoleBlockRetries: a line that damages every block is given up, and nothing is left', async () => {
     const { runner } = directRunner({ damage: (script) => script.includes('seek=') });
     const path = join(dir, 'file');
     await expect(putFile(runner, sourceOf(Buffer.alloc(100)), path)).rejects.toMatchObject({

@@ -13,7 +13,7 @@ async function settle(): Promise<void> {
 }
 
 describe('a gate', () => {
-  it('lets through as many as it has places, and the others in the order they came', async () => {
+  it('L-healthConcurrency, L-healthConnects: lets through as many as it has places, and the others in the order they came', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),

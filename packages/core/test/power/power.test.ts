@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Board, PowerEvent } from '@bringup/core';
+import { limits, type Board, type PowerEvent } from '@bringup/core';
 import { memoryLab, type MemoryBoardOptions, type MemoryLab } from '@bringup/core/testing';
 
 async function labWith(options: MemoryBoardOptions = {}): Promise<{ lab: MemoryLab; board: Board }> {
@@ -126,7 +126,10 @@ describe('power control that fails', () => {
     const { lab, board } = await labWith();
     await using _lab = lab;
     lab.board(board.name).outlet.stuck = true;
-    await expect(cycle(lab, board.id)).rejects.toMatchObject({ code: 'power-failed', details: { tries: 3 } });
+    await expect(cycle(lab, board.id)).rejects.toMatchObject({
+      code: 'power-failed',
+      details: { tries: limits.powerRetries + 1 },
+    });
     expect((await lab.boards.getBoardStatus(board.id)).blockedBy).toEqual(['manual-intervention']);
     const [alert] = await interventions(lab);
     expect(alert).toMatchObject({ severity: 'critical', subject: board.id });

@@ -43,7 +43,8 @@ function addSample(family: ParsedFamily | undefined, line: string): void {
   if (family === undefined || !name.startsWith(family.name)) throw new Error(`a sample of no metric: ${line}`);
   if (!(suffixes[family.type] ?? /^$/).test(name.slice(family.name.length))) throw new Error(`bad name: ${line}`);
   const sample = { name, labels: labelsOf(labelText), value: valueOf(number) };
-  const key = ({ name: of, labels }: typeof sample): string => JSON.stringify([of, Object.entries(labels).toSorted()]);
+  const key = ({ name: of, labels }: typeof sample): string =>
+    JSON.stringify([of, Object.entries(labels).toSorted(([a], [b]) => (a < b ? -1 : 1))]);
   if (family.samples.some((other) => key(other) === key(sample))) throw new Error(`told twice: ${line}`);
   family.samples.push(sample);
 }

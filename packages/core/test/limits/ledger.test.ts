@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { limits } from '@bringup/core';
+
+const root = join(import.meta.dirname, '../../../..');
+
+/** Times end waits, and the rest of these say from when on something is worth a word: neither holds anything back. */
+const noBound = /(?:Ms|Percent|Celsius|Seconds)$/;
+
+/** What is no bound either: why nothing is kept, sent or tried less for it. */
+const others: Readonly<Record<string, readonly string[]>> = {
+  'sizes of pieces: more is done in more of them': [
+    'artifactFlushBytes',
+    'artifactRemovalBatch',
+    's3PartBytes',
+    's3PartMinBytes',
+    's3CopyBytes',
+    'consoleReadBytes',
+    'fileChunkBytes',
+    'ubootChunkBytes',
+    'waitingShapesPage',
+    'sqliteCheckpointPages',
+    'selectionScored',
+    'selectionLeastLoaded',
+  ],
+  'defaults and thresholds': [
+    'artifactKeepLatest',
+    'buildMinCpuCores',
+    'buildMinMemoryMb',
+    'buildMinStorageGb',
+    'buildTimeMemory',
+    'commitPrefixDigits',
+    'healthClearLooks',
+    'healthConnectivityLooks',
+    'healthConnectivityFailures',
+    'healthVisibleStorageGb',
+    'healthMinFreeStorageGb',
+    'serialBaudRate',
+    'sshKeepaliveCount',
+    'statusEventLag',
+    'statusFreeBytes',
+  ],
+  'how far a search goes: the tests of selection and of the waiting list say what is found': [
+    'selectionMaxCandidates',
+    'waitEstimateRequests',
+    'waitEstimateResources',
+    'waitingShapesPerOffer',
+  ],
+  'what is quoted of what others say, and what devices take: no test goes to the very bound': [
+    'qemuErrorBytes',
+    'screenshotMaxBytes',
+    'serialErrorBytes',
+    'transferWordsBytes',
+    'ubootLineBytes',
+    'ymodemAttempts',
+  ],
+  'how much is kept open, ready or under way: more is waited for, or made anew': [
+    'postgresReaders',
+    'postgresStatements',
+    's3PartsAtATime',
+    'sqliteCacheKb',
+    'sshChannelsPerConnection',
+    'sshConnectionsPerTarget',
+  ],
+};
+
+it('every bound is named by a test that goes to it and beyond', () => {
+  const named = new Set(
+    testFiles().flatMap((file) =>
+      [...readFileSync(file, 'utf8').matchAll(/\b(?:limits\.|L-)(\w+)/g)].map(([, name]) => name ?? ''),
+    ),
+  );
+  const known = new Set(Object.values(others).flat());
+  const bounds = Object.keys(limits).filter((name) => !noBound.test(name) && !known.has(name));
+  expect(bounds.filter((name) => !named.has(name))).toEqual([]);
+  expect([...known].filter((name) => !Object.hasOwn(limits, name))).toEqual([]);
+});
+
+function testFiles(): string[] {
+  const folders = readdirSync(join(root, 'packages')).map((name) => join(root, 'packages', name, 'test'));
+  return folders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.test.ts') && !file.endsWith('ledger.test.ts'))
+      .map((file) => join(folder, file)),
+  );
+}
