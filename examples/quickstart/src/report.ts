@@ -14,7 +14,7 @@ import {
   type TestNode,
 } from '@bringup/core';
 import type { Terminal, TableRow } from './terminal.ts';
-import { formatBytes, formatDuration } from './text.ts';
+import { formatBytes, formatDuration, printable } from './text.ts';
 
 /** Shows how a pipeline ended: results, what went wrong, where the files lie. */
 export async function reportPipeline(lab: Lab, pipeline: Pipeline, terminal: Terminal, folder: string): Promise<void> {
@@ -63,7 +63,10 @@ export function suiteRows(suite: TestNode): TableRow[] {
 /** Says what went wrong, and the lines of the log that tell why. */
 export function tellError(error: StoredError, terminal: Terminal): void {
   terminal.line();
-  terminal.failure(terminal.style(error.message, 'red'));
+  // It quotes machines: line by line, as what they say in the log.
+  const [first = '', ...rest] = error.message.split('\n').map(printable);
+  terminal.failure(terminal.style(first, 'red'));
+  for (const line of rest) terminal.line(`    │ ${terminal.style(line, 'red')}`);
   const { errorLines, excerpt, stage } = error.details;
   const source = stage === 'build' ? 'build' : 'console';
   for (const line of [...texts(errorLines), ...texts(excerpt)]) terminal.log(source, line, 'red');

@@ -1,11 +1,13 @@
 /**
  * Makes text from a job or a device harmless on a terminal: control characters, and the marks that
- * turn the direction of writing round, become visible escapes. Tabs become spaces.
+ * turn the direction of writing round, become visible escapes. Tabs become spaces. What CI runners take
+ * for a command wherever it stands in a line (`##[…]`, `##vso[…]`, `##teamcity[…]`) is broken.
  */
 export function printable(text: string): string {
   return text
     .replace(/\r+$/, '')
     .replaceAll('\t', '        ')
+    .replaceAll(/##(?=\w*\[)/g, '# #')
     .replaceAll(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
       const code = character.charCodeAt(0);
       return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;

@@ -47,3 +47,12 @@ test('an interrupted pipeline is told with its stage and how long ago it was see
     'Found pipeline p1, interrupted before its first stage',
   );
 });
+
+test('an error that quotes a machine says nothing to the terminal or the CI runner', () => {
+  let said = '';
+  const terminal = new Terminal({ write: (text) => void (said += text) }, {});
+  const message = 'make failed: \u001b[2J##vso[task.complete]\n::error::x';
+  tellError({ code: 'build-failed', message, retryable: false, details: {} }, terminal);
+  // oxlint-disable-next-line no-control-regex -- these must not be there
+  expect(said).not.toMatch(/\u001b|##vso\[|^\s*::/m);
+});

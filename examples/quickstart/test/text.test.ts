@@ -14,6 +14,11 @@ describe('text from a device', () => {
     );
   });
 
+  test('holds no command of a CI runner, wherever it stands', () => {
+    for (const said of ['##vso[task.setvariable variable=a]b', 'x ##[error]y', '###teamcity[z', '##vso##vso[a'])
+      expect(printable(said)).not.toMatch(/##\w*\[/);
+  });
+
   test('is left as it is when it is harmless', () => {
     expect(printable('ok 1 – größer │ done')).toBe('ok 1 – größer │ done');
   });

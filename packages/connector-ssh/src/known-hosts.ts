@@ -29,11 +29,14 @@ export function parseKnownHosts(text: string, file: string): readonly KnownHostE
   });
 }
 
-/** The type that a key on the wire says it has: its first string; RFC 4253 §6.6. */
+/** The type that a key on the wire says it has: its first string, a name as in RFC 4251 §6; RFC 4253 §6.6. */
 export function wireKeyType(key: Buffer): string | undefined {
   if (key.length < 4) return undefined;
   const length = key.readUInt32BE(0);
-  return key.length < 4 + length ? undefined : key.toString('latin1', 4, 4 + length);
+  if (length > 64 || key.length < 4 + length) return undefined;
+  const name = key.toString('latin1', 4, 4 + length);
+  // It gets into messages, and into known_hosts.
+  return /^[\x21-\x7e]+$/.test(name) ? name : undefined;
 }
 
 /** The name under which a host is looked up: the port belongs to it unless it is 22. */

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { judgeHostKey, knownHostName, namesHost, parseKnownHosts } from '../src/known-hosts.ts';
+import { judgeHostKey, knownHostName, namesHost, parseKnownHosts, wireKeyType } from '../src/known-hosts.ts';
 
 const keyOf = (type: string, body: string): Buffer => {
   const length = Buffer.alloc(4);
@@ -84,5 +84,46 @@ describe('a known_hosts file', () => {
       { numRuns: 500 },
     );
     expect(namesHost(`${'*a'.repeat(40)}b`, 'a'.repeat(10_000))).toBe(false);
+  });
+
+  it('of any text, and any key on the wire, names hosts or does not, and gives no text of its own away', () => {
+    const piece = fc.constantFrom(
+      ...[
+        '@revoked ',
+        '@cert-authority ',
+        '@x ',
+        'lab',
+        '[lab]:22',
+        '*',
+        '!lab',
+        '|1|',
+        '|1|a|b',
+        '|',
+        ',',
+        ' ',
+        '\t',
+        '\n',
+        '#',
+        '\0',
+      ],
+      ...['ssh-ed25519 ', 'AAAAC3NzaC1lZDI1NTE5', 'AAAA', '////', '=', 'é'],
+    );
+    const length = fc.constantFrom(0, 1, 11, 64, 65, 0x7fff_ffff, 0xffff_ffff);
+    const key = fc.tuple(length, fc.uint8Array({ maxLength: 80 })).map(([claimed, bytes]) => {
+      const head = Buffer.alloc(4);
+      head.writeUInt32BE(claimed);
+      return Buffer.concat([head, bytes]);
+    });
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 40 }), key, (pieces, wire) => {
+        const entries = parseKnownHosts(pieces.join(''), 'file');
+        for (const shown of [wire, wire.subarray(0, 3), Buffer.alloc(0)]) {
+          expect(['match', 'revoked', 'changed', 'unknown']).toContain(judgeHostKey(entries, 'lab', shown).status);
+          // A line break in it would be a line of known_hosts.
+          expect(wireKeyType(shown) ?? 'none').toMatch(/^[\x21-\x7e]{1,64}$/);
+        }
+      }),
+      { numRuns: 1_000 },
+    );
   });
 });

@@ -178,7 +178,9 @@ export class SnmpClient {
       }
       return failed('its SNMP agent answers with something else than was asked', { retryable: true });
     }
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    const { code } = error as NodeJS.ErrnoException;
+    // It was asked: whether it did it is open.
+    if (code === undefined) return failed('its SNMP agent answers with something that is no SNMP', { retryable: true });
     return unreachable(`it can't be reached: ${code}; is it on, and on this network?`, { sent: false });
   }
 }

@@ -1,5 +1,9 @@
+import { pipeline, Readable, Transform } from 'node:stream';
+import { withDeadline } from '../async.ts';
+import type { Clock } from '../contracts/runtime.ts';
 import { BringupError, isBringupError } from '../errors.ts';
 import { cleanConsoleText } from '../consoles/console-text.ts';
+import { limits } from '../limits.ts';
 import { hideSecrets, type Secret } from '../model/secret.ts';
 
 /** Longest of a service's words in an error. */
@@ -40,7 +44,7 @@ export interface OpenedS3 {
 }
 
 /** @throws `dependency-missing` when the SDK is not installed. */
-export async function openS3(connection: S3Connection): Promise<OpenedS3> {
+export async function openS3(connection: S3Connection, clock: Clock): Promise<OpenedS3> {
   const sdk = await import('@aws-sdk/client-s3').catch((error: unknown) => {
     throw new BringupError(
       'dependency-missing',
@@ -50,24 +54,70 @@ export async function openS3(connection: S3Connection): Promise<OpenedS3> {
   });
   const { client, endpoint, region = 'us-east-1', credentials, forcePathStyle = endpoint !== undefined } = connection;
   if (client !== undefined) return { sdk, client: client as unknown as OpenedS3['client'] };
-  return {
-    sdk,
-    client: new sdk.S3Client({
-      region,
-      forcePathStyle,
-      ...(endpoint !== undefined && { endpoint }),
-      ...(credentials !== undefined && {
-        credentials: {
-          accessKeyId: credentials.accessKeyId,
-          secretAccessKey: credentials.secretAccessKey.reveal(),
-          ...(credentials.sessionToken !== undefined && { sessionToken: credentials.sessionToken.reveal() }),
-        },
-      }),
-      // Many services know no checksums but Content-MD5, which is sent; artifacts are verified by their SHA-256.
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
+  const own = new sdk.S3Client({
+    region,
+    forcePathStyle,
+    ...(endpoint !== undefined && { endpoint }),
+    ...(credentials !== undefined && {
+      credentials: {
+        accessKeyId: credentials.accessKeyId,
+        secretAccessKey: credentials.secretAccessKey.reveal(),
+        ...(credentials.sessionToken !== undefined && { sessionToken: credentials.sessionToken.reveal() }),
+      },
     }),
-  };
+    // Many services know no checksums but Content-MD5, which is sent; artifacts are verified by their SHA-256.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // Frees what waits for nothing more.
+    requestHandler: { connectionTimeout: limits.connectTimeoutMs, socketTimeout: limits.s3OwnWorkMs },
+  });
+  boundAnswers(own);
+  boundWaits(own, clock);
+  return { sdk, client: own };
+}
+
+/** Answers but those with an artifact's bytes are kept in memory as a whole, errors too: they end at a bound. */
+function boundAnswers(client: OpenedS3['client']): void {
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      async (args) => {
+        const result = await next(args);
+        const response = result.response as { statusCode: number; body: unknown };
+        const isBlob = commandName === 'GetObjectCommand' && response.statusCode < 300;
+        if (!isBlob && response.body instanceof Readable) response.body = bounded(response.body);
+        return result;
+      },
+    // Next to the connection: before anybody reads it.
+    { step: 'deserialize', priority: 'low', name: 'bringupBoundedAnswers', override: true },
+  );
+}
+
+/** What the service does by itself takes longer than what it is sent. */
+const ownWork: readonly unknown[] = ['CopyObjectCommand', 'UploadPartCopyCommand', 'CompleteMultipartUploadCommand'];
+
+/** A service that goes silent holds nobody up: Amazon's SDK would wait for ever. */
+function boundWaits(client: OpenedS3['client'], clock: Clock): void {
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      (args) => {
+        const timeoutMs = ownWork.includes(commandName) ? limits.s3OwnWorkMs : limits.storageStallMs;
+        return withDeadline(clock, `the answer of S3 to a ${String(commandName)}`, { timeoutMs }, () => next(args));
+      },
+    { step: 'initialize', name: 'bringupBoundedWaits', override: true },
+  );
+}
+
+function bounded(body: Readable): Readable {
+  let bytes = 0;
+  const bound = new Transform({
+    transform(chunk: Uint8Array, _encoding, done) {
+      bytes += chunk.byteLength;
+      if (bytes <= limits.s3AnswerBytes) done(null, chunk);
+      else done(new Error(`its answer has more than ${limits.s3AnswerBytes} bytes`));
+    },
+  });
+  // Whoever reads the answer is told by its stream.
+  return pipeline(body, bound, () => undefined);
 }
 
 /** Whether a service says that there is no such object. */

@@ -120,7 +120,7 @@ class S3ArtifactStorage implements ArtifactStorage {
       body = object?.body;
       if (object === undefined) return;
       const hash = offset === 0 ? createHash('sha256') : undefined;
-      let left = length;
+      let left = Math.min(length, object.sizeBytes - offset);
       let read = 0;
       for (const chunks = object.body[Symbol.asyncIterator](); left > 0;) {
         const { done, value } = await this.#bounded(deadline, 'reading', Promise.resolve(chunks.next()));
@@ -135,7 +135,7 @@ class S3ArtifactStorage implements ArtifactStorage {
       if (hash !== undefined && read === object.sizeBytes && hash.digest('hex') !== sha256) {
         throw blobCorrupted(sha256, this.locate(sha256));
       }
-      if (left > 0 && read < object.sizeBytes - offset) {
+      if (left > 0) {
         throw new BringupError('store-failed', `reading ${this.locate(sha256)} ended after ${read} bytes; try again`, {
           retryable: true,
           details: { place: this.#place },
@@ -162,7 +162,12 @@ class S3ArtifactStorage implements ArtifactStorage {
     });
     const answer = await this.#bounded(deadline, 'reading', sending);
     if (answer?.Body === undefined) return undefined;
-    return { body: answer.Body as AsyncIterable<Uint8Array>, sizeBytes: (answer.ContentLength ?? 0) + offset };
+    if (offset > 0 && answer.ContentRange?.startsWith(`bytes ${offset}-`) !== true) {
+      throw this.#nonsense('it gives another part of an artifact than was asked for');
+    }
+    // What has no size could not be told from a part of it, and its hash would prove nothing.
+    if (!isSize(answer.ContentLength)) throw this.#nonsense('it does not tell the size of an artifact');
+    return { body: answer.Body as AsyncIterable<Uint8Array>, sizeBytes: answer.ContentLength + offset };
   }
 
   async stat(sha256: string, options: CallOptions = {}): Promise<BlobInfo | undefined> {
@@ -170,7 +175,8 @@ class S3ArtifactStorage implements ArtifactStorage {
     return this.#call('looking up an artifact', options, async ({ sdk, client }, abortSignal) => {
       const command = new sdk.HeadObjectCommand({ Bucket: this.#options.bucket, Key: this.#key(sha256) });
       try {
-        const { ContentLength = 0 } = await client.send(command, { abortSignal });
+        const { ContentLength } = await client.send(command, { abortSignal });
+        if (!isSize(ContentLength)) throw this.#nonsense('it does not tell the size of an artifact');
         return { sha256, sizeBytes: ContentLength };
       } catch (error) {
         if (isMissing(error)) return undefined;
@@ -191,6 +197,7 @@ class S3ArtifactStorage implements ArtifactStorage {
 
   async *list(options: CallOptions = {}): AsyncGenerator<BlobInfo, void> {
     const Prefix = `${this.#prefix}sha256/`;
+    let empty = 0;
     for (let token: string | undefined, more = true; more;) {
       const page = await this.#call('listing the artifacts', options, ({ sdk, client }, abortSignal) => {
         const from = token === undefined ? {} : { ContinuationToken: token };
@@ -198,12 +205,16 @@ class S3ArtifactStorage implements ArtifactStorage {
           abortSignal,
         });
       });
-      for (const { Key = '', Size = 0 } of page.Contents ?? []) {
+      const blobs = (page.Contents ?? []).flatMap(({ Key = '', Size = 0 }) => {
         const sha256 = Key.slice(Prefix.length).replace('/', '');
-        if (isSha256(sha256)) yield { sha256, sizeBytes: Size };
-      }
+        return isSha256(sha256) && isSize(Size) ? [{ sha256, sizeBytes: Size }] : [];
+      });
+      yield* blobs;
+      const before = token;
       token = page.NextContinuationToken;
       more = page.IsTruncated === true && token !== undefined;
+      empty = blobs.length === 0 ? empty + 1 : 0;
+      if (more && (token === before || empty > limits.s3EmptyPages)) throw this.#nonsense('its listing has no end');
     }
   }
 
@@ -224,12 +235,18 @@ class S3ArtifactStorage implements ArtifactStorage {
     if (this.#options.client === undefined) opened?.client.destroy();
   }
 
+  #nonsense(what: string): BringupError {
+    return new BringupError('store-failed', `the artifact storage at ${this.#place} can't be used: ${what}`, {
+      details: { place: this.#place },
+    });
+  }
+
   #key(sha256: string): string {
     return `${this.#prefix}sha256/${sha256.slice(0, 2)}/${sha256.slice(2)}`;
   }
 
   #open(): Promise<OpenedS3> {
-    this.#opened ??= openS3(this.#options);
+    this.#opened ??= openS3(this.#options, this.#clock);
     return this.#opened;
   }
 
@@ -266,4 +283,8 @@ class S3ArtifactStorage implements ArtifactStorage {
       deadline[Symbol.dispose]();
     }
   }
+}
+
+function isSize(value: number | undefined): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }

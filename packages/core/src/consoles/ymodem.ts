@@ -67,10 +67,11 @@ class Line {
 
   /** Waits for one byte; everything else is noise. With patience, no longer than for that. */
   async wait(wanted: number, patienceMs?: number): Promise<void> {
-    for (;;) {
+    for (let noise = 0; noise < limits.ymodemNoiseBytes; noise += 1) {
       const byte = patienceMs === undefined ? await this.#answer() : await this.#byte(patienceMs);
       if (byte === wanted || byte === undefined) return;
     }
+    throw noAnswer();
   }
 
   /** Sends a block until the receiver takes it. */
@@ -94,20 +95,26 @@ class Line {
   async #until(frame: Uint8Array, wanted: number): Promise<void> {
     for (let attempt = 0; attempt < limits.ymodemAttempts; attempt += 1) {
       await this.#session.send(frame, this.#call);
-      let answer = await this.#answer();
-      // A receiver that asked more than once before the first block came has more such bytes under way.
-      while (answer !== wanted && answer !== NAK) answer = await this.#answer();
-      if (answer === wanted) return;
+      if ((await this.#verdict(wanted)) === wanted) return;
     }
     throw new BringupError('transfer-failed', `the receiver refused a block ${limits.ymodemAttempts} times (YMODEM)`, {
       retryable: true,
     });
   }
 
+  /** A receiver that asked more than once before the first block came has more such bytes under way. */
+  async #verdict(wanted: number): Promise<number> {
+    for (let noise = 0; noise < limits.ymodemNoiseBytes; noise += 1) {
+      const answer = await this.#answer();
+      if (answer === wanted || answer === NAK) return answer;
+    }
+    throw noAnswer();
+  }
+
   async #answer(): Promise<number> {
     const byte = await this.#byte(limits.ymodemAnswerMs);
     if (byte !== undefined) return byte;
-    throw new BringupError('transfer-failed', 'the receiver does not answer (YMODEM)', { retryable: true });
+    throw noAnswer();
   }
 
   async #byte(timeoutMs: number): Promise<number | undefined> {
@@ -115,6 +122,10 @@ class Line {
     if (byte === CAN) throw new BringupError('transfer-failed', 'the receiver cancelled (YMODEM)', { retryable: true });
     return byte;
   }
+}
+
+function noAnswer(): BringupError {
+  return new BringupError('transfer-failed', 'the receiver does not answer (YMODEM)', { retryable: true });
 }
 
 /** The first block: name and size. */

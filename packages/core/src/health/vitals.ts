@@ -1,5 +1,6 @@
 import type { CallOptions } from '../contracts/runtime.ts';
 import type { ShellSession } from '../contracts/shell.ts';
+import { cleanConsoleText } from '../consoles/console-text.ts';
 import { BringupError } from '../errors.ts';
 import type { ResourceUtilization } from '../model/health.ts';
 
@@ -88,7 +89,7 @@ export function parseVitals(output: string): Vitals | undefined {
   const network = valueAt(text, '\nnetwork ');
   const temperature = numberAt(text, valueAt(text, '\nmillidegrees ')) / 1000;
   const vitals: Vitals = {
-    kernelVersion: kernel === -1 ? '' : text.slice(kernel, endOfLine(text, kernel)),
+    kernelVersion: kernel === -1 ? '' : plainWord(text.slice(kernel, endOfLine(text, kernel))),
     cpuBusy: numberAt(text, cpu),
     cpuTotal: numberAt(text, nextWord(text, cpu)),
     memoryKb: numberAt(text, memory),
@@ -111,6 +112,11 @@ function isComplete(vitals: Vitals): boolean {
 }
 
 // A thousand looks a second are read: nothing is made but the numbers.
+
+/** A release of a kernel has at most 64 bytes (uname(2)), and gets into records and onto terminals. */
+function plainWord(said: string): string {
+  return cleanConsoleText(said.slice(0, 64)).replaceAll(/[\r\t]/g, '');
+}
 
 /** Where the value of a key begins; -1 where it is missing. */
 function valueAt(text: string, key: string): number {

@@ -44,6 +44,12 @@ export const artifactLimits = {
   s3PartMinBytes: 5_242_880,
   /** Parts of one artifact on their way at the same time; as many are in memory. */
   s3PartsAtATime: 4,
+  /** What S3 does by itself, a copy or putting parts together, is over within this time or has failed. */
+  s3OwnWorkMs: 1_200_000,
+  /** Longest answer of S3 that is no artifact; a page of a listing takes 1 MB. */
+  s3AnswerBytes: 4_194_304,
+  /** Pages of a listing without a blob, one after the other: a service that has more is none. */
+  s3EmptyPages: 64,
   /** What S3 copies in one go. */
   s3CopyBytes: 5_368_709_120,
   /** An unfinished artifact whose writer can't be asked is removed after this. */

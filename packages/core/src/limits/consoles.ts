@@ -56,6 +56,8 @@ export const consoleLimits = {
   ymodemAttempts: 10,
   /** How long a receiver of YMODEM may take to ask for the file after it took the header. */
   ymodemPauseMs: 300,
+  /** A receiver of YMODEM that says this much beside its answer has none. */
+  ymodemNoiseBytes: 65_536,
   /** A receiver of YMODEM that says nothing for this long is gone. */
   ymodemAnswerMs: 10_000,
   /** Longest line typed into a console's shell: busybox drops what goes beyond 1024. */

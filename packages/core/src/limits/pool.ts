@@ -12,6 +12,10 @@ export const poolLimits = {
   policySweepMs: 3_600_000,
   /** Decisions that are forgotten in one transaction. */
   policySweepRows: 1_000,
+  /** Lines that a machine may tell of itself, or of its compilers, interfaces or peripherals; more are not read. */
+  probeLines: 4_096,
+  /** Longest such line; the rest of it is not read. */
+  probeLineChars: 4_096,
   /** Events, and failures, that a diagnosis tells. */
   diagnosisEntries: 20,
   /** A point of priority is worth having asked this much earlier. */

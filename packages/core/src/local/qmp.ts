@@ -87,11 +87,9 @@ export class Qmp implements Disposable {
   }
 
   #understand(line: string): void {
-    let message: QmpObject;
-    try {
-      message = JSON.parse(line) as QmpObject;
-    } catch (error) {
-      this.#end(lost(error));
+    const message = objectOf(line);
+    if (message === undefined) {
+      this.#end(lost(new Error('a line is no JSON object')));
       return;
     }
     if ('QMP' in message) this.#greeted.resolve();
@@ -100,9 +98,9 @@ export class Qmp implements Disposable {
     const command = this.#pending.get(Number(message['id']));
     if (command === undefined) return;
     this.#pending.delete(Number(message['id']));
-    const error = message['error'] as QmpObject | undefined;
+    const { error } = message;
     if (error === undefined) command.resolve(message['return'] ?? null);
-    else command.reject(refused(command.command, error));
+    else command.reject(refused(command.command, isObject(error) ? error : {}));
   }
 
   #end(reason: BringupError): void {
@@ -116,11 +114,30 @@ export class Qmp implements Disposable {
   }
 }
 
+/** Longest of QEMU's words in an error. */
+const quotedChars = 500;
+
 function refused(command: string, error: QmpObject): BringupError {
-  const reason = String(error['desc'] ?? 'no reason given');
-  return new BringupError('hypervisor-failed', `QEMU refused ${command}: ${reason}`, {
-    details: { command, class: String(error['class'] ?? '') },
-  });
+  const words = (value: unknown): string | undefined =>
+    typeof value === 'string' ? value.slice(0, quotedChars) : undefined;
+  return new BringupError(
+    'hypervisor-failed',
+    `QEMU refused ${command}: ${words(error['desc']) ?? 'no reason given'}`,
+    { details: { command, class: words(error['class']) ?? '' } },
+  );
+}
+
+function isObject(value: unknown): value is QmpObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function objectOf(line: string): QmpObject | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function lost(cause: unknown): BringupError {

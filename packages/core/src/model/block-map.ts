@@ -26,18 +26,18 @@ export interface BlockMap {
  */
 export function parseBlockMap(text: string): BlockMap {
   if (text.length > limits.blockMapBytes) throw wrong('', `is larger than ${limits.blockMapBytes} bytes`);
-  const content = text.replaceAll(/<!--[\s\S]*?-->/g, '');
+  const content = withoutComments(text);
   const version = /<bmap\s+version\s*=\s*"([^"]*)"/.exec(content)?.[1];
   if (version === undefined) throw wrong('bmap', 'is missing: this is no block map');
   if (!/^2\.\d+$/.test(version))
-    throw wrong('bmap', `has version ${version}, only 2.x is known; make it with bmaptool 3`);
+    throw wrong('bmap', `has version ${quoted(version)}, only 2.x is known; make it with bmaptool 3`);
   const checksumType = elementText(content, 'ChecksumType');
-  if (checksumType !== 'sha256') throw wrong('ChecksumType', `must be sha256, not ${checksumType}`);
+  if (checksumType !== 'sha256') throw wrong('ChecksumType', `must be sha256, not ${quoted(checksumType)}`);
   checkOwnSum(text, elementText(content, 'BmapFileChecksum'));
   const imageBytes = count(content, 'ImageSize');
   const blockBytes = count(content, 'BlockSize');
   if (blockBytes === 0 || blockBytes % 512 !== 0) throw wrong('BlockSize', 'must be a multiple of 512');
-  const ranges = [...content.matchAll(/<Range\b([^>]*)>([^<]*)<\/Range>/g)].map(([, attributes = '', blocks = '']) =>
+  const ranges = [...content.matchAll(/<Range\b([^<>]*)>([^<]*)<\/Range>/g)].map(([, attributes = '', blocks = '']) =>
     range(attributes, blocks.trim(), imageBytes, blockBytes),
   );
   for (const [index, { offsetBytes }] of ranges.entries()) {
@@ -54,11 +54,10 @@ export function parseBlockMap(text: string): BlockMap {
 function range(attributes: string, blocks: string, imageBytes: number, blockBytes: number): BlockRange {
   const sha256 = /\bchksum\s*=\s*"([0-9a-f]{64})"/.exec(attributes)?.[1];
   const [, first = '', last = first] = /^(\d{1,15})(?:\s*-\s*(\d{1,15}))?$/.exec(blocks) ?? [];
-  if (sha256 === undefined) throw wrong('Range', `${blocks} has no SHA-256`);
+  if (sha256 === undefined) throw wrong('Range', `${quoted(blocks)} has no SHA-256`);
   const offsetBytes = Number(first) * blockBytes;
   const endBytes = Math.min((Number(last) + 1) * blockBytes, imageBytes);
-  if (first === '' || endBytes <= offsetBytes)
-    throw wrong('Range', `${JSON.stringify(blocks)} is no range of the image`);
+  if (first === '' || endBytes <= offsetBytes) throw wrong('Range', `${quoted(blocks)} is no range of the image`);
   return { offsetBytes, sizeBytes: endBytes - offsetBytes, sha256 };
 }
 
@@ -81,6 +80,24 @@ function count(content: string, name: string): number {
   const value = Number(elementText(content, name));
   if (!Number.isSafeInteger(value) || value < 0) throw wrong(name, 'must be a whole number');
   return value;
+}
+
+/** An expression would look for the end of each comment anew: a map of unfinished ones takes it hours. */
+function withoutComments(text: string): string {
+  const parts: string[] = [];
+  let at = 0;
+  for (let start = text.indexOf('<!--'); start !== -1; start = text.indexOf('<!--', at)) {
+    const end = text.indexOf('-->', start + 4);
+    if (end === -1) break;
+    parts.push(text.slice(at, start));
+    at = end + 3;
+  }
+  return parts.join('') + text.slice(at);
+}
+
+/** What the map says, as it may stand in an error. */
+function quoted(words: string): string {
+  return JSON.stringify(words.slice(0, 80));
 }
 
 function wrong(path: string, message: string): Error {

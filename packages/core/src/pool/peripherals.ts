@@ -1,6 +1,6 @@
 import type { CallOptions } from '../contracts/runtime.ts';
 import { peripheralsScript } from './probe-scripts.ts';
-import { runScript, type CommandRunner } from './probe.ts';
+import { linesOf, runScript, type CommandRunner } from './probe.ts';
 
 /** What a board says it has. */
 export interface BoardFacts {
@@ -64,7 +64,7 @@ export async function probeBoard(session: CommandRunner, options: CallOptions = 
   const output = await runScript(session, 'looking for peripherals', peripheralsScript, [], options);
   const peripherals = new Set<string>();
   const facts: { model?: string; serialNumber?: string } = {};
-  for (const line of output.split('\n')) {
+  for (const line of linesOf(output)) {
     const [, what, value = ''] = /^(\w+) (.*)$/.exec(line) ?? [];
     if (what === 'model') facts.model = value;
     else if (what === 'serial') facts.serialNumber = value;

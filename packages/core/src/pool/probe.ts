@@ -1,5 +1,6 @@
 import type { CallOptions } from '../contracts/runtime.ts';
 import type { ShellSession } from '../contracts/shell.ts';
+import { cleanConsoleText } from '../consoles/console-text.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { architectureNames, architectures, type Architecture } from '../model/architecture.ts';
@@ -47,26 +48,51 @@ export async function probeFacts(
 ): Promise<MachineFacts> {
   const output = await runScript(session, 'looking at the machine', factsScript, [workspace ?? ''], options);
   const facts = new Map(
-    output
-      .split('\n')
+    linesOf(output)
       .filter((line) => line.includes(' '))
       .map((line) => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)] as const),
   );
   const machine = facts.get('machine') ?? '';
   const architecture = architectureOfMachine(machine);
   if (architecture === undefined) {
-    throw new BringupError('unsupported', `the machine is a '${machine}'; known are ${architectures.join(', ')}`, {
-      details: { machine },
-    });
+    throw new BringupError(
+      'unsupported',
+      `the machine is a '${machine.slice(0, 80)}'; known are ${architectures.join(', ')}`,
+      { details: { machine: machine.slice(0, 80) } },
+    );
   }
+  const found = facts.get('workspace') ?? '';
+  if (!found.startsWith('/')) throw notUnderstood('workspace', found);
+  const count = (key: string): number => {
+    const value = Number(facts.get(key) ?? 0);
+    if (Number.isSafeInteger(value) && value >= 0) return value;
+    throw notUnderstood(key, facts.get(key) ?? '');
+  };
   return {
-    workspace: facts.get('workspace') ?? '',
+    workspace: found,
     architecture,
     kernelVersion: facts.get('kernel') ?? '',
-    cpuCores: Number(facts.get('cpus') ?? 0),
-    memoryMb: Math.floor(Number(facts.get('memory_kb') ?? 0) / 1024),
-    freeGb: Math.round((Number(facts.get('free_kb') ?? 0) / 1024 / 1024) * 10) / 10,
+    cpuCores: count('cpus'),
+    memoryMb: Math.floor(count('memory_kb') / 1024),
+    freeGb: Math.round((count('free_kb') / 1024 / 1024) * 10) / 10,
   };
+}
+
+function notUnderstood(what: string, said: string): BringupError {
+  const words = JSON.stringify(said.slice(0, 80));
+  return new BringupError('command-failed', `looking at the machine failed: it says ${words} of its ${what}`, {
+    details: { fact: what },
+  });
+}
+
+/**
+ * What a machine printed, line by line. It gets into records and onto terminals: no control characters but the tab
+ * between fields, and no more than there can be.
+ */
+export function linesOf(output: string): string[] {
+  return output
+    .split('\n', limits.probeLines)
+    .map((line) => cleanConsoleText(line.slice(0, limits.probeLineChars)).replaceAll('\r', ''));
 }
 
 /**
@@ -77,7 +103,7 @@ export async function probeFacts(
 export async function probeToolchains(session: CommandRunner, options: CallOptions = {}): Promise<Toolchain[]> {
   const output = await runScript(session, 'looking for toolchains', toolchainsScript, [], options);
   const found = new Map<string, Toolchain>();
-  for (const line of output.split('\n')) {
+  for (const line of linesOf(output)) {
     const [name, path, version, triplet, targets = ''] = line.split('\t');
     if (name === undefined || path === undefined || version === undefined || triplet === undefined) continue;
     for (const targetArchitecture of name === 'clang' ? llvmArchitectures(targets) : gccArchitectures(triplet)) {
@@ -112,7 +138,7 @@ function llvmArchitectures(targets: string): readonly Architecture[] {
 /** The network interfaces of a machine, loopback left out. @throws as {@link probeFacts}. */
 export async function probeNetwork(session: CommandRunner, options: CallOptions = {}): Promise<NetworkInterface[]> {
   const output = await runScript(session, 'looking at the network', networkScript, [], options);
-  const lines = output.split('\n').map((line) => line.split('\t'));
+  const lines = linesOf(output).map((line) => line.split('\t'));
   return lines
     .filter(([what]) => what === 'link')
     .map(([, name = '', state = '', mac = '', speed = '']) => ({
