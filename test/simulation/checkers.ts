@@ -1,5 +1,6 @@
 import { checkLogs } from './check-logs.ts';
 import { checkEnd } from './check-end.ts';
+import { checkMachines } from './check-machines.ts';
 import { checkReservations } from './check-reservations.ts';
 import { checkTurns } from './check-turns.ts';
 import { checkWork } from './check-work.ts';
@@ -10,6 +11,7 @@ const checks: Readonly<Record<string, (outcome: Outcome, report: Report) => void
   turns: checkTurns,
   work: checkWork,
   logs: checkLogs,
+  machines: checkMachines,
   end: checkEnd,
 };
 

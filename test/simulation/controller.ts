@@ -11,11 +11,15 @@ export class Controller implements Actor {
   /** Word of commits does not reach it. */
   deaf = false;
   aheadMs = 0;
+  /** When it last asked the store something. */
+  lookedAt = 0;
   readonly #simulation: Stage;
   #lab: MemoryLab | undefined;
   #life = 0;
   #statements = 0;
+  /** Calls in all, and by their names. */
   #calls = 0;
+  readonly #callsOf = new Map<string, number>();
   #opening = false;
   #ended = false;
 
@@ -103,11 +107,14 @@ export class Controller implements Actor {
   }
 
   /** Counts a call that reached its machine, or its end there. */
-  onCall(process: string, when: 'before' | 'after'): void {
+  onCall(process: string, call: string, when: 'before' | 'after'): void {
     if (process !== this.name || this.#lab === undefined) return;
+    const ofName = (this.#callsOf.get(call) ?? 0) + (when === 'before' ? 1 : 0);
     if (when === 'before') this.#calls += 1;
+    this.#callsOf.set(call, ofName);
     for (const trap of [...this.traps.call]) {
-      if (trap.at !== this.#calls || trap.when !== when) continue;
+      if (trap.when !== when || (trap.name ?? call) !== call) continue;
+      if (trap.at !== (trap.name === undefined ? this.#calls : ofName)) continue;
       this.traps.call.splice(this.traps.call.indexOf(trap), 1);
       trap.spring();
     }
@@ -115,6 +122,7 @@ export class Controller implements Actor {
 
   #onStatement(name: string, lab: MemoryLab | undefined, sql: string, inTransaction: boolean): void {
     this.#simulation.actor = name;
+    this.lookedAt = this.#simulation.clock.now();
     if (lab === undefined || lab !== this.#lab) return;
     this.#statements += 1;
     for (const trap of [...this.traps.statement]) {

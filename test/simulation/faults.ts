@@ -91,5 +91,8 @@ function when(simulation: Stage, index: number, moment: Moment, act: (controller
   const spring = (): void => act(controller);
   if ('atMs' in moment) simulation.clock.timer(moment.atMs, spring);
   else if ('statement' in moment) controller.traps.statement.push({ at: moment.statement, spring });
-  else controller.traps.call.push({ at: moment.call, when: moment.when, spring });
+  else {
+    const { call: at, when: side, name } = moment;
+    controller.traps.call.push({ at, when: side, spring, ...(name !== undefined && { name }) });
+  }
 }

@@ -29,11 +29,11 @@ export type WorkItem = { readonly id: string; readonly atMs: number; readonly co
   | { readonly kind: 'maintenance'; readonly machine: string; readonly forMs: number }
 );
 
-/** When a fault strikes a controller: at a time, at its n-th statement, or at its n-th call to a machine. */
+/** When a fault strikes a controller: at a time, at its n-th statement, or at its n-th call to a machine, or of that name. */
 export type Moment =
   | { readonly atMs: number }
   | { readonly statement: number }
-  | { readonly call: number; readonly when: 'before' | 'after' };
+  | { readonly call: number; readonly when: 'before' | 'after'; readonly name?: string };
 
 /** Something that goes wrong. */
 export type Fault = { readonly id: string } & (
@@ -152,10 +152,12 @@ function crowd(draw: Draw, controllers: number): WorkItem[] {
 }
 
 function moment(draw: Draw): Moment {
-  const kind = draw.between(0, 3);
+  const kind = draw.between(0, 5);
   if (kind === 0) return { atMs: draw.between(0, 40_000) };
   if (kind === 1) return { statement: draw.between(1, 1_500) };
-  return { call: draw.between(1, 60), when: draw.of(['before', 'after']) };
+  if (kind <= 3) return { call: draw.between(1, 60), when: draw.of(['before', 'after']) };
+  const name = draw.of(['powerOff', 'powerOn', 'flash', 'createVm', 'startVm', 'destroyVm', 'openConsole', 'upload']);
+  return { call: draw.between(1, 2), when: draw.of(['before', 'after']), name };
 }
 
 function fault(id: string, draw: Draw, controllers: number): Fault {

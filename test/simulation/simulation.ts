@@ -7,6 +7,7 @@ import {
   type FakeClock,
   type MemoryLab,
   type MemoryCall,
+  type MemoryCallMoment,
   type NetworkProcess,
 } from '@bringup/core/testing';
 import { readAudit } from './audit.ts';
@@ -39,6 +40,8 @@ export class Simulation implements Stage {
   actor = 'portal';
   readonly #database: SimulationDatabase;
   readonly #scenery: Scenery;
+  readonly #callIds = new WeakMap<MemoryCall, number>();
+  #calls = 0;
   #world: MemoryLab | undefined;
 
   constructor(plan: Plan, database: SimulationDatabase) {
@@ -186,14 +189,19 @@ export class Simulation implements Stage {
     for (const { index, heard } of [...this.listeners]) if (index !== from) heard();
   }
 
-  #onCall(process: NetworkProcess, call: MemoryCall, when: 'before' | 'after', error: unknown): void {
+  #onCall(process: NetworkProcess, call: MemoryCall, when: MemoryCallMoment, error: unknown): void {
     const { machine, name, about } = call;
+    if (when === 'sent') this.#callIds.set(call, (this.#calls += 1));
+    const controller = this.controllers.find((one) => one.name === process.name);
     this.history.add(process.name, `${name} ${when}`, {
+      call: this.#callIds.get(call),
+      ...(when === 'sent' && controller !== undefined && { lookedAt: controller.lookedAt - startMs }),
       machine,
       ...(about !== undefined && { about }),
       ...(error !== undefined && { error: describeError(error) }),
     });
-    for (const controller of this.controllers) controller.onCall(process.name, when);
+    if (when !== 'before' && when !== 'after') return;
+    for (const one of this.controllers) one.onCall(process.name, name, when);
   }
 }
 

@@ -6,6 +6,8 @@ import type { Plan } from './plan.ts';
 /** Something that waits for the n-th statement or call of a controller. */
 export interface Trap {
   readonly at: number;
+  /** Counts calls of that name alone. */
+  readonly name?: string;
   readonly when?: 'before' | 'after';
   readonly spring: () => void;
 }

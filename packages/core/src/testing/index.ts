@@ -65,5 +65,5 @@ export type { MemoryMachine, MemoryToolchain } from './memory-machine.ts';
 export { labArbitraries, type LabArbitraries } from './arbitraries.ts';
 export { MemoryDatabase, sqliteError, type MemoryAccessOptions, type MemoryDatabaseAccess } from './memory-store.ts';
 export { MemoryController, type MemoryControllerOptions } from './memory-controller.ts';
-export { MemoryNetwork, type CutKind, type MemoryNetworkOptions } from './memory-network.ts';
+export { MemoryNetwork, type CutKind, type MemoryCallMoment, type MemoryNetworkOptions } from './memory-network.ts';
 export type { MemoryCall, MemoryLink, NetworkProcess } from './memory-link.ts';

@@ -12,9 +12,15 @@ export interface MemoryNetworkOptions {
   readonly latencyMs?: number;
   /** How many of a hundred calls are delayed at all. Default 100. */
   readonly delayedPercent?: number;
-  /** Hears of each call when it reaches its machine, before it is done, and of its end there. */
-  readonly onCall?: (process: NetworkProcess, call: MemoryCall, when: 'before' | 'after', error?: unknown) => void;
+  /**
+   * Hears of each call when it is sent; `before` it is done, when it has reached its machine; when it has `begun`,
+   * unless its process was killed just then; and of its end there.
+   */
+  readonly onCall?: (process: NetworkProcess, call: MemoryCall, when: MemoryCallMoment, error?: unknown) => void;
 }
+
+/** A moment of a call. */
+export type MemoryCallMoment = 'sent' | 'before' | 'begun' | 'after';
 
 /** How a connection that is cut shows: refused and reset, or silence until it is healed. */
 export type CutKind = 'refuse' | 'hang';
@@ -94,6 +100,7 @@ export class MemoryNetwork {
     const bounds = { ...(signal !== undefined && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) };
     return withDeadline(clock, `${call.name} on ${call.machine}`, bounds, async (given) => {
       await process.running();
+      this.#options.onCall?.(process, call, 'sent');
       await this.#travel(process, call.machine);
       // Whoever gave up while the call was on its way did not take it back; a call that waits for a cut to heal is lost.
       given.throwIfAborted();
@@ -109,6 +116,7 @@ export class MemoryNetwork {
     onCall?.(process, call, 'before');
     // It may have been stopped or killed with the call just before it was sent.
     await process.running();
+    onCall?.(process, call, 'begun');
     try {
       const result = await act();
       onCall?.(process, call, 'after');
