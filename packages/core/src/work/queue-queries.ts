@@ -1,7 +1,8 @@
 // The SQL that every item of work runs through, see queue.ts.
-import { sql, type Selectable, type UpdateResult } from 'kysely';
+import { sql, type Selectable, type SelectQueryBuilder, type UpdateResult } from 'kysely';
 import { prepared, preparedFor, type Bind, type PreparedQuery } from '../store/prepared.ts';
 import type { WorkRow } from '../store/schema/work.ts';
+import type { Schema } from '../store/schema.ts';
 
 type Row = Selectable<WorkRow>;
 
@@ -214,4 +215,60 @@ interface Child {
 
 export const childOf: PreparedQuery<Child, Row> = prepared((db, p: Bind<Child>) =>
   db.selectFrom('work_items').selectAll().where('parent_id', '=', p('parentId')).where('child_key', '=', p('key')),
+);
+
+// What every process asks whenever something has been committed, and twice a second.
+
+interface DueValues {
+  readonly kinds: readonly string[];
+  readonly now: number;
+}
+
+/** An item that can be claimed, if any of `kinds` is, or that is due to be put back into the queue. */
+export const dueItem: (shape: { readonly kinds: number }) => PreparedQuery<DueValues, Pick<Row, 'id'>> = preparedFor(
+  (db, p: Bind<DueValues>, { kinds }: { readonly kinds: number }) =>
+    db
+      .selectFrom('work_items')
+      .select('id')
+      .where((eb) => {
+        const list = Array.from({ length: kinds }, (_, index) => p('kinds', index));
+        return eb.or([
+          ...(kinds > 0 ? [eb.and([eb('state', '=', 'queued'), eb('kind', 'in', list)])] : []),
+          eb.and([eb('state', '=', 'waiting'), eb('run_after', '<=', p('now'))]),
+          eb.and([eb('state', '=', 'running'), eb('lease_until', '<=', p('now'))]),
+        ]);
+      })
+      .limit(1),
+);
+
+/** An unfinished item whose deadline has passed and which has not been asked to stop. */
+export const overdueItem: PreparedQuery<{ now: number }, Pick<Row, 'id'>> = prepared((db, p: Bind<{ now: number }>) =>
+  overdue(db.selectFrom('work_items'), p('now')).select('id').limit(1),
+);
+
+/** The same, of a query of one's own. */
+export function overdue(
+  query: SelectQueryBuilder<Schema, 'work_items', object>,
+  now: number,
+): SelectQueryBuilder<Schema, 'work_items', object> {
+  return query
+    .where('deadline_at', '<=', now)
+    .where('stop_reason', 'is', null)
+    .where('state', 'in', ['queued', 'running', 'waiting']);
+}
+
+/** Who has claimed something. */
+export const runningOwners: PreparedQuery<object, Pick<Row, 'owner'>> = prepared((db) =>
+  db.selectFrom('work_items').select('owner').distinct().where('state', '=', 'running'),
+);
+
+/** What an owner has claimed and is asked to stop. */
+export const stoppedOf: PreparedQuery<{ owner: string }, Pick<Row, 'id' | 'stop_reason'>> = prepared(
+  (db, p: Bind<{ owner: string }>) =>
+    db
+      .selectFrom('work_items')
+      .select(['id', 'stop_reason'])
+      .where('state', '=', 'running')
+      .where('owner', '=', p('owner'))
+      .where('stop_reason', 'is not', null),
 );

@@ -1,11 +1,11 @@
-import type { Selectable, SelectQueryBuilder, Transaction } from 'kysely';
+import type { Selectable, Transaction } from 'kysely';
 import { BringupError, type StoredError } from '../errors.ts';
 import type { WorkVerb } from '../events.ts';
 import type { WorkKind, WorkState } from '../model/work.ts';
 import { isFinal } from '../model/work.ts';
 import type { WorkRow } from '../store/schema/work.ts';
 import type { Schema } from '../store/schema.ts';
-import type { Store, StoreTransaction } from '../store/store.ts';
+import type { StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import {
   addItem,
@@ -13,6 +13,7 @@ import {
   claimItems,
   endItem,
   itemById,
+  overdue,
   ownedItem,
   readyWaiting,
   setWakeOn,
@@ -106,25 +107,13 @@ export async function stopOverdue(
   uncancellable: readonly WorkKind[],
   now: number,
 ): Promise<void> {
-  const overdue = await overdueItems(tx.db, now).select(['id', 'kind']).execute();
-  for (const { id, kind } of overdue) {
+  const late = await overdue(tx.db.selectFrom('work_items'), now).select(['id', 'kind']).execute();
+  for (const { id, kind } of late) {
     const error = new BringupError('deadline-exceeded', `${kind} ${id} did not end by its deadline`, {
       retryable: true,
     });
     await requestStop(tx, id, uncancellable, error.toJSON(), now);
   }
-}
-
-/** Unfinished items whose deadline has passed and which have not been asked to stop. */
-export function overdueItems(
-  db: Pick<Store['db'], 'selectFrom'>,
-  now: number,
-): SelectQueryBuilder<Schema, 'work_items', object> {
-  return db
-    .selectFrom('work_items')
-    .where('deadline_at', '<=', now)
-    .where('stop_reason', 'is', null)
-    .where('state', 'in', ['queued', 'running', 'waiting']);
 }
 
 /** Claims up to `count` ready items for `owner`; each claim raises the item's fence. */

@@ -12,7 +12,8 @@ import { endFarWork } from './far-work.ts';
 import type { WorkHandler } from './handler.ts';
 import type { LogStore } from './logs.ts';
 import { formatOwner, isKnownDead, thisProcess } from './owner.ts';
-import { claim, finish, overdueItems, requeueDue, stopOverdue } from './queue.ts';
+import { dueItem, overdueItem, runningOwners, stoppedOf } from './queue-queries.ts';
+import { claim, finish, requeueDue, stopOverdue } from './queue.ts';
 import { Run } from './run.ts';
 import { unstored, watchedRun } from './watched-run.ts';
 
@@ -147,43 +148,21 @@ export class Worker implements AsyncDisposable {
   async #anythingDue(free: number): Promise<boolean> {
     const now = this.#options.clock.now();
     const { db } = this.#options.store;
-    const due = await db
-      .selectFrom('work_items')
-      .select('id')
-      .where((eb) =>
-        eb.or([
-          ...(free > 0 ? [eb.and([eb('state', '=', 'queued'), eb('kind', 'in', [...this.#kinds])])] : []),
-          eb.and([eb('state', '=', 'waiting'), eb('run_after', '<=', now)]),
-          eb.and([eb('state', '=', 'running'), eb('lease_until', '<=', now)]),
-        ]),
-      )
-      .limit(1)
-      .executeTakeFirst();
-    if (due !== undefined || (await overdueItems(db, now).select('id').limit(1).executeTakeFirst()) !== undefined) {
-      return true;
-    }
+    const kinds = free > 0 ? [...this.#kinds] : [];
+    const due = await dueItem({ kinds: kinds.length }).first(db, { kinds, now });
+    if (due !== undefined || (await overdueItem.first(db, { now })) !== undefined) return true;
     return (await this.#deadOwners()).length > 0;
   }
 
   async #deadOwners(): Promise<string[]> {
-    const rows = await this.#options.store.db
-      .selectFrom('work_items')
-      .select('owner')
-      .distinct()
-      .where('state', '=', 'running')
-      .execute();
+    const rows = await runningOwners.all(this.#options.store.db, {});
     return rows.flatMap(({ owner }) => (owner !== null && isKnownDead(owner, this.#identity) ? [owner] : []));
   }
 
   /** Tells what runs here that it has been asked to stop. */
   async #tellStopped(): Promise<void> {
     if (this.#running.size === 0) return;
-    const rows = await this.#options.store.db
-      .selectFrom('work_items')
-      .select(['id', 'stop_reason'])
-      .where('id', 'in', [...this.#running.keys()])
-      .where('stop_reason', 'is not', null)
-      .execute();
+    const rows = await stoppedOf.all(this.#options.store.db, { owner: this.#owner });
     for (const { id, stop_reason } of rows) {
       this.#running.get(id)?.run.stop(fromStoredError(JSON.parse(stop_reason ?? '{}') as StoredError));
     }
