@@ -1,0 +1,29 @@
+// Forked by chaos.ts: a process that does all of a lab's work until it dies, or stands still, at the step it is told.
+import { join } from 'node:path';
+import { createLab, fileArtifactStorage, localQemu, localShell } from '@bringup/core';
+import { storeOf } from '../fixtures/stores.ts';
+import { steppingConnectors, steppingStore } from './steps.ts';
+
+/** What a controller is told. */
+export interface Orders {
+  readonly store: string;
+  readonly folder: string;
+  /** The step at which it ends, and how. Absent: it lives until it is told to end. */
+  readonly end?: { readonly step: number; readonly by: 'SIGKILL' | 'SIGSTOP' };
+}
+
+const { store, folder, end } = JSON.parse(process.argv[2] ?? '') as Orders;
+let steps = 0;
+
+function step(): void {
+  steps += 1;
+  // A process that was stopped goes on here when it is let.
+  if (steps === end?.step) process.kill(process.pid, end.by);
+}
+
+const lab = await createLab({
+  store: steppingStore(storeOf(store), step),
+  artifacts: fileArtifactStorage({ path: join(folder, 'artifacts') }),
+  connectors: steppingConnectors(localShell(), localQemu(), step),
+});
+process.on('disconnect', () => void lab[Symbol.asyncDispose]());

@@ -1,0 +1,55 @@
+// pnpm chaos --points N [--store sqlite|postgres] [--pipelines 20] [--controllers 4] [--seed 1]
+//
+// Real pipelines on this machine, at the hands of processes that are killed, or stopped for longer than their leases, at
+// N seeded points: before or after their n-th commit or call of a connector. PostgreSQL is crashed now and then as well.
+// In the end everything has to have been done, and once. Without --store half of the points go to each.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { PostgresServer } from '../fixtures/postgres.ts';
+import { Chaos } from './chaos.ts';
+
+const { values } = parseArgs({
+  options: {
+    points: { type: 'string', default: '50' },
+    store: { type: 'string' },
+    pipelines: { type: 'string', default: '20' },
+    controllers: { type: 'string', default: '4' },
+    seed: { type: 'string', default: '1' },
+  },
+});
+const [points = 0, pipelines = 0, controllers = 0, seed = 0] = [
+  values.points,
+  values.pipelines,
+  values.controllers,
+  values.seed,
+].map(Number);
+const stores = values.store === undefined ? ['sqlite', 'postgres'] : [values.store];
+
+for (const store of stores) {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.adopt(await mkdtemp(join(tmpdir(), 'bringup-chaos-')), (path) =>
+    rm(path, { recursive: true, force: true }),
+  );
+  const server = store === 'postgres' ? stack.use(await PostgresServer.start()) : undefined;
+  const startedAt = performance.now();
+  const share = Math.ceil(points / stores.length);
+  const chaos = stack.use(
+    await Chaos.start({
+      store: server?.url ?? join(folder, 'lab.db'),
+      points: share,
+      pipelines,
+      controllers,
+      seed,
+      ...(server !== undefined && { server }),
+    }),
+  );
+  const { violations, ...counts } = await chaos.run();
+  for (const violation of violations.slice(0, 20)) console.log(violation);
+  const said = Object.entries(counts).map(([name, count]) => `${count} ${name}`);
+  console.log(
+    `${store}: ${said.join(', ')} in ${((performance.now() - startedAt) / 1_000).toFixed(0)} s: ${violations.length} violations`,
+  );
+  if (violations.length > 0) process.exitCode = 1;
+}

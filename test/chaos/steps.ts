@@ -1,0 +1,73 @@
+import type { Driver } from 'kysely';
+import type { GivenConnectors, HypervisorConnector, ShellConnector, StoreProvider } from '@bringup/core';
+
+/** Called before and after each commit and each call of a connector: the points at which a process may die. */
+export type Step = (what: string) => void;
+
+/** A store whose commits are steps. */
+export function steppingStore(store: StoreProvider, step: Step): StoreProvider {
+  return {
+    async open() {
+      const opened = await store.open();
+      const { dialect } = opened;
+      return {
+        ...opened,
+        dialect: {
+          createDriver: () => steppingDriver(dialect.createDriver(), step),
+          createQueryCompiler: () => dialect.createQueryCompiler(),
+          createAdapter: () => dialect.createAdapter(),
+          createIntrospector: (db) => dialect.createIntrospector(db),
+        },
+      };
+    },
+  };
+}
+
+function steppingDriver(driver: Driver, step: Step): Driver {
+  return {
+    init: () => driver.init(),
+    acquireConnection: () => driver.acquireConnection(),
+    beginTransaction: (connection, settings) => driver.beginTransaction(connection, settings),
+    async commitTransaction(connection) {
+      step('before a commit');
+      await driver.commitTransaction(connection);
+      step('after a commit');
+    },
+    rollbackTransaction: (connection) => driver.rollbackTransaction(connection),
+    releaseConnection: (connection) => driver.releaseConnection(connection),
+    destroy: () => driver.destroy(),
+  };
+}
+
+/** Connectors each of whose calls, and those of their sessions, are steps. */
+export function steppingConnectors(
+  shell: ShellConnector,
+  hypervisor: HypervisorConnector,
+  step: Step,
+): GivenConnectors {
+  return {
+    shell: stepping(shell, step, (session) => stepping(session, step)),
+    hypervisor: stepping(hypervisor, step, (session) => stepping(session, step)),
+  };
+}
+
+/** The object with a step before and after each of its calls. */
+function stepping<T extends object>(object: T, step: Step, ofConnect?: (session: object) => object): T {
+  return new Proxy(object, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function' || typeof name !== 'string') {
+        return typeof value === 'function' ? value.bind(target) : value;
+      }
+      return (...args: unknown[]): unknown => {
+        step(`before ${name}`);
+        const result: unknown = Reflect.apply(value, target, args);
+        if (!(result instanceof Promise)) return result;
+        return result.then((answer: unknown) => {
+          step(`after ${name}`);
+          return name === 'connect' && ofConnect !== undefined ? ofConnect(answer as object) : answer;
+        });
+      };
+    },
+  });
+}
