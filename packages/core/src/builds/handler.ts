@@ -137,7 +137,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     try {
       return await obtain(context, this.#services.selection, {
         request: { ...buildRequest({ ...request, recipe: request.buildConfig.recipe }), exclude: tried },
-        ...(expected !== undefined && { expectedMs: expected.seconds * 1000 }),
+        ...(expected !== undefined && { expectedMs: Math.round(expected.seconds * 1000) }),
         record: async (tx, { id: reservationId, resourceId: serverId }) => {
           const held = { serverId, reservationId, since: context.clock.now(), logStart };
           await context.saveIn(tx, { tried, fetched: [], ...(trouble !== undefined && { trouble }), held });
