@@ -1,37 +1,39 @@
-import { fork } from 'node:child_process';
+import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLab, sqlite, vmRequest, type Lab } from '@bringup/core';
+import { boardRequest, createLab, type Lab } from '@bringup/core';
 import { memoryArtifactStorage } from '@bringup/core/testing';
 import { startBullMq } from '../fixtures/bullmq.ts';
-import { populate } from '../fixtures/pool-on-disk.ts';
+import { boardsInStore } from '../fixtures/boards-in-store.ts';
+import { graphile, type GraphileWorker } from '../fixtures/graphile-worker.ts';
+import { peerPackages } from '../fixtures/peer-package.ts';
+import { PostgresServer } from '../fixtures/postgres.ts';
+import { storeOf } from '../fixtures/stores.ts';
 import type { Bench } from './bench.ts';
 import { alternate, median, percentile, printTable } from './bench.ts';
 
 const perRound = 50;
-const request = vmRequest({ architecture: 'arm64' });
+const request = boardRequest({ architecture: 'arm64' });
 
 /** How soon a release is a grant for whoever waits. */
 export const bench: Bench = {
   name: 'wake',
   describe:
-    'from a release to the grant of a waiting request, durable, against BullMQ from adding a job to its start (ms)',
+    'from a release to the grant of a waiting request, durable, against BullMQ and, on PostgreSQL, graphile-worker from adding a job to its start (ms)',
   async run() {
     const folder = await mkdtemp(join(tmpdir(), 'bringup-bench-wake-'));
     const file = join(folder, 'lab.db');
-    const open = (): Promise<Lab> =>
-      createLab({ store: sqlite({ path: file }), artifacts: memoryArtifactStorage(), roles: [] });
     try {
-      await (await open())[Symbol.asyncDispose]();
-      populate(file, 1, 1);
-      await using lab = await open();
+      await boardsInStore(storeOf(file), 1);
+      await using lab = await openLab(file);
       const across: number[] = [];
       {
         await using waiter = await startWaiter(file);
         for (let i = 0; i < 2 * perRound; i += 1) across.push(await acrossMs(lab, waiter));
       }
+      const postgres = await onPostgres();
       await using bullMq = await startBullMq();
       const ms = await alternate({
         ours: () => medianOf(() => withinMs(lab)),
@@ -44,14 +46,57 @@ export const bench: Bench = {
           ['BullMQ, add to start, one process', ms.bullMq],
           ['release to grant, between two processes', percentile(across, 50)],
           ['the same, p95', percentile(across, 95)],
+          ['the same, on PostgreSQL', postgres.ours],
+          ['graphile-worker, add to start, between two processes', postgres.graphile],
         ],
       );
-      return { in_process_vs_bullmq: ms.bullMq / ms.ours, cross_process_p50_ms: percentile(across, 50) };
+      return {
+        in_process_vs_bullmq: ms.bullMq / ms.ours,
+        cross_process_p50_ms: percentile(across, 50),
+        postgres_vs_graphile: postgres.graphile / postgres.ours,
+      };
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   },
 };
+
+/** Both on one server, each between two processes. */
+async function onPostgres(): Promise<{ readonly ours: number; readonly graphile: number }> {
+  await using server = await PostgresServer.start();
+  await boardsInStore(storeOf(server.url), 1);
+  await using lab = await openLab(server.url);
+  await using waiter = await startWaiter(server.url);
+  await using graphile = await startGraphile(server.url);
+  return await alternate({
+    ours: () => medianOf(() => acrossMs(lab, waiter)),
+    graphile: () => medianOf(() => graphile.startMs()),
+  });
+}
+
+const openLab = (place: string): Promise<Lab> =>
+  createLab({ store: storeOf(place), artifacts: memoryArtifactStorage(), roles: [] });
+
+async function startGraphile(url: string): Promise<AsyncDisposable & { startMs(): Promise<number> }> {
+  const { makeWorkerUtils } = (await peerPackages(...graphile))('graphile-worker') as GraphileWorker;
+  const utils = await makeWorkerUtils({ connectionString: url });
+  await utils.migrate();
+  const child = await forked('graphile-worker.ts', url);
+  return {
+    async startMs() {
+      const started = once(child, 'message');
+      const began = process.hrtime.bigint();
+      await utils.addJob('task', {});
+      return Number(BigInt(((await started) as [string])[0]) - began) / 1e6;
+    },
+    async [Symbol.asyncDispose]() {
+      await utils.release();
+      const ended = once(child, 'exit');
+      child.disconnect();
+      await ended;
+    },
+  };
+}
 
 async function medianOf(measure: () => Promise<number>): Promise<number> {
   const times: number[] = [];
@@ -89,9 +134,15 @@ interface Waiter extends AsyncDisposable {
   ask(): Promise<bigint>;
 }
 
-async function startWaiter(file: string): Promise<Waiter> {
-  const child = fork(join(import.meta.dirname, '../fixtures/wake-waiter.ts'), [file], { execArgv: process.execArgv });
+/** A process that is ready. */
+async function forked(program: string, place: string): Promise<ChildProcess> {
+  const child = fork(join(import.meta.dirname, '../fixtures', program), [place], { execArgv: process.execArgv });
   await once(child, 'message');
+  return child;
+}
+
+async function startWaiter(place: string): Promise<Waiter> {
+  const child = await forked('wake-waiter.ts', place);
   return {
     async ask() {
       const answer = once(child, 'message');
