@@ -295,7 +295,7 @@ describe('what policies decided', () => {
     store.db
       .selectFrom('policy_decisions')
       .select(({ fn }) => ['reason', fn.countAll<number>().as('count')])
-      .groupBy('at')
+      .groupBy(['at', 'reason'])
       .orderBy('at')
       .execute();
 
