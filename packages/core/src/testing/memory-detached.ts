@@ -79,7 +79,7 @@ export class MemoryJobs {
     }
     const job = this.#jobs.get(`${hostname}:${folder}`);
     const news = (): boolean =>
-      this.#stateOf(fs, folder, job) !== 'running -' || logOf(fs, folder).byteLength > Number(known);
+      this.#stateOf(fs, folder, job) !== 'running -' || (fs.stat(`${folder}/log`)?.sizeBytes ?? 0) > Number(known);
     if (!news() && job !== undefined)
       await changed(job, news, (wake) => [clock.timer(Number(looks) * 100, wake), onAbort(signal, wake)]);
     const state = this.#stateOf(fs, folder, job);

@@ -1,3 +1,4 @@
+import type { ArtifactStorage } from '../contracts/artifact-storage.ts';
 import type { Notifier } from '../contracts/notifier.ts';
 import type { Logger, Random } from '../contracts/runtime.ts';
 import { openLab, type Lab, type LabOptions } from '../lab.ts';
@@ -12,7 +13,7 @@ import type {
 } from '../model/resource.ts';
 import type { HypervisorCapabilities } from '../contracts/hypervisor.ts';
 import { silentLogger } from '../runtime.ts';
-import type { CommitSignal } from '../store/provider.ts';
+import type { CommitSignal, StoreProvider } from '../store/provider.ts';
 import { BringupError } from '../errors.ts';
 import { fakeClock, type FakeClock } from './clock.ts';
 import { memoryArtifactStorage, type MemoryArtifactStorage } from './memory-artifact-storage.ts';
@@ -61,6 +62,10 @@ export interface MemoryLabOptions extends Pick<LabOptions, 'retention' | 'scrubB
   readonly strategies?: LabOptions['strategies'];
   /** Where records are kept; one that other labs used is emptied by nobody. Default: a new one. */
   readonly database?: MemoryDatabase;
+  /** Where records are kept instead, such as a file; then the lab can't be crashed. Default: `database`. */
+  readonly store?: StoreProvider;
+  /** Where artifacts are kept instead of the lab's `storage`. */
+  readonly artifacts?: ArtifactStorage;
   /** Between the lab's processes and its machines. Default: none, calls take no time and arrive. */
   readonly network?: MemoryNetwork;
   /** Of the first process. */
@@ -235,8 +240,8 @@ async function open(world: World, processOptions: MemoryProcessOptions = {}): Pr
     ...(onStatement !== undefined && { onStatement }),
   });
   const lab = await openLab({
-    store: access,
-    artifacts: storage,
+    store: world.options.store ?? access,
+    artifacts: world.options.artifacts ?? storage,
     clock: ownClock,
     random: processOptions.random ?? random,
     roles: processOptions.roles ?? world.options.roles ?? roles.filter((role) => role !== 'health'),
