@@ -6,6 +6,7 @@ import {
   ConsoleSession,
   ConsoleShell,
   emailNotifier,
+  postgres,
   s3ArtifactStorage,
   Secret,
   webhookNotifier,
@@ -179,6 +180,43 @@ test.for(Object.entries(mailServers))('a mail server that %s gets no password ou
     expect(result, what).toBeInstanceOf(Error);
     expect(leaks({ result, notifier, heard: server.heard.join('\n') })).toEqual([]);
   }
+});
+
+/** A message of PostgreSQL's protocol (version 3.0): type, length, fields. */
+const message = (type: string, body: Buffer): Buffer => {
+  const head = Buffer.alloc(5);
+  head.write(type);
+  head.writeInt32BE(body.length + 4, 1);
+  return Buffer.concat([head, body]);
+};
+const wantsPassword = message('R', Buffer.from([0, 0, 0, 3]));
+const refusal = (code: string, words: string): Buffer =>
+  message('E', Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${words}\0\0`));
+const databases: Readonly<Record<string, (socket: Socket, heard: string) => void>> = {
+  'hangs up': (socket) => socket.destroy(),
+  'refuses the password and repeats it': (socket, heard) => socket.end(refusal('28P01', `no: ${heard}`)),
+  'has another error and repeats it': (socket, heard) => socket.end(refusal('3D000', `no: ${heard}`)),
+  'has an error nobody knows and repeats it': (socket, heard) => socket.end(refusal('99999', `no: ${heard}`)),
+  'speaks another protocol': (socket, heard) => socket.end(`HTTP/1.1 400 ${heard}\r\n\r\n`),
+};
+test.for(Object.entries(databases))('a database that %s gets no password out', async ([, answer]) => {
+  await using server = await listenTcp((socket, heard) => {
+    socket.once('data', () => {
+      socket.write(wantsPassword);
+      socket.once('data', (bytes: Buffer) => {
+        heard.push(bytes.toString('latin1'));
+        answer(socket, bytes.subarray(5, -1).toString('latin1'));
+      });
+    });
+  });
+  for (const port of [server.port, 1]) {
+    const url = `postgres://lab@127.0.0.1:${port}/lab`;
+    const store = postgres({ url, password: hidden('PostgresOptions.password') });
+    const result = await store.open().catch((error: unknown) => error);
+    expect(result).toBeInstanceOf(Error);
+    expect(leaks({ result, store })).toEqual([]);
+  }
+  expect(server.heard.join('')).toContain(canary('PostgresOptions.password'));
 });
 
 test('a password in the wrong place is refused without being repeated', async () => {

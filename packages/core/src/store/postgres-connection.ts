@@ -65,6 +65,8 @@ export class PostgresConnection {
       types: { getTypeParser: parserOf(pg.types) as typeof PgTypes.getTypeParser },
       ...{ pipeline: true },
     });
+    // A URL without a password counts for pg as one with an empty password, and more than the password beside it.
+    if (config.password !== undefined) Object.assign(client, { password: config.password });
     const connection = new PostgresConnection(client);
     try {
       await counted(client.connect());

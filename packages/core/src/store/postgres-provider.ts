@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from 'node:tls';
-import { BringupError } from '../errors.ts';
+import { BringupError, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Secret } from '../model/secret.ts';
+import { hideSecretsIn, type Secret } from '../model/secret.ts';
 import { postgresFlavor } from './flavor.ts';
 import type { Pg } from './postgres-connection.ts';
 import type { StoreProvider } from './provider.ts';
@@ -67,7 +67,8 @@ export function postgres(options: PostgresOptions = {}): StoreProvider {
         await prepareSchema(links, schema, lock);
       } catch (error) {
         await links.close();
-        throw error;
+        // The server has heard the password, and its words are in the error.
+        throw hideSecretsIn(toBringupError(error, 'store-failed'), password);
       }
       const signal = new PostgresSignal(links, `bringup ${schema}`);
       return {
