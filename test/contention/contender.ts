@@ -69,7 +69,7 @@ async function attempt(lab: Lab): Promise<Reservation | undefined> {
   try {
     const reservation = await lab.reservations.request(boardRequest({ architecture: 'arm64' }), {
       holder,
-      timeoutMs: 1 + Math.floor(random.next() * 50),
+      timeoutMs: 1 + Math.floor(random.next() * 300),
     });
     waitedFor += 1;
     return reservation;

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import { abortedError, onAbort, throwIfAborted } from '../async.ts';
 import type { Clock, Random } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
 import { pageLimit } from '../model/page.ts';
@@ -80,19 +80,21 @@ export class ReservationService {
     const deadlineAt = this.#clock.now() + timeoutMs;
     const ask = { id, request, holder, priority, deadlineAt, ...(expectedMs !== undefined && { expectedMs }) };
     const stop = new AbortController();
-    using _timer = this.#clock.timer(timeoutMs, () => {
-      const details = { timeoutMs, requestId: id };
-      stop.abort(
-        new BringupError('deadline-exceeded', `${what} took longer than ${timeoutMs} ms`, { retryable: true, details }),
-      );
-    });
+    const tooLong = (): BringupError =>
+      new BringupError('deadline-exceeded', `${what} took longer than ${timeoutMs} ms`, {
+        retryable: true,
+        details: { timeoutMs, requestId: id },
+      });
+    using _timer = this.#clock.timer(timeoutMs, () => stop.abort(tooLong()));
     using _abort = onAbort(options.signal, () => stop.abort(abortedError(what, options.signal)));
     try {
       const reservation = await this.#untilGranted(ask, stop.signal);
       return leaseMs === undefined ? reservation : await this.renew(reservation.id, { leaseMs });
     } catch (error) {
       await this.#giveUp(ask);
-      throw error;
+      // Others take those off the list whose time is over, and may be quicker than our timer.
+      const overtaken = isBringupError(error, 'aborted') && options.signal?.aborted !== true;
+      throw overtaken && this.#clock.now() >= deadlineAt ? tooLong() : error;
     }
   }
 

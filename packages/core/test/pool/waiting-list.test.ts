@@ -89,6 +89,17 @@ describe('a request that finds nothing free', () => {
     await expect(pool.reservations.getWaiting(id)).rejects.toMatchObject({ code: 'not-found' });
   });
 
+  it('says that its time is over, too, when another process was quicker to take it off the list', async () => {
+    await using pool = await oneBoard();
+    await pool.reservations.request(board, { holder: 'first' });
+    // Due at the same time, and before the request's own.
+    using _other = pool.clock.timer(60_000, () => void pool.reservations.cancelWaiting('second-request'));
+    const waiting = pool.reservations.request(board, { holder: 'second', id: 'second-request', timeoutMs: 60_000 });
+    const outcome = Promise.allSettled([waiting]);
+    await pool.clock.advance(60_000);
+    expect(await outcome).toMatchObject([{ reason: { code: 'deadline-exceeded', details: { timeoutMs: 60_000 } } }]);
+  });
+
   it('keeps its place when its caller dies; what is granted to nobody passes on to the next', async () => {
     await using pool = await oneBoard();
     const held = await pool.reservations.request(board, { holder: 'first' });
