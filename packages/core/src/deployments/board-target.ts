@@ -87,7 +87,7 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
   }
 
   /** What is flashed stays: only its console is let go of. */
-  async dismantle({ targetId }: ProvisionedPlace): Promise<void> {
+  async dismantle(_context: WorkContext<unknown>, { targetId }: ProvisionedPlace): Promise<void> {
     await this.#consoles.drop(targetId);
   }
 

@@ -39,7 +39,7 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
     const places = 'place' in input ? [input.place] : await this.#placesOf(input.environmentId);
     for (const place of places) {
       try {
-        await this.#targets[place.targetType].dismantle(place, context.signal);
+        await this.#targets[place.targetType].dismantle(context, place);
       } catch (error) {
         context.signal.throwIfAborted();
         const failures = (context.checkpoint?.failures ?? 0) + 1;

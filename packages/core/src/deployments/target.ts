@@ -88,7 +88,7 @@ export interface DeploymentTarget {
     held: HeldTarget,
   ): Promise<void>;
   /** Takes back what {@link DeploymentTarget.provision} made. May be run again. */
-  dismantle(place: ProvisionedPlace, signal: AbortSignal): Promise<void>;
+  dismantle(context: WorkContext<unknown>, place: ProvisionedPlace): Promise<void>;
   /** Puts a machine whose boot was given up back in order, where that is more than letting go of it. */
   abandonBoot?(context: WorkContext<BootCheckpoint>, deployment: PlacedDeployment, signal: AbortSignal): Promise<void>;
   /** Whether a boot is judged by what its console says, or by its shell, which answers anew. */

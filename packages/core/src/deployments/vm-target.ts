@@ -124,10 +124,12 @@ export class VmTarget implements DeploymentTarget {
     await hypervisor.createVm(spec, { signal });
   }
 
-  async dismantle({ deploymentId, targetId, begun }: ProvisionedPlace, signal: AbortSignal): Promise<void> {
+  async dismantle(context: WorkContext<unknown>, { deploymentId, targetId, begun }: ProvisionedPlace): Promise<void> {
+    const { signal } = context;
     if (!begun) return;
     const host = await this.#services.host(targetId);
     await using session = await this.#services.connectors.openHost(host, { signal });
+    await context.guard();
     await session.hypervisor.destroyVm(vmName(deploymentId), { signal });
   }
 
