@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { reporters } from './test/reporters.ts';
 import unit from './vitest.config.ts';
 
 const onPostgres = fileURLToPath(new URL('packages/core/test/support/postgres/sqlite-provider.ts', import.meta.url));
@@ -18,6 +19,7 @@ export default defineConfig({
   ],
   test: {
     ...unit.test,
+    reporters: reporters(),
     globalSetup: ['packages/core/test/support/postgres/server.ts'],
     include: ['packages/core/test/**/*.test.ts'],
     exclude: [
