@@ -23,6 +23,7 @@ import { bspPipeline } from '../fixtures/sources.ts';
 import { storeOf } from '../fixtures/stores.ts';
 import { faultsOf, type Done } from './check.ts';
 import type { Orders } from './controller.ts';
+import { patiently } from './patiently.ts';
 
 /** What goes wrong, and over what. */
 export interface ChaosOptions {
@@ -153,26 +154,14 @@ export class Chaos implements AsyncDisposable {
         this.#machines.folder,
         `marks-${this.#done.length + this.#underWay.size}-${this.#random.next()}`,
       );
-      const { id } = await this.#patiently(() => this.#lab.pipelines.createPipeline(this.#request(marks)));
-      await this.#patiently(() => this.#lab.pipelines.waitForPipeline(id));
+      const { id } = await patiently(() => this.#lab.pipelines.createPipeline(this.#request(marks)));
+      await patiently(() => this.#lab.pipelines.waitForPipeline(id));
       this.#done.push({ id, marks });
     })().finally(() => {
       this.#underWay.delete(seeing);
       if (!this.#calm) this.#begin();
     });
     this.#underWay.add(seeing);
-  }
-
-  /** What a program does whose database is away for a moment. A pipeline that was made unseen is checked all the same. */
-  async #patiently<T>(ask: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await ask();
-      } catch (error) {
-        if (this.#options.server === undefined || (error as { retryable?: boolean }).retryable !== true) throw error;
-        await pause(200);
-      }
-    }
   }
 
   #request(marks: string): PipelineRequest {

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { createLab, fileArtifactStorage, localQemu, localShell } from '@bringup/core';
 import { storeOf } from '../fixtures/stores.ts';
+import { patiently } from './patiently.ts';
 import { steppingConnectors, steppingStore } from './steps.ts';
 
 /** What a controller is told. */
@@ -21,9 +22,11 @@ function step(): void {
   if (steps === end?.step) process.kill(process.pid, end.by);
 }
 
-const lab = await createLab({
-  store: steppingStore(storeOf(store), step),
-  artifacts: fileArtifactStorage({ path: join(folder, 'artifacts') }),
-  connectors: steppingConnectors(localShell(), localQemu(), step),
-});
+const lab = await patiently(() =>
+  createLab({
+    store: steppingStore(storeOf(store), step),
+    artifacts: fileArtifactStorage({ path: join(folder, 'artifacts') }),
+    connectors: steppingConnectors(localShell(), localQemu(), step),
+  }),
+);
 process.on('disconnect', () => void lab[Symbol.asyncDispose]());

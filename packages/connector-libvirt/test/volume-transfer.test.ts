@@ -31,6 +31,8 @@ interface Behaviour {
   readonly emptyDownloads?: number;
   /** So many downloads never bring anything. */
   readonly stuckDownloads?: number;
+  /** So many downloads have lost their first bytes and bring later ones in their place. */
+  readonly shiftedDownloads?: number;
   /** The bytes that a download brings at most. */
   readonly mostBytes?: number;
   /** Never tells that a download has ended. */
@@ -99,7 +101,7 @@ class FakeVolume {
 
   async #give(daemon: FakeDaemon, call: Packet): Promise<void> {
     const { hangs = false, endless = false, mostBytes = Infinity } = this.#behaviour;
-    const { emptyDownloads = 0, stuckDownloads = 0 } = this.#behaviour;
+    const { emptyDownloads = 0, stuckDownloads = 0, shiftedDownloads = 0 } = this.#behaviour;
     this.downloads += 1;
     if (hangs || this.downloads <= stuckDownloads) return;
     const args = new XdrReader(call.payload);
@@ -107,7 +109,8 @@ class FakeVolume {
     if (asked.name !== volume.name) throw new Error(`There is no volume ${asked.name}.`);
     const offset = Number(args.u64());
     const length = this.downloads > emptyDownloads ? Math.min(Number(args.u64()), mostBytes) : 0;
-    const bytes = this.bytes.subarray(offset, offset + length);
+    const stored = this.bytes.subarray(offset, offset + length);
+    const bytes = this.downloads > shiftedDownloads ? stored : Buffer.concat([stored.subarray(1), Buffer.of(0)]);
     for (let at = 0; at < bytes.length; at += 1000) {
       daemon.send({
         procedure: call.procedure,
@@ -160,6 +163,16 @@ describe('an upload to a volume', () => {
       }),
       { numRuns: 100 },
     );
+  });
+
+  test('is read back again when bytes were lost on their way to us, and is wrong only when they always are', async () => {
+    const bytes = Buffer.from('what was stored');
+    const once = new FakeVolume({ shiftedDownloads: 2 });
+    expect(await sendVolume(once.parts(), volume, source(bytes), {})).toMatchObject({ sha256: sha256(bytes) });
+    const always = new FakeVolume({ shiftedDownloads: Number.POSITIVE_INFINITY });
+    await expect(sendVolume(always.parts(), volume, source(bytes), {})).rejects.toMatchObject({
+      code: 'checksum-mismatch',
+    });
   });
 
   test('that is stored with one bit changed is found out', async () => {

@@ -62,8 +62,9 @@ const machine = (output: string): CommandRunner => ({
 function expectPlain(value: unknown): void {
   const text = JSON.stringify(value);
   expect(text.length).toBeLessThan(1_000_000);
+  // An escape that is quoted is plain text: before its backslash there is another one.
   // oxlint-disable-next-line no-control-regex -- these must not be there
-  expect(text).not.toMatch(/\\u00[01][0-9a-f]|\\[rnbf]|[\u0080-\u009f]/);
+  expect(text).not.toMatch(/(?<!\\)(?:\\\\)*\\(?:u00[01][0-9a-f]|[rnbf])|[\u0080-\u009f]/);
 }
 
 describe('what a machine says of itself', () => {
@@ -319,7 +320,7 @@ describe('a receiver of YMODEM', () => {
     );
   });
 
-  test.each([0x43, 0x00, 0x15])('that says %i without end is given up', async (byte) => {
+  test.each([0x43, 0x00, 0x15])('that says %i without end is given up (L-ymodemNoiseBytes)', async (byte) => {
     const result = await sending(async (line) => {
       for (let said = 0; said < 10_000 && !line.ended; said += 1) {
         line.say(Buffer.alloc(1_024, byte));

@@ -16,6 +16,8 @@ export const storeLimits = {
   postgresConnectTimeoutMs: 10_000,
   /** How long a statement waits for PostgreSQL to be back, or for a lock that another process holds there. */
   postgresPatienceMs: 30_000,
+  /** A statement without an answer from PostgreSQL for this long has lost its connection. */
+  postgresAnswerMs: 45_000,
   /** A transaction of PostgreSQL in which nothing is asked for this long has lost its process: PostgreSQL ends it. */
   postgresIdleMs: 5_000,
   /** Connections of one process for reading, besides the one for transactions and the one that listens. */

@@ -110,7 +110,7 @@ export async function reserve(
   });
   if (taken === undefined) return undefined;
   const expiresAt = lease.now + limits.reservationMs;
-  await addReservation.run(tx.db, {
+  await addReservation.send(tx.db, {
     ...amounts,
     id: lease.id,
     resource_id: lease.resourceId,
@@ -148,7 +148,7 @@ export async function release(
 ): Promise<void> {
   const ended = await endReservation.first(tx.db, { id: reservationId });
   if (ended === undefined) return;
-  await recountCapacity.run(tx.db, { id: ended.resource_id });
+  await recountCapacity.send(tx.db, { id: ended.resource_id });
   await tx.emit(`reservation:${how}`, ended.id, { id: ended.id, resourceId: ended.resource_id, holder: ended.holder });
   offerToWaiting(tx, ended.resource_id);
 }

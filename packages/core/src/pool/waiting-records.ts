@@ -163,7 +163,7 @@ export async function endWaiting(
   row: Place,
   how: 'granted' | 'collected' | 'withdrawn',
 ): Promise<void> {
-  await (how === 'granted' ? markGranted : dropPlace).run(tx.db, { id: row.id });
+  await (how === 'granted' ? markGranted : dropPlace).send(tx.db, { id: row.id });
   if (row.state !== 'waiting') return;
   if (row.held_id !== null) {
     await tx.db.updateTable('resources').set({ held_rank: null }).where('id', '=', row.held_id).execute();
@@ -178,8 +178,8 @@ export async function endWaiting(
 
 async function refreshShape({ db }: StoreTransaction, shape: string): Promise<void> {
   const first = await firstOf.first(db, { shape });
-  if (first === undefined) await dropShape.run(db, { shape });
-  else await setFirst.run(db, { shape, ...first });
+  if (first === undefined) await dropShape.send(db, { shape });
+  else await setFirst.send(db, { shape, ...first });
 }
 
 const markGranted = prepared((db, p: Bind<{ id: string }>) =>

@@ -6,8 +6,6 @@ import { sql, type ColumnDataType, type CreateTableBuilder, type RawBuilder } fr
  */
 export interface StoreFlavor {
   readonly name: 'sqlite' | 'postgres';
-  /** Whether statements may be sent without waiting for the answers to earlier ones, since the first that fails ends the transaction. */
-  readonly pipelined: boolean;
   /** Column type for bytes. */
   readonly bytes: ColumnDataType;
   /** Column type for counters and times. */
@@ -23,7 +21,6 @@ export interface StoreFlavor {
 /** SQLite: integers are 64 bits wide whatever they are called. */
 export const sqliteFlavor: StoreFlavor = {
   name: 'sqlite',
-  pipelined: false,
   bytes: 'blob',
   int64: 'integer',
   float64: 'real',
@@ -34,7 +31,6 @@ export const sqliteFlavor: StoreFlavor = {
 /** PostgreSQL. */
 export const postgresFlavor: StoreFlavor = {
   name: 'postgres',
-  pipelined: true,
   bytes: 'bytea',
   int64: 'bigint',
   float64: 'double precision',

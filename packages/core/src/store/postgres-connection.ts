@@ -62,6 +62,8 @@ export class PostgresConnection {
       ...config,
       connectionTimeoutMillis: limits.postgresConnectTimeoutMs,
       keepAlive: true,
+      // A network that swallows everything tells nobody: a server that is there answers sooner, locks included.
+      query_timeout: limits.postgresAnswerMs,
       types: { getTypeParser: parserOf(pg.types) as typeof PgTypes.getTypeParser },
       ...{ pipeline: true },
     });

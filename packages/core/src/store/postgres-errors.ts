@@ -93,7 +93,7 @@ function reasonOf(error: unknown): Reason | undefined {
   const { code, message } = error as { code?: unknown; message?: unknown };
   // Without a SQLSTATE it is the socket's error, or the driver's own about the connection.
   if (typeof code === 'string' && /^E[A-Z_]+$/.test(code)) return 'connection';
-  return /^(?:Connection terminated|Client (?:has encountered|was closed)|timeout expired|write after end)/i.test(
+  return /^(?:Connection terminated|Client (?:has encountered|was closed)|timeout expired|Query read timeout|write after end)/i.test(
     String(message),
   )
     ? 'connection'

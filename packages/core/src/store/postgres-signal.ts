@@ -31,9 +31,8 @@ export class PostgresSignal implements CommitSignal, AsyncDisposable {
   /** Outside of a transaction: nobody needs it, for each tells with its own commit. */
   tell(): void {}
 
-  tellWith(transaction: Kysely<Schema>): void {
-    // Nobody waits for the answer: a statement that fails fails the commit.
-    notify.run(transaction, { channel: this.#channel, me: this.#me }).catch(() => undefined);
+  async tellWith(transaction: Kysely<Schema>): Promise<void> {
+    await notify.send(transaction, { channel: this.#channel, me: this.#me });
   }
 
   listen(heard: () => void): Disposable {

@@ -86,6 +86,17 @@ export class PreparedQuery<P, R> {
   }
 
   /**
+   * Runs it for its effect, in a transaction. Where statements may be sent ahead of the answers to earlier ones, its own
+   * is not waited for: should it fail, so will what comes behind it, and the commit.
+   */
+  async send(db: Kysely<Schema>, values: P): Promise<void> {
+    if (this.#now(db, values) !== undefined) return;
+    const answer = this.#later(db, values);
+    if (connections.get(db)?.executeSoon === undefined) await answer;
+    else answer.catch(() => undefined);
+  }
+
+  /**
    * Runs it on the connection of its transaction; undefined outside of one. A tenth of what a
    * reservation costs is Kysely's way to that connection, and some more what each wait for nothing costs.
    */

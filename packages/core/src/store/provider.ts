@@ -7,7 +7,7 @@ export interface CommitSignal {
   /** Tells the other processes that something was committed that they may wait for. */
   tell(): void;
   /** Where the engine itself can tell at the commit: has it do so at the end of this transaction, in place of `tell`. */
-  tellWith?(transaction: Kysely<Schema>): void;
+  tellWith?(transaction: Kysely<Schema>): Promise<void>;
   /** Calls `heard` soon after another process told. Dispose of the result to stop. */
   listen(heard: () => void): Disposable;
 }

@@ -97,15 +97,13 @@ export class Store implements AsyncDisposable {
           beforeCommit: (matter, key) => matters.set(matter, (matters.get(matter) ?? new Set()).add(key)),
           emit: async (name, subject, data) => {
             topics.add('events');
-            const event = { at: this.#clock.now(), name, subject, data: JSON.stringify(data) };
-            if (this.#opened.flavor.pipelined) without(addEvent.run(trx, event));
-            else await addEvent.run(trx, event);
+            await addEvent.send(trx, { at: this.#clock.now(), name, subject, data: JSON.stringify(data) });
             for (const reaction of this.#reactions.get(name) ?? []) await reaction(tx, subject, data);
           },
         };
         const changed = await change(tx);
         await this.#settle(tx, matters);
-        if (topics.size > 0) this.#opened.signal?.tellWith?.(trx);
+        if (topics.size > 0) await this.#opened.signal?.tellWith?.(trx);
         return changed;
       }),
     );
@@ -165,9 +163,4 @@ export class Store implements AsyncDisposable {
     })();
     await this.#closing;
   }
-}
-
-/** Goes on without the answer: a statement that fails fails its transaction, whose commit says so. */
-function without(answer: Promise<unknown>): void {
-  answer.catch(() => undefined);
 }

@@ -1,6 +1,6 @@
 import type { GaugeKey, CounterKey, HistogramKey } from './instruments.ts';
 import { Tally, type Attributes, type Reading } from './tally.ts';
-import { OpenTelemetry, type OpenSpan, type SpanStart } from './tracing.ts';
+import type { OpenSpan, SpanStart, Told } from './span.ts';
 
 /**
  * What a lab tells of its work: counted in the process, and told to OpenTelemetry where a program has its
@@ -8,10 +8,10 @@ import { OpenTelemetry, type OpenSpan, type SpanStart } from './tracing.ts';
  */
 export class Telemetry {
   readonly tally: Tally = new Tally();
-  readonly #told: OpenTelemetry | undefined;
+  readonly #told: Told | undefined;
 
   /** @param told - without it, nothing leaves the process. */
-  constructor(told?: OpenTelemetry) {
+  constructor(told?: Told) {
     this.#told = told;
   }
 
@@ -51,5 +51,7 @@ const untraced: OpenSpan = { traceparent: undefined, within: (act) => act(), end
  */
 export async function loadTelemetry(): Promise<Telemetry> {
   const api = await import('@opentelemetry/api').catch(() => undefined);
-  return new Telemetry(api && new OpenTelemetry(api));
+  if (api === undefined) return new Telemetry();
+  const { OpenTelemetry } = await import('./tracing.ts');
+  return new Telemetry(new OpenTelemetry(api));
 }

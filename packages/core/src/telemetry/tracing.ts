@@ -1,38 +1,15 @@
 import type * as Api from '@opentelemetry/api';
 import { limits } from '../limits.ts';
 import { instruments, type CounterKey, type GaugeKey, type HistogramKey } from './instruments.ts';
+import type { OpenSpan, SpanStart, Told } from './span.ts';
 import type { Attributes, Reading } from './tally.ts';
 
 type OpenTelemetryApi = typeof Api;
 
-/** Which part an operation has in a trace. */
-export type SpanRole = 'client' | 'producer' | 'consumer';
-
-/** What a span begins with. */
-export interface SpanStart {
-  readonly name: string;
-  readonly role: SpanRole;
-  readonly attributes: Attributes;
-  /** Milliseconds since the Unix epoch. */
-  readonly at: number;
-  /** What it is a part of, as a W3C traceparent; null for nothing. Default: what is going on around the call. */
-  readonly parent?: string | null;
-}
-
-/** A span that was begun. */
-export interface OpenSpan {
-  /** W3C traceparent of the span; undefined where nobody traces. */
-  readonly traceparent: string | undefined;
-  /** Runs something as a part of it. */
-  within<T>(act: () => T): T;
-  /** Ends it. An error's code makes it a failed one. */
-  end(at: number, attributes: Attributes, errorCode?: string): void;
-}
-
 const scope = '@bringup/core';
 
 /** What is told to OpenTelemetry: whatever SDK the process registered before it opened the lab. */
-export class OpenTelemetry {
+export class OpenTelemetry implements Told {
   readonly #api: OpenTelemetryApi;
   readonly #tracer: Api.Tracer;
   readonly #meter: Api.Meter;

@@ -169,9 +169,9 @@ export async function wake(
   wakeOn: string,
   count: number = limits.workConcurrency,
 ): Promise<void> {
-  await readyWaiting({ count }).run(tx.db, { wakeOn });
+  await readyWaiting({ count }).send(tx.db, { wakeOn });
   // Those that look right now whether they have to wait at all: see expectWake().
-  await tellRunning.run(tx.db, { wakeOn });
+  await tellRunning.send(tx.db, { wakeOn });
   tx.wake('work');
 }
 
@@ -180,7 +180,7 @@ export async function wake(
  * after the look and before the item is put aside, it is ready again at once.
  */
 export async function expectWake({ db }: StoreTransaction, id: string, wakeOn: string): Promise<void> {
-  await setWakeOn.run(db, { id, wakeOn });
+  await setWakeOn.send(db, { id, wakeOn });
 }
 
 /** Gives a running item back to the queue. */

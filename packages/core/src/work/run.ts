@@ -148,7 +148,7 @@ export class Run<C> implements WorkContext<C> {
   }
 
   async saveIn({ db }: StoreTransaction, checkpoint: C): Promise<void> {
-    await setCheckpoint.run(db, { id: this.id, checkpoint: JSON.stringify(checkpoint) });
+    await setCheckpoint.send(db, { id: this.id, checkpoint: JSON.stringify(checkpoint) });
     this.#checkpoint = checkpoint;
   }
 

@@ -87,7 +87,7 @@ describe('a service that only looks like S3', () => {
       response.socket?.write(`x-a: ${'y'.repeat(1_000)}\r\n`.repeat(10_000));
     },
   };
-  test.for(Object.entries(endless))('and %s is hung up on', async ([, act]) => {
+  test.for(Object.entries(endless))('and %s is hung up on (L-s3AnswerBytes)', async ([, act]) => {
     answer = act;
     const before = process.memoryUsage().rss;
     const ends = await calls();

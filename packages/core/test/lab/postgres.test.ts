@@ -4,12 +4,14 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PostgresServer } from '../../../../test/fixtures/postgres.ts';
 import { freePort } from '../../../../test/fixtures/ports.ts';
+import { startTcpProxy } from '../../../../test/fixtures/tcp-proxy.ts';
 import type { EventMap } from '../../src/events.ts';
 import { Secret } from '../../src/model/secret.ts';
 import { silentLogger, systemClock } from '../../src/runtime.ts';
 import { EventFeed } from '../../src/store/feed.ts';
 import { postgres, type PostgresOptions } from '../../src/store/postgres-provider.ts';
 import { Store } from '../../src/store/store.ts';
+import { withLimits } from '../support/limits.ts';
 
 let server: PostgresServer;
 let schema: string;
@@ -267,6 +269,18 @@ describe('a connection that is lost', () => {
       expect(await facts(store)).toEqual(where === 'after' ? ['first', 'second'] : ['first']);
     },
   );
+
+  it('without a word, as when a cable was pulled out, is made anew once an answer is overdue', () =>
+    withLimits({ postgresAnswerMs: 1_000, postgresPatienceMs: 2_000, postgresConnectTimeoutMs: 500 }, async () => {
+      await using proxy = await startTcpProxy(Number(new URL(server.url).port));
+      const url = new URL(server.url);
+      url.port = String(proxy.port);
+      await using store = await open({ url: url.href });
+      await addFact(store, 'a');
+      proxy.goBlack();
+      const writing = addFact(store, 'b');
+      await expect(writing).rejects.toMatchObject({ code: 'store-failed', details: { reason: 'connection' } });
+    }));
 
   it.each(['fast', 'immediate'] as const)('because the server restarts (%s) is waited for', async (how) => {
     await using store = await open();

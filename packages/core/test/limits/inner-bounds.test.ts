@@ -4,6 +4,7 @@ import { memoryLab } from '@bringup/core/testing';
 import { errorLines } from '../../src/builds/error-lines.ts';
 import { minuteOf, readHistory, storeMinute } from '../../src/health/history.ts';
 import { initialStanding, judge, type Standing } from '../../src/health/judge.ts';
+import { linesOf } from '../../src/pool/probe.ts';
 import { rankOf } from '../../src/pool/waiting-records.ts';
 import { withLimits } from '../support/limits.ts';
 import { testPool } from '../support/pool.ts';
@@ -144,4 +145,18 @@ describe('the pool', () => {
       refuses = false;
       expect(await raise('c')).toBe(0);
     }));
+});
+
+describe('what a machine says of itself', () => {
+  it('L-probeLines: is so many lines, the first', () => {
+    const lines = (count: number): string => Array.from({ length: count }, (_, n) => `line ${n}`).join('\n');
+    expect(linesOf(lines(limits.probeLines)).at(-1)).toBe(`line ${limits.probeLines - 1}`);
+    expect(linesOf(lines(limits.probeLines + 1))).toEqual(linesOf(lines(limits.probeLines)));
+  });
+
+  it('L-probeLineChars: has so many characters in a line, the first', () => {
+    const line = 'x'.repeat(limits.probeLineChars);
+    expect(linesOf(`${line}\nnext`)).toEqual([line, 'next']);
+    expect(linesOf(`${line}y\nnext`)).toEqual([line, 'next']);
+  });
 });
