@@ -149,7 +149,8 @@ export class BootWatch implements Disposable {
     if (this.#isSettled()) return;
     if (!this.#isFatal(this.#open)) this.#lookForFailure(line);
     const whole = this.#programs.push(line.text).find((part) => part.joined)?.text;
-    this.#lookForSuccess(line.offset, line.text, whole);
+    // A prompt with a kernel message right behind it may never get a rest.
+    this.#lookForSuccess(line.offset, line.text, whole ?? this.#programs.peek(''));
   }
 
   #lookForFailure(line: ConsoleLine): void {
@@ -172,7 +173,11 @@ export class BootWatch implements Disposable {
 
   #lookForSuccess(offset: number, line: string, joined: string | undefined): void {
     if (this.#isSettled() || this.#isFatal(this.#open)) return;
-    const texts = new Set([line, parsePrintk(line)?.message ?? line, joined ?? line]);
+    const texts = new Set([
+      line,
+      parsePrintk(line)?.message ?? line,
+      joined === undefined || joined === '' ? line : joined,
+    ]);
     for (const pattern of this.#success) {
       for (const text of texts) {
         if (pattern.find(text) === undefined) continue;

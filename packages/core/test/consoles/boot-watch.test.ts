@@ -52,6 +52,12 @@ describe('a boot watch', () => {
     expect(outcome).toMatchObject({ type: 'booted', pattern: 'READY', line: 'READY' });
   });
 
+  it('sees a prompt that a kernel message comes right behind of, in one piece', async () => {
+    const prompt = { success: [{ regex: '^(?:\\S+ )?[#$] $' }] };
+    const outcome = await watch(say(`${banner}/ # [   82.669128] random: crng init done\r\n`), prompt);
+    expect(outcome).toMatchObject({ type: 'booted', line: '/ # ', offset: banner.length });
+  });
+
   it('fails on a panic and keeps the report from its first to its last line', async () => {
     const outcome = await watch(say(`${banner}${panic}nothing of this\r\n`));
     expect(outcome).toMatchObject({
