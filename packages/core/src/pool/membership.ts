@@ -77,21 +77,28 @@ export async function memberIds(db: Pick<Store['db'], 'selectFrom'>, groupId: st
 
 /**
  * Members of those of a resource's groups that limit how much is held in them at a time: when it is given back, any of
- * them may be had by those who were refused because of the limit.
+ * them may be had by those who were refused because of the limit. Undefined when nobody waits for anything, which is
+ * what most releases find.
  */
-export async function sharersOfLimits(tx: StoreTransaction, resourceId: string): Promise<readonly string[]> {
+export async function sharersOfLimits(
+  tx: StoreTransaction,
+  resourceId: string,
+): Promise<readonly string[] | undefined> {
+  const rows = await groupsWhereAnybodyWaits.all(tx.db, { resourceId });
+  if (rows.length === 0) return undefined;
   const members: string[] = [];
-  for (const { id, policy } of await groupsOf.all(tx.db, { resourceId })) {
+  for (const { id, policy } of rows) {
+    if (id === null || policy === null) continue;
     const { maxConcurrentAllocations } = JSON.parse(policy) as AllocationPolicy;
     if (maxConcurrentAllocations !== undefined) members.push(...(await memberIds(tx.db, id)));
   }
   return members;
 }
 
-const groupsOf = prepared((db, p: Bind<{ resourceId: string }>) =>
+const groupsWhereAnybodyWaits = prepared((db, p: Bind<{ resourceId: string }>) =>
   db
-    .selectFrom('group_members')
-    .innerJoin('groups', 'groups.id', 'group_members.group_id')
-    .select(['groups.id', 'groups.policy'])
-    .where('group_members.resource_id', '=', p('resourceId')),
+    .selectFrom((eb) => eb.selectFrom('waiting_shapes').select('waiting_shapes.id').limit(1).as('anybody'))
+    .leftJoin('group_members', (join) => join.on('group_members.resource_id', '=', p('resourceId')))
+    .leftJoin('groups', 'groups.id', 'group_members.group_id')
+    .select(['groups.id', 'groups.policy']),
 );

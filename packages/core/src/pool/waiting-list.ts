@@ -9,7 +9,7 @@ import { wake } from '../work/queue.ts';
 import type { AdmissionCandidate, Admissions } from './admission.ts';
 import type { CapacityRequest } from './reservations.ts';
 import { sharersOfLimits } from './membership.ts';
-import { endWaiting } from './waiting-records.ts';
+import { endWaiting, type Place } from './waiting-records.ts';
 
 /** What work that waits for capacity is woken by. */
 export function grantTopic(workId: string): string {
@@ -19,7 +19,19 @@ export function grantTopic(workId: string): string {
 /** A resource that may have room. */
 type Offered = AdmissionCandidate & { readonly held_rank: number | null };
 
-type Shape = Pick<Selectable<WaitingShapeRow>, 'request' | 'first_rank' | 'first_seq'> & { readonly shape: string };
+/** The first of those who ask for the same. */
+type Head = Place & Pick<Selectable<WaitingRow>, 'rank' | 'waiter' | 'expected_ms' | 'enqueued_at' | 'deadline_at'>;
+
+/** What one or many ask for. */
+type Shape = Pick<Selectable<WaitingShapeRow>, 'request' | 'first_rank' | 'first_seq'>;
+
+/** A shape, its head, and the state of the work that waits there: null when somebody outside of work does. */
+type Line = Shape & Omit<Head, 'id'> & { readonly head_id: string; readonly work_state: string | null };
+
+type Page = () => Promise<(Offered & Line)[]>;
+
+/** Before which everybody's turn is. */
+const anyRank = Number.MAX_SAFE_INTEGER;
 
 /** What came of looking at one shape: things have changed, the next may be looked at, or nobody else may have it. */
 type Look = 'again' | 'next' | 'stop';
@@ -29,7 +41,7 @@ type Look = 'again' | 'next' | 'stop';
  * looked at before the transaction that gave it room commits: so at every moment nobody waits for
  * what is free, and who comes later can't be quicker.
  *
- * Cost: one small query when nobody waits, two more when nobody waits for such a resource, and a few for each grant.
+ * Cost: one small query when nobody waits, one more when nobody waits for such a resource, and a few for each grant.
  * What is walked is the shapes of the requests, so ten thousand that ask for the same are one.
  */
 export class WaitingList {
@@ -40,45 +52,51 @@ export class WaitingList {
     this.#clock = clock;
     this.#admissions = admissions;
     store.onBeforeCommit('capacity', async (tx, resourceIds) => {
-      if ((await anyShape.first(tx.db, {})) === undefined) return;
+      const [first = ''] = resourceIds;
+      const lines = this.#lines(tx, first, anyRank);
       const ids = new Set(resourceIds);
-      for (const id of resourceIds) for (const sharer of await sharersOfLimits(tx, id)) ids.add(sharer);
-      for (const id of ids) await this.offer(tx, id);
+      for (const id of resourceIds) {
+        const sharers = await sharersOfLimits(tx, id);
+        if (sharers === undefined) return;
+        for (const sharer of sharers) ids.add(sharer);
+      }
+      for (const id of ids) await this.offer(tx, id, anyRank, id === first ? lines : undefined);
     });
   }
 
   /**
    * Grants what a resource has free to those who wait, in their order; with `beforeRank` only to
    * those whose turn is not after it.
+   * @param first the first page of those who wait, if it was asked for.
    */
-  async offer(tx: StoreTransaction, resourceId: string, beforeRank: number = Number.MAX_SAFE_INTEGER): Promise<void> {
-    let after: Pick<Shape, 'first_rank' | 'first_seq'> | undefined;
+  async offer(
+    tx: StoreTransaction,
+    resourceId: string,
+    beforeRank: number = anyRank,
+    first: Page = this.#lines(tx, resourceId, beforeRank),
+  ): Promise<void> {
+    let page = first;
     for (let looked = 0; looked < limits.waitingShapesPerOffer;) {
-      const shapes = await this.#shapes(tx, resourceId, beforeRank, after);
-      const [first] = shapes;
-      if (first === undefined) return;
-      const traits = await this.#traits(tx, shapes, resourceId);
+      const lines = await page();
+      const [resource] = lines;
+      if (resource === undefined) return;
+      const traits = await this.#traits(tx, lines, resourceId);
       let again = false;
-      for (const shape of shapes) {
-        const look = await this.#look(tx, shape, first, traits);
+      for (const line of lines) {
+        const look = await this.#look(tx, line, resource, traits);
         if (look === 'stop') return;
         again = look === 'again';
         if (again) break;
       }
-      looked += shapes.length;
+      looked += lines.length;
       // After a grant the resource has other numbers, and the shape another first request.
-      after = again ? undefined : shapes.at(-1);
+      page = this.#lines(tx, resourceId, beforeRank, again ? undefined : lines.at(-1));
     }
   }
 
-  /** A page of the shapes that the resource suits, with the resource, by the turn of their first requests. */
-  async #shapes(
-    { db }: StoreTransaction,
-    resourceId: string,
-    beforeRank: number,
-    after: Pick<Shape, 'first_rank' | 'first_seq'> | undefined,
-  ): Promise<(Offered & Shape)[]> {
-    return shapesFor({ further: after !== undefined }).all(db, {
+  /** A page of those who wait for what the resource is, the first of each shape, by their turn; with the resource. */
+  #lines({ db }: StoreTransaction, resourceId: string, beforeRank: number, after?: Shape): Page {
+    return linesFor({ further: after !== undefined }).ahead(db, {
       resourceId,
       beforeRank,
       rank: after?.first_rank ?? 0,
@@ -92,13 +110,16 @@ export class WaitingList {
     return new Set(rows.map(({ trait }) => trait));
   }
 
-  async #look(tx: StoreTransaction, shape: Shape, resource: Offered, traits: ReadonlySet<string>): Promise<Look> {
-    if (resource.held_rank !== null && shape.first_rank > resource.held_rank) return 'stop';
-    const request = parse(shape.request);
+  async #look(tx: StoreTransaction, line: Line, resource: Offered, traits: ReadonlySet<string>): Promise<Look> {
+    if (resource.held_rank !== null && line.first_rank > resource.held_rank) return 'stop';
+    const request = parse(line.request);
     if (request.exclude?.includes(resource.id) === true) return 'next';
     if (!request.traits.every((group) => group.some(({ trait }) => traits.has(trait)))) return 'next';
-    const head = await this.#head(tx, shape.shape);
-    if (head === 'dropped') return 'again';
+    const head: Head = { ...line, id: line.head_id };
+    if (!isWanted(line, this.#clock.now())) {
+      await endWaiting(tx, head, 'withdrawn');
+      return 'again';
+    }
     if (!hasRoom(resource, request)) return this.#holdBack(tx, request, head, resource);
     const { granted, refused } = await this.#admissions.grant(tx, request, resource, {
       id: head.id,
@@ -116,30 +137,15 @@ export class WaitingList {
     await endWaiting(tx, head, head.waiter === null ? 'collected' : 'granted');
     if (head.waiter !== null) await wake(tx, grantTopic(head.waiter));
     tx.wake('grants');
-    return 'again';
-  }
-
-  /** The first request of a shape; one that nobody waits for any more is dropped. */
-  async #head(tx: StoreTransaction, shape: string): Promise<Selectable<WaitingRow> | 'dropped'> {
-    const head = await headOf.first(tx.db, { shape });
-    if (head === undefined) throw new TypeError(`nobody waits for what shape ${shape} stands for`);
-    if (!(await isWanted(tx, head, this.#clock.now()))) {
-      await endWaiting(tx, head, 'withdrawn');
-      return 'dropped';
-    }
-    return head;
+    // Who is refused by a resource that is full is looked at when it gives something back.
+    return granted.resource.slots_used < granted.resource.slots_total ? 'again' : 'stop';
   }
 
   /**
    * Smaller requests may go first where a big one doesn't fit yet, but not for ever: from a certain age
    * on, one resource that could fit it is kept from all whose turn is later, until it does.
    */
-  async #holdBack(
-    tx: StoreTransaction,
-    request: CapacityRequest,
-    head: Selectable<WaitingRow>,
-    resource: Offered,
-  ): Promise<Look> {
+  async #holdBack(tx: StoreTransaction, request: CapacityRequest, head: Head, resource: Offered): Promise<Look> {
     if (this.#clock.now() - head.enqueued_at < limits.waitingHoldBackMs) return 'next';
     if (head.held_id === resource.id) return 'stop';
     if (head.held_id !== null && (await isInService(tx, head.held_id))) return 'next';
@@ -165,11 +171,9 @@ function hasRoom(resource: Offered, { use }: CapacityRequest): boolean {
   );
 }
 
-async function isWanted({ db }: StoreTransaction, row: Selectable<WaitingRow>, now: number): Promise<boolean> {
-  if (row.deadline_at !== null && row.deadline_at <= now) return false;
-  if (row.waiter === null) return true;
-  const work = await db.selectFrom('work_items').select('state').where('id', '=', row.waiter).executeTakeFirst();
-  return work !== undefined && !isFinal(work.state as WorkState);
+function isWanted({ deadline_at, waiter, work_state }: Line, now: number): boolean {
+  if (deadline_at !== null && deadline_at <= now) return false;
+  return waiter === null || (work_state !== null && !isFinal(work_state as WorkState));
 }
 
 async function isInService({ db }: StoreTransaction, resourceId: string): Promise<boolean> {
@@ -190,33 +194,19 @@ async function letGo({ db }: StoreTransaction, resourceId: string): Promise<void
   await db.updateTable('resources').set({ held_rank: null }).where('id', '=', resourceId).execute();
 }
 
-const headOf = prepared((db, p: Bind<{ shape: string }>) =>
-  db
-    .selectFrom('waiting')
-    .selectAll()
-    .where('shape', '=', p('shape'))
-    .where('state', '=', 'waiting')
-    .orderBy('rank')
-    .orderBy('seq')
-    .limit(1),
-);
-
 const traitsOf = prepared((db, p: Bind<{ resourceId: string }>) =>
   db.selectFrom('traits').select('trait').where('resource_id', '=', p('resourceId')),
 );
 
-/** Whether anybody waits for anything: what most releases need to know. */
-const anyShape = prepared((db) => db.selectFrom('waiting_shapes').select('id').limit(1));
-
-interface ShapesValues {
+interface LinesValues {
   readonly resourceId: string;
   readonly beforeRank: number;
   readonly rank: number;
   readonly seq: number;
 }
 
-/** The shapes that a resource suits; `further`: after the given turn. Every release asks for them. */
-const shapesFor = preparedFor((db, p: Bind<ShapesValues>, { further }: { readonly further: boolean }) =>
+/** The shapes that a resource suits, and the heads of their lines; `further`: after the given turn. */
+const linesFor = preparedFor((db, p: Bind<LinesValues>, { further }: { readonly further: boolean }) =>
   db
     .selectFrom('resources as r')
     .innerJoin('waiting_shapes as s', (join) =>
@@ -229,11 +219,15 @@ const shapesFor = preparedFor((db, p: Bind<ShapesValues>, { further }: { readonl
             .whereRef('a.architectures', '=', 'r.architectures'),
         ),
     )
+    .innerJoin('waiting as w', 'w.seq', 's.first_seq')
+    .leftJoin('work_items', 'work_items.id', 'w.waiter')
     .select([
       ...(['r.id', 'r.kind', 'r.name', 'r.group_id', 'r.labels', 'r.load', 'r.held_rank', 'r.slots_total'] as const),
       ...(['r.slots_used', 'r.cpu_total', 'r.cpu_used', 'r.memory_mb_total', 'r.memory_mb_used'] as const),
       ...(['r.storage_gb_total', 'r.storage_gb_used'] as const),
-      ...(['s.id as shape', 's.request', 's.first_rank', 's.first_seq'] as const),
+      ...(['s.request', 's.first_rank', 's.first_seq', 'w.id as head_id', 'w.shape', 'w.state', 'w.rank'] as const),
+      ...(['w.holder', 'w.waiter', 'w.held_id', 'w.expected_ms', 'w.enqueued_at', 'w.deadline_at'] as const),
+      'work_items.state as work_state',
     ])
     .where('r.id', '=', p('resourceId'))
     .where('r.open', '=', 1)

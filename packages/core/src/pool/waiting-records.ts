@@ -169,17 +169,12 @@ export async function endWaiting(
     await tx.db.updateTable('resources').set({ held_rank: null }).where('id', '=', row.held_id).execute();
     offerToWaiting(tx, row.held_id);
   }
-  await refreshShape(tx, row.shape);
+  await countOff.send(tx.db, { shape: row.shape });
+  await dropEmpty.send(tx.db, { shape: row.shape });
   if (how === 'withdrawn') {
     await tx.emit('reservation:withdrawn', row.id, { id: row.id, holder: row.holder });
     tx.wake('grants');
   }
-}
-
-async function refreshShape({ db }: StoreTransaction, shape: string): Promise<void> {
-  const first = await firstOf.first(db, { shape });
-  if (first === undefined) await dropShape.send(db, { shape });
-  else await setFirst.send(db, { shape, ...first });
 }
 
 const markGranted = prepared((db, p: Bind<{ id: string }>) =>
@@ -188,26 +183,44 @@ const markGranted = prepared((db, p: Bind<{ id: string }>) =>
 
 const dropPlace = prepared((db, p: Bind<{ id: string }>) => db.deleteFrom('waiting').where('id', '=', p('id')));
 
-const firstOf = prepared((db, p: Bind<{ shape: string }>) =>
-  db
-    .selectFrom('waiting')
-    .select(['rank', 'seq'])
-    .where('shape', '=', p('shape'))
-    .where('state', '=', 'waiting')
-    .orderBy('rank')
-    .orderBy('seq')
-    .limit(1),
-);
-
-const dropShape = prepared((db, p: Bind<{ shape: string }>) =>
-  db.deleteFrom('waiting_shapes').where('id', '=', p('shape')),
-);
-
-const setFirst = prepared((db, p: Bind<{ shape: string; rank: number; seq: number }>) =>
+/** One fewer waits in a shape: another one may be the first. */
+const countOff = prepared((db, p: Bind<{ shape: string }>) =>
   db
     .updateTable('waiting_shapes')
-    .set((eb) => ({ waiting: eb('waiting', '-', 1), first_rank: p('rank'), first_seq: p('seq') }))
-    .where('id', '=', p('shape')),
+    .from((eb) =>
+      eb
+        .selectFrom('waiting')
+        .select(['waiting.rank', 'waiting.seq'])
+        .where('waiting.shape', '=', p('shape'))
+        .where('waiting.state', '=', 'waiting')
+        .orderBy('waiting.rank')
+        .orderBy('waiting.seq')
+        .limit(1)
+        .as('first'),
+    )
+    .set((eb) => ({
+      waiting: eb('waiting_shapes.waiting', '-', 1),
+      first_rank: eb.ref('first.rank'),
+      first_seq: eb.ref('first.seq'),
+    }))
+    .where('waiting_shapes.id', '=', p('shape')),
+);
+
+const dropEmpty = prepared((db, p: Bind<{ shape: string }>) =>
+  db
+    .deleteFrom('waiting_shapes')
+    .where('id', '=', p('shape'))
+    .where((eb) =>
+      eb.not(
+        eb.exists(
+          eb
+            .selectFrom('waiting')
+            .select('waiting.seq')
+            .where('waiting.shape', '=', p('shape'))
+            .where('waiting.state', '=', 'waiting'),
+        ),
+      ),
+    ),
 );
 
 /** Whether anybody waits for a resource of the kind. */
