@@ -62,7 +62,7 @@ class PostgresDriver implements Driver {
   }
 
   async releaseConnection(session: PostgresSession): Promise<void> {
-    session.end();
+    await session.end();
     this.#sessions -= 1;
     if (this.#sessions === 0) this.#allReturned?.();
   }
@@ -76,7 +76,7 @@ class PostgresDriver implements Driver {
   }
 
   async rollbackTransaction(session: PostgresSession): Promise<void> {
-    session.rollback();
+    await session.rollback();
   }
 
   /** Lets those in line finish, then hangs up. */

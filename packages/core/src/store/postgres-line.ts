@@ -10,11 +10,22 @@ interface Member {
   readonly reject: (error: unknown) => void;
 }
 
-/** Transactions that share one of PostgreSQL's. */
-interface Group {
+/** One transaction of PostgreSQL. */
+interface Begun {
   readonly connection: PostgresConnection;
   /** PostgreSQL's name for the transaction, by which it tells later how it ended. */
   readonly xid: string;
+}
+
+/** Transactions that share one of PostgreSQL's. */
+interface Group {
+  /** Where statements go. They need not wait for `begun`: PostgreSQL answers one after the other. */
+  connection: PostgresConnection;
+  /**
+   * On another connection where the first was lost before it had begun: what was sent there has to be sent again.
+   * @throws `store-failed`.
+   */
+  readonly begun: Promise<Begun>;
   readonly done: Member[];
   /** Whether there is a savepoint of an earlier member. */
   saved: boolean;
@@ -22,7 +33,7 @@ interface Group {
 
 /** A place in the line: where the transaction runs. */
 export interface PostgresTurn {
-  readonly connection: PostgresConnection;
+  readonly group: Pick<Group, 'connection' | 'begun'>;
   readonly inSavepoint: boolean;
 }
 
@@ -47,20 +58,20 @@ export class PostgresLine {
     this.#lock = lock;
   }
 
-  /** Waits for a turn and begins a transaction. @throws `store-failed`; the turn is given back then. */
+  /** Waits for a turn and sends a transaction's beginning. @throws `store-failed`; the turn is given back then. */
   async begin(): Promise<PostgresTurn> {
     await this.#enter();
     try {
       const group = this.#group;
       if (group === undefined) {
         this.#group = await this.#open();
-        return { connection: this.#group.connection, inSavepoint: false };
+        return { group: this.#group, inSavepoint: false };
       }
       // Its answer is not waited for: should it fail, so will the statements behind it.
       const release = group.saved ? 'release savepoint bringup_member; ' : '';
       group.saved = true;
       void group.connection.run(`${release}savepoint bringup_member`).catch(() => undefined);
-      return { connection: group.connection, inSavepoint: true };
+      return { group, inSavepoint: true };
     } catch (error) {
       this.#next();
       throw error;
@@ -72,7 +83,7 @@ export class PostgresLine {
     return this.#writers.length === 0 && this.#group?.done.length === 0;
   }
 
-  /** Ends a member's part and gives back its turn. Resolves when it is durable. @throws `store-failed`. */
+  /** Ends the part of a member that has begun, and gives back its turn. Resolves when it is durable. @throws `store-failed`. */
   async commit(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     if (this.#group === undefined) reject(new TypeError('the transaction is over'));
@@ -119,31 +130,44 @@ export class PostgresLine {
     else next();
   }
 
-  /** Begins PostgreSQL's transaction. A connection that turns out to be gone has done nothing yet: another one will do. */
   async #open(): Promise<Group> {
+    const { promise: begun, resolve } = Promise.withResolvers<Begun>();
+    const group: Group = { connection: await this.#connected(), begun, done: [], saved: false };
+    resolve(this.#begin(group));
+    begun.catch(() => undefined);
+    return group;
+  }
+
+  async #connected(): Promise<PostgresConnection> {
+    if (this.#connection === undefined || this.#connection.lost) this.#connection = await this.#links.connect();
+    return this.#connection;
+  }
+
+  /** Begins PostgreSQL's transaction. A connection that turns out to be gone has done nothing yet: another one will do. */
+  async #begin(group: Group): Promise<Begun> {
     const giveUpAt = performance.now() + limits.postgresPatienceMs;
     for (;;) {
-      if (this.#connection === undefined || this.#connection.lost) this.#connection = await this.#links.connect();
-      const connection = this.#connection;
+      const { connection } = group;
       try {
-        const { row } = await connection.run(
-          `begin; select pg_advisory_xact_lock(${this.#lock}); select pg_current_xact_id()::text as xid`,
+        void connection.run('begin').catch(() => undefined);
+        const { rows } = await connection.query<{ xid: string }>(
+          `select pg_advisory_xact_lock(${this.#lock}), pg_current_xact_id()::text as xid`,
+          [],
         );
-        return { connection, xid: String(row['xid']), done: [], saved: false };
+        return { connection, xid: rows[0]?.xid ?? '' };
       } catch (error) {
-        if (connection.lost || isLostConnection(error)) {
-          await connection.close();
-          if (performance.now() < giveUpAt) continue;
-        } else void connection.run('rollback').catch(() => undefined);
-        throw postgresFailure(error, this.#links.settings.where);
+        const lost = connection.lost || isLostConnection(error);
+        if (lost) await connection.close();
+        if (!lost || performance.now() >= giveUpAt) throw postgresFailure(error, this.#links.settings.where);
       }
+      group.connection = await this.#connected();
     }
   }
 
   /** The next transaction may follow on the connection at once: it can't overtake the commit. */
-  async #commitGroup({ connection, xid, done }: Group): Promise<void> {
+  async #commitGroup({ connection, begun, done }: Group): Promise<void> {
     try {
-      await this.#commitOrFindOut(connection, xid);
+      await this.#commitOrFindOut(connection, begun);
       for (const { resolve } of done) resolve();
     } catch (error) {
       const failure = postgresFailure(error, this.#links.settings.where);
@@ -151,13 +175,13 @@ export class PostgresLine {
     }
   }
 
-  async #commitOrFindOut(connection: PostgresConnection, xid: string): Promise<void> {
+  async #commitOrFindOut(connection: PostgresConnection, begun: Promise<Begun>): Promise<void> {
     try {
       const { command } = await connection.run('commit');
       // PostgreSQL answers so when a statement had failed, and nobody took that back.
       if (command !== 'COMMIT') throw new TypeError('a statement of the transaction failed and was passed over');
     } catch (error) {
-      if (!isLostConnection(error) || !(await this.#wasCommitted(xid))) throw error;
+      if (!isLostConnection(error) || !(await this.#wasCommitted((await begun).xid))) throw error;
     }
   }
 

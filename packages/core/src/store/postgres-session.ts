@@ -44,8 +44,17 @@ export class PostgresSession implements DatabaseConnection {
       throw new TypeError('a query came after the end of its transaction; await every query inside it');
     }
     if (this.#broken !== undefined) throw this.#broken;
+    const { group } = turn;
+    const { connection } = group;
     try {
-      return await turn.connection.query<R>(sql, parameters);
+      try {
+        return await connection.query<R>(sql, parameters);
+      } catch (error) {
+        const begun = await group.begun;
+        if (begun.connection === connection) throw error;
+        // Its connection was lost before the transaction had begun.
+        return await begun.connection.query<R>(sql, parameters);
+      }
     } catch (error) {
       this.#broken ??= postgresFailure(error, this.#links.settings.where);
       throw this.#broken;
@@ -61,6 +70,8 @@ export class PostgresSession implements DatabaseConnection {
   }
 
   async commit(): Promise<void> {
+    // It may have asked for nothing so far.
+    await this.#turn?.group.begun;
     // A statement that fails would take those with it that share the commit.
     if (!this.#line.alone) await Promise.all(this.#unanswered);
     if (this.#broken !== undefined) throw this.#broken;
@@ -73,15 +84,18 @@ export class PostgresSession implements DatabaseConnection {
     }
   }
 
-  rollback(): void {
+  async rollback(): Promise<void> {
     const turn = this.#turn;
     this.#turn = undefined;
     this.#over = true;
-    if (turn !== undefined) this.#line.rollback(turn);
+    if (turn === undefined) return;
+    // On whichever connection it has begun, it is to end.
+    await turn.group.begun.catch(() => undefined);
+    this.#line.rollback(turn);
   }
 
   /** Gives back the turn, if it still has one. */
-  end(): void {
-    this.rollback();
+  async end(): Promise<void> {
+    await this.rollback();
   }
 }

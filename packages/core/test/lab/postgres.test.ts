@@ -63,8 +63,11 @@ async function hangUp(statement = ''): Promise<number> {
   return ended.length;
 }
 
-/** A way to the server that breaks at the next commit: before it got there, or before its answer is back. */
-async function breaking(where: 'before' | 'after'): Promise<AsyncDisposable & { url: string; arm(): void }> {
+/** A way to the server that breaks at the next such statement: before it got there, or before its answer is back. */
+async function breaking(
+  where: 'before' | 'after',
+  statement: 'begin' | 'commit',
+): Promise<AsyncDisposable & { url: string; arm(): void }> {
   let armed = false;
   const sockets = new Set<Socket>();
   const proxy = createServer((near) => {
@@ -81,12 +84,12 @@ async function breaking(where: 'before' | 'after'): Promise<AsyncDisposable & { 
       socket.on('close', () => (sockets.delete(socket), near.destroy(), far.destroy()));
     }
     near.on('data', (chunk: Buffer) => {
-      const commits = armed && chunk.includes('commit\0');
-      if (commits && where === 'before') return cut();
-      cutting ||= commits;
+      const asked = armed && chunk.includes(`${statement}\0`);
+      if (asked && where === 'before') return cut();
+      cutting ||= asked;
       far.write(chunk);
     });
-    // The server has committed once it answers.
+    // The server has done it once it answers.
     far.on('data', (chunk: Buffer) => (cutting ? cut() : near.write(chunk)));
   }).listen(0, '127.0.0.1');
   await once(proxy, 'listening');
@@ -260,7 +263,7 @@ describe('a connection that is lost', () => {
   it.each(['before', 'after'] as const)(
     'at a commit, %s it was done: the transaction says what is true',
     async (where) => {
-      await using way = await breaking(where);
+      await using way = await breaking(where, 'commit');
       await using store = await open({ url: way.url });
       await addFact(store, 'first');
       way.arm();
@@ -269,6 +272,35 @@ describe('a connection that is lost', () => {
       expect(await facts(store)).toEqual(where === 'after' ? ['first', 'second'] : ['first']);
     },
   );
+
+  it.each(['before', 'after'] as const)(
+    'at the beginning of a transaction, %s that was done: it begins anew, with all that was asked for already',
+    async (where) => {
+      await using way = await breaking(where, 'begin');
+      await using store = await open({ url: way.url });
+      await addFact(store, 'first');
+      way.arm();
+      await store.transaction(async ({ db }) => {
+        const adding = ['second', 'third'].map((name) => db.insertInto('facts').values({ name, value: 'x' }).execute());
+        await Promise.all(adding);
+      });
+      expect(await facts(store)).toEqual(['first', 'second', 'third']);
+    },
+  );
+
+  it('whose transaction is given up before it has begun leaves nothing open', async () => {
+    await using way = await breaking('before', 'begin');
+    await using store = await open({ url: way.url });
+    await addFact(store, 'first');
+    way.arm();
+    const changed = store.transaction(async () => {
+      throw new Error('changed my mind');
+    });
+    await expect(changed).rejects.toThrow('changed my mind');
+    await addFact(store, 'second');
+    expect(await ask("select 1 from pg_stat_activity where state like 'idle in transaction%'")).toEqual([]);
+    expect(await facts(store)).toEqual(['first', 'second']);
+  });
 
   it('without a word, as when a cable was pulled out, is made anew once an answer is overdue', () =>
     withLimits({ postgresAnswerMs: 1_000, postgresPatienceMs: 2_000, postgresConnectTimeoutMs: 500 }, async () => {
