@@ -9,10 +9,12 @@ import { ArtifactHousekeeper } from './artifacts/housekeeper.ts';
 import { ArtifactRepository } from './artifacts/repository.ts';
 import { BuildHandler } from './builds/handler.ts';
 import { BuildJobManager } from './builds/manager.ts';
+import { removeLeftBuilds } from './builds/orphans.ts';
 import { Cleanup } from './cleanup.ts';
 import type { ArtifactStorage } from './contracts/artifact-storage.ts';
 import type { Notifier } from './contracts/notifier.ts';
 import type { Clock, Logger, Random } from './contracts/runtime.ts';
+import { releaseAbandonedBoards } from './deployments/abandoned-boards.ts';
 import { BoardTarget } from './deployments/board-target.ts';
 import { BootHandler } from './deployments/boot-handler.ts';
 import { failedOn } from './deployments/failed-on.ts';
@@ -82,7 +84,7 @@ import { CallMeter } from './telemetry/measured.ts';
 import { loadTelemetry } from './telemetry/telemetry.ts';
 import { TestRunHandler } from './testruns/handler.ts';
 import { TestRunManager } from './testruns/manager.ts';
-import { regularly, type Chore } from './upkeep.ts';
+import { regularly, sweep, type Chore } from './upkeep.ts';
 import { WorkEngine } from './work/engine.ts';
 import { FarTimes } from './work/far-times.ts';
 
@@ -248,7 +250,16 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const { scrubBytesPerDay } = options;
   const housekeeper = { artifacts, store, clock, logger, ...(scrubBytesPerDay !== undefined && { scrubBytesPerDay }) };
   const onlineHosts = async () => (await hostPool.list()).filter(({ status }) => status === 'online');
-  const orphans = { store, connectors, clock, logger, labId, hosts: onlineHosts };
+  const onlineServers = async () => (await serverPool.list()).filter(({ status }) => status === 'online');
+  const orphans = { store, connectors, clock, logger, labId, hosts: onlineHosts, servers: onlineServers };
+  const leftBehind: readonly Omit<Chore, 'pauseMs'>[] = [
+    {
+      what: 'looking for boards that nobody goes on with',
+      act: () => releaseAbandonedBoards(store, { clock, random }),
+    },
+    { what: 'looking for VMs that nobody knows', act: (signal) => reapOrphans(orphans, signal) },
+    { what: 'looking for builds that nobody waits for', act: (signal) => removeLeftBuilds(orphans, signal) },
+  ];
   const far = new FarTimes(clock);
   const chores: readonly Chore[] = [
     { what: 'looking after maintenance', pauseMs: limits.heartbeatMs, act: () => maintenance.tend() },
@@ -258,9 +269,9 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       act: () => keepReservations(store, work, clock, far),
     },
     {
-      what: 'looking for VMs that nobody knows',
+      what: 'looking for what was left behind',
       pauseMs: limits.heartbeatMs,
-      act: (signal) => reapOrphans(orphans, signal),
+      act: (signal) => sweep(leftBehind, { store, clock, logger }, signal),
     },
     { what: 'looking after policies', pauseMs: limits.heartbeatMs, act: () => tendPolicies(store, clock) },
     { what: 'forgetting old alerts', pauseMs: limits.alertSweepMs, act: () => forgetOldAlerts(store, clock.now()) },

@@ -1,4 +1,7 @@
 import type { Clock, Logger } from './contracts/runtime.ts';
+import { limits } from './limits.ts';
+import { takeChore } from './store/chores.ts';
+import type { Store } from './store/store.ts';
 
 /** Something that has to be seen to again and again. */
 export interface Chore {
@@ -34,4 +37,20 @@ export function regularly(
       await acting;
     },
   };
+}
+
+/**
+ * Looks for what was left behind, one sort after the other, when it is time again: one process does it at a time. A sort
+ * that could not be looked for holds up none of the others.
+ */
+export async function sweep(
+  sorts: readonly Omit<Chore, 'pauseMs'>[],
+  { store, clock, logger }: { readonly store: Store; readonly clock: Clock; readonly logger: Logger },
+  signal: AbortSignal,
+): Promise<void> {
+  if (!(await takeChore(store, 'orphans', limits.orphanSweepMs, clock.now()))) return;
+  for (const { what, act } of sorts) {
+    if (signal.aborted) return;
+    await act(signal).catch((error: unknown) => logger.warn({ error }, `${what} failed; trying again later`));
+  }
 }

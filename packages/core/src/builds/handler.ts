@@ -1,7 +1,6 @@
 import type { NewArtifact } from '../artifacts/records.ts';
 import { storageTopic } from '../artifacts/room.ts';
 import { raiseAlert, resolveAlert } from '../alerts/raise.ts';
-import type { ShellSession } from '../contracts/shell.ts';
 import { fromStoredError, isBringupError, toBringupError, type BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BuildRequest } from '../model/build.ts';
@@ -15,8 +14,7 @@ import { SessionHolder } from '../work/session.ts';
 import { release } from '../pool/reservations.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { BuildAttempt } from './attempt.ts';
-import { cleanServer, readResourceUse } from './housekeeping.ts';
-import { removeScript } from './scripts.ts';
+import { cleanServer, readResourceUse, removeFolder } from './housekeeping.ts';
 import { buildLogId, jobFolder, type BuildCheckpoint, type BuildServices, type HeldServer } from './services.ts';
 import { isServerTrouble } from './trouble.ts';
 
@@ -270,8 +268,4 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     }).catch(() => undefined);
     await removeFolder(session, folder, signal);
   }
-}
-
-async function removeFolder(session: ShellSession, folder: string, signal: AbortSignal): Promise<void> {
-  await session.exec(['sh', '-c', removeScript, 'bringup-remove', folder], { signal, timeoutMs: limits.hashTimeoutMs });
 }

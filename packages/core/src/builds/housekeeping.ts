@@ -1,7 +1,7 @@
 import type { ShellSession } from '../contracts/shell.ts';
 import { limits } from '../limits.ts';
 import type { BuildResourceUse } from '../model/build.ts';
-import { cleanServerScript, resourceUseScript } from './scripts.ts';
+import { cleanServerScript, removeScript, resourceUseScript } from './scripts.ts';
 
 /**
  * Removes from a full build server what nobody needs: folders of builds that are not `active`, and
@@ -36,4 +36,9 @@ export async function readResourceUse(
   );
   if (times === '' || !/^\d+$/.test(kilobytes)) return undefined;
   return { cpuSeconds: Math.round(cpuSeconds * 100) / 100, storageMb: Math.ceil(Number(kilobytes) / 1024) };
+}
+
+/** Removes a job's folder. */
+export async function removeFolder(session: ShellSession, folder: string, signal: AbortSignal): Promise<void> {
+  await session.exec(['sh', '-c', removeScript, 'bringup-remove', folder], { signal, timeoutMs: limits.hashTimeoutMs });
 }

@@ -53,7 +53,12 @@ export function buildLogId(buildId: string): string {
   return `build/${buildId}`;
 }
 
+/** Where a server has the folders of its builds. */
+export function buildsFolder({ workspace }: BuildServer): string {
+  return `${workspace}/builds`;
+}
+
 /** The folder of a build on its server. */
 export function jobFolder(server: BuildServer, buildId: string): string {
-  return `${server.workspace}/builds/${buildId}`;
+  return `${buildsFolder(server)}/${buildId}`;
 }

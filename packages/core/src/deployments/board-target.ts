@@ -6,10 +6,9 @@ import { BringupError, fromStoredError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Artifact } from '../model/artifact.ts';
 import type { VerificationCheck } from '../model/deployment.ts';
-import type { PowerState } from '../model/power.ts';
 import type { Board, Connection } from '../model/resource.ts';
 import { fullSequence } from '../pool/power-sequence.ts';
-import { switchRecorded } from '../power/recorded.ts';
+import { givePowerBack, switchRecorded, type RecordedPower } from '../power/recorded.ts';
 import { boardRequest } from '../selection/requests.ts';
 import type { WorkContext } from '../work/handler.ts';
 import type { LogWriter } from '../work/logs.ts';
@@ -151,26 +150,11 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
   async abandonBoot(context: Context, deployment: PlacedDeployment, signal: AbortSignal): Promise<void> {
     const board = await this.#services.board(deployment.targetId);
     if (board.powerControl.method === 'manual') return;
-    // Where it can't be asked it is switched: that is tried again, and a person is told when it can't be done.
-    const state = await this.#powerOf(board, signal).catch(() => 'unknown');
-    if (state !== 'on') await this.#switch(context, deployment, board, 'on', signal);
+    await givePowerBack(this.#services, powerOf(context, deployment, board), signal);
   }
 
-  async #powerOf({ powerControl }: Board, signal: AbortSignal): Promise<PowerState> {
-    await using outlet = await this.#services.connectors.openPower(powerControl, { signal });
-    return await outlet.state({ signal });
-  }
-
-  #switch(
-    context: Context,
-    deployment: PlacedDeployment,
-    board: Board,
-    wanted: 'on' | 'off',
-    signal: AbortSignal = context.signal,
-  ): Promise<void> {
-    const by = `deployment ${deployment.id}`;
-    const recorded = { context, board, by, reason: 'booting what was flashed' };
-    return switchRecorded(this.#services, recorded, wanted, { signal });
+  #switch(context: Context, deployment: PlacedDeployment, board: Board, wanted: 'on' | 'off'): Promise<void> {
+    return switchRecorded(this.#services, powerOf(context, deployment, board), wanted);
   }
 
   /** A board whose power a person switches restarts itself, if it still can. */
@@ -241,4 +225,8 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
 
 function connectionOf(board: Board): Connection {
   return { ...board, hostname: board.hostname ?? board.name };
+}
+
+function powerOf(context: Context, { id }: PlacedDeployment, board: Board): RecordedPower {
+  return { context, board, by: `deployment ${id}`, reason: 'booting what was flashed' };
 }

@@ -249,9 +249,12 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheck
 
   /** However a boot went, its log is kept, and its machine is left as it can be used. */
   async cleanUp(context: Context, input: BootInput, _error: BringupError, signal: AbortSignal): Promise<void> {
-    await this.#keepLog(context, input);
     const deployment = await placedDeployment(this.#services.store, input.deploymentId);
-    await this.#targets[deployment.targetType].abandonBoot?.(context, deployment, signal);
+    try {
+      await this.#targets[deployment.targetType].abandonBoot?.(context, deployment, signal);
+    } finally {
+      await this.#keepLog(context, input);
+    }
   }
 
   async #keepLog(context: Context, input: BootInput): Promise<void> {

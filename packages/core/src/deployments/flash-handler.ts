@@ -1,4 +1,4 @@
-import { onAbort, sleep } from '../async.ts';
+import { sleep } from '../async.ts';
 import { raiseAlert, resolveAlert } from '../alerts/raise.ts';
 import type { FlashStation } from '../contracts/flash.ts';
 import type { ByteSource } from '../contracts/shell.ts';
@@ -8,15 +8,18 @@ import type { AlertSeverity } from '../model/alert.ts';
 import type { FlashPart, FlashReceipt } from '../model/flash.ts';
 import type { Board } from '../model/resource.ts';
 import { recordFirmware } from '../pool/firmware.ts';
-import { release, reserve, type CapacityRequest } from '../pool/reservations.ts';
-import { changeStatus, type StoredStatus } from '../pool/status.ts';
-import { cycleRecorded } from '../power/recorded.ts';
+import { release } from '../pool/reservations.ts';
+import { changeStatus, type StatusChange, type StoredStatus } from '../pool/status.ts';
+import { halfFlashed } from '../power/intervention.ts';
+import { cycleRecorded, givePowerBack, type RecordedPower } from '../power/recorded.ts';
 import { newId } from '../runtime.ts';
 import { giveUpWaiting, obtain } from '../selection/obtain.ts';
 import { boardRequest } from '../selection/requests.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import { blockMapOf } from './flash-block-map.ts';
+import { endFlashing, forgetFirmware, takeLying, type LyingBoard } from './flash-board.ts';
+import { Progress } from './flash-progress.ts';
 import type { FlashInput } from './flash-records.ts';
 import type { DeploymentServices } from './services.ts';
 
@@ -28,6 +31,8 @@ interface Checkpoint {
   readonly receipts: readonly FlashReceipt[];
   /** Set before the first byte is written: what the board holds is unknown from here on. */
   readonly writing?: boolean;
+  /** The board is being restarted for its station: it may be without power. */
+  readonly powerCut?: boolean;
   readonly attempts: number;
   readonly trouble?: StoredError;
 }
@@ -61,44 +66,32 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
 
   /** Takes the board, unless a deployment has it, and marks it as flashing. */
   async #begin(context: WorkContext<Checkpoint>, input: FlashInput, board: Board): Promise<void> {
-    const mark = async (tx: StoreTransaction, reservationId?: string, before?: StoredStatus) => {
+    const mark = async (tx: StoreTransaction, reservationId?: string, lying?: LyingBoard) => {
       const now = context.clock.now();
       const from = await changeStatus(tx, board.id, { status: 'flashing', reason: `flash ${context.id}`, now });
       const own = reservationId === undefined ? {} : { reservationId };
-      await context.saveIn(tx, { statusBefore: before ?? from ?? 'online', receipts: [], attempts: 0, ...own });
+      const statusBefore = lying?.status ?? from ?? 'online';
+      const writing = lying?.halfFlashed === true;
+      await context.saveIn(tx, { statusBefore, receipts: [], attempts: 0, writing, ...own });
     };
     if (input.reservationId !== undefined) {
       await context.transaction((tx) => mark(tx));
       return;
     }
     const request = boardRequest({ architecture: board.architecture, boardId: board.id });
-    if (await context.transaction((tx) => this.#takeOffline(tx, context.id, request, board, mark))) return;
-    await obtain(context, this.#services.selection, { request, record: (tx, { id }) => mark(tx, id) });
-  }
-
-  /** A board that is offline can be flashed all the same: that is how it comes back. */
-  async #takeOffline(
-    tx: StoreTransaction,
-    holder: string,
-    request: CapacityRequest,
-    { id: resourceId }: Board,
-    mark: (tx: StoreTransaction, reservationId: string, before: StoredStatus) => Promise<void>,
-  ): Promise<boolean> {
-    const row = await tx.db
-      .selectFrom('resources')
-      .select(['status', 'blocked', 'slots_used', 'maintenance'])
-      .where('id', '=', resourceId)
-      .executeTakeFirst();
-    const lying = row?.status === 'offline' || row?.status === 'unknown';
-    if (!lying || row.slots_used > 0 || row.maintenance === 1 || row.blocked !== null) return false;
     const { clock, random } = this.#services;
-    const now = clock.now();
-    await changeStatus(tx, resourceId, { status: 'online', reason: 'it is going to be flashed', now });
-    const taken = await reserve(tx, request, { id: newId(clock, random), resourceId, holder, now });
-    // Nobody else can have taken it: the change and this are one transaction.
-    if (taken === undefined) throw new TypeError(`board ${resourceId} is free, but could not be taken`);
-    await mark(tx, taken.reservation.id, row.status as StoredStatus);
-    return true;
+    const taken = await context.transaction(async (tx) => {
+      const lying = await takeLying(tx, request, {
+        id: newId(clock, random),
+        resourceId: board.id,
+        holder: context.id,
+        now: clock.now(),
+      });
+      if (lying !== undefined) await mark(tx, lying.reservationId, lying);
+      return lying !== undefined;
+    });
+    if (taken) return;
+    await obtain(context, this.#services.selection, { request, record: (tx, { id }) => mark(tx, id) });
   }
 
   async #flashAll(context: WorkContext<Checkpoint>, input: FlashInput, board: Board): Promise<void> {
@@ -127,14 +120,20 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
     const { signal } = context;
     const { connectors } = this.#services;
     if (board.powerControl.method === 'manual') return connectors.openFlash(board, { signal });
-    const recorded = { context, board, by: `flash ${context.id}`, reason: 'restarting it to flash it' };
+    const recorded = this.#recorded(context, board);
     return connectors.openFlash(board, {
       signal,
-      powerCycle: (call = {}) => {
+      powerCycle: async (call = {}) => {
         const both = call.signal === undefined ? signal : AbortSignal.any([signal, call.signal]);
-        return cycleRecorded(this.#services, recorded, { signal: both });
+        await this.#advance(context, { powerCut: true });
+        await cycleRecorded(this.#services, recorded, { signal: both });
+        await this.#advance(context, { powerCut: false });
       },
     });
+  }
+
+  #recorded(context: WorkContext<Checkpoint>, board: Board): RecordedPower {
+    return { context, board, by: `flash ${context.id}`, reason: 'restarting it to flash it' };
   }
 
   #reached(context: WorkContext<Checkpoint>): Checkpoint {
@@ -159,8 +158,7 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
       read: (offset = 0) => artifacts.read(artifact, { offset, signal }),
     };
     const blockMap = await blockMapOf(artifacts, part, { signal });
-    await this.#advance(context, { writing: true });
-    await context.guard();
+    await this.#beginWriting(context, input);
     await using progress = new Progress(context, (transferred) => this.#advance(context, {}, before + transferred));
     const receipt = await station.flash(
       { slot: part.slot, bytes, ...(blockMap !== undefined && { blockMap }) },
@@ -182,6 +180,14 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
     }
     await progress.stop();
     await this.#advance(context, { receipts: [...receipts, receipt] }, before + part.sizeBytes);
+  }
+
+  /** From the first byte on nobody may take what the board holds for what it was flashed with before. */
+  async #beginWriting(context: WorkContext<Checkpoint>, { boardId }: FlashInput): Promise<void> {
+    await context.transaction(async (tx) => {
+      await context.saveIn(tx, { ...this.#reached(context), writing: true });
+      await forgetFirmware(tx, boardId, context.clock.now());
+    });
   }
 
   /** Saves how far it is, for its own next run and for whoever looks. */
@@ -226,7 +232,7 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
       ...(deploymentId !== undefined && { deploymentId }),
     });
     await resolveAlert(tx, { type: 'flash-failed', subject: boardId }, 'it was flashed', now);
-    await this.#letGo(tx, context, boardId, 'online', 'it was flashed');
+    await this.#letGo(tx, context, boardId, { status: 'online', reason: 'it was flashed', unblock: [halfFlashed] });
   }
 
   /** Ends the flashing; the board is free again if the flash had taken it. */
@@ -234,25 +240,31 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
     tx: StoreTransaction,
     context: WorkContext<Checkpoint>,
     boardId: string,
-    status: StoredStatus,
-    reason: string,
+    change: Omit<StatusChange, 'now'>,
   ): Promise<void> {
-    const now = context.clock.now();
     const { reservationId } = this.#reached(context);
-    const row = await tx.db.selectFrom('resources').select('status').where('id', '=', boardId).executeTakeFirst();
-    if (row?.status === 'flashing') await changeStatus(tx, boardId, { status, reason, now });
+    await endFlashing(tx, boardId, { ...change, now: context.clock.now() });
     if (reservationId !== undefined) await release(tx, reservationId);
   }
 
-  async cleanUp(context: WorkContext<Checkpoint>, input: FlashInput, error: BringupError): Promise<void> {
+  async cleanUp(
+    context: WorkContext<Checkpoint>,
+    input: FlashInput,
+    error: BringupError,
+    signal: AbortSignal,
+  ): Promise<void> {
     const reached = context.checkpoint;
     const cancelled = error.code === 'aborted';
+    if (reached?.powerCut === true) {
+      const board = await this.#services.board(input.boardId);
+      await givePowerBack(this.#services, this.#recorded(context, board), signal);
+    }
     const untouched = reached?.writing !== true && (reached === undefined || cancelled || !isWorthAnotherTry(error));
     if (reached === undefined || untouched) {
       const reason = `it was not flashed: ${error.message}`;
       await context.transaction(async (tx) => {
         if (reached === undefined) await giveUpWaiting(tx, context.id);
-        else await this.#letGo(tx, context, input.boardId, reached.statusBefore, reason);
+        else await this.#letGo(tx, context, input.boardId, { status: reached.statusBefore, reason });
         // A deployment tells of its own failure.
         if (!cancelled && input.deploymentId === undefined)
           await this.#alert(tx, context, input, 'warning', reason, error);
@@ -260,10 +272,15 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
       return;
     }
     const whole = reached.receipts.length === input.parts.length;
+    const half = reached.writing === true && !whole;
     await context.transaction(async (tx) => {
       const reason = `its flash ${cancelled ? 'was cut off' : 'failed'}; flash it again: ${error.message}`;
-      await this.#letGo(tx, context, input.boardId, whole ? 'online' : 'offline', reason);
-      if (!cancelled) await this.#alert(tx, context, input, 'critical', reason, error);
+      const status = whole ? 'online' : 'offline';
+      await this.#letGo(tx, context, input.boardId, { status, reason, block: half ? [halfFlashed] : [] });
+      // Whoever cut it off may not be who looks after the board.
+      if (!cancelled || half) {
+        await this.#alert(tx, context, input, cancelled ? 'warning' : 'critical', reason, error);
+      }
     });
   }
 
@@ -292,37 +309,4 @@ function isWorthAnotherTry(error: BringupError): boolean {
     'artifact-corrupted',
     'lease-lost',
   );
-}
-
-/** Stores progress now and then, one write at a time. */
-class Progress implements AsyncDisposable {
-  readonly #store: (transferredBytes: number) => Promise<void>;
-  readonly #now: () => number;
-  readonly #abort: Disposable;
-  #toldAt = 0;
-  #storing: Promise<void> = Promise.resolve();
-  #stopped = false;
-
-  constructor(context: WorkContext, store: (transferredBytes: number) => Promise<void>) {
-    this.#store = store;
-    this.#now = () => context.clock.now();
-    this.#abort = onAbort(context.signal, () => (this.#stopped = true));
-  }
-
-  tell(transferredBytes: number): void {
-    if (this.#stopped || this.#now() - this.#toldAt < limits.flashProgressMs) return;
-    this.#toldAt = this.#now();
-    // A lost lease shows at the next write that counts.
-    this.#storing = this.#storing.then(() => this.#store(transferredBytes)).catch(() => undefined);
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#storing;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort[Symbol.dispose]();
-    await this.stop();
-  }
 }

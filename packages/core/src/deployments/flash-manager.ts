@@ -101,7 +101,8 @@ export class FlashManager {
   }
 
   /**
-   * Stops a flash. A board that was being written is offline afterwards, until it is flashed again.
+   * Stops a flash. A board that was being written is offline afterwards and nobody's to take until it is flashed
+   * again, as an alert says.
    * @throws `not-found`; `conflict` when it is part of a deployment: cancel that.
    */
   async cancelFlash(id: string): Promise<void> {
@@ -131,13 +132,13 @@ export class FlashManager {
   /**
    * Reads a board's slots back through its flash station and compares them with what was flashed last.
    * Reading may halt a board, as stations that switch its medium over do.
-   * @throws `not-found`; `conflict` when it was never flashed here or is being flashed; those of the
+   * @throws `not-found`; `conflict` when it was not flashed here to the end, or is being flashed; those of the
    * flash station.
    */
   async verifyFirmware(boardId: string, options: CallOptions = {}): Promise<FirmwareVerification> {
     const board = await this.#options.board(boardId);
     if (board.firmware === undefined || board.status === 'flashing') {
-      const why = board.firmware === undefined ? 'was never flashed by this lab' : 'is being flashed';
+      const why = board.status === 'flashing' ? 'is being flashed' : 'was not flashed by this lab, or not to the end';
       throw new BringupError('conflict', `board ${board.name} ${why}`, { details: { boardId } });
     }
     const { id: flashId, parts } = await this.getFlashProgress(board.firmware.flashId);

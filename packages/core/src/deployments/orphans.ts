@@ -4,7 +4,6 @@ import type { CallOptions, Clock, Logger } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import type { Host } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
-import { takeChore } from '../store/chores.ts';
 import type { Store } from '../store/store.ts';
 
 /** What orphans are searched with. */
@@ -20,12 +19,11 @@ export interface OrphanServices {
 
 /**
  * Ends the VMs of this lab that nobody knows any more: whose release never reached their host, or whose
- * deployment is not in the store. VMs of others, and of other labs, are left alone. One process does it
- * at a time; a host that can't be reached has its turn the next time.
+ * deployment is not in the store. VMs of others, and of other labs, are left alone. A host that can't be
+ * reached has its turn the next time.
  */
 export async function reapOrphans(services: OrphanServices, signal: AbortSignal): Promise<void> {
-  const { store, clock, logger, connectors } = services;
-  if (!(await takeChore(store, 'orphans', limits.orphanSweepMs, clock.now()))) return;
+  const { logger, connectors } = services;
   for (const host of await services.hosts()) {
     const options = { signal, timeoutMs: limits.hypervisorCallTimeoutMs };
     try {

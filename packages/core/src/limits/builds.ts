@@ -23,6 +23,8 @@ export const buildLimits = {
   maxArtifactsPerBuild: 1_000,
   /** All of them together: a sparse file of any size costs a hostile build nothing. */
   maxBuildOutputBytes: 68_719_476_736,
+  /** Builds on a server that the store is asked about at a time, when those are searched for that nobody waits for. */
+  leftBuildsBatch: 500,
   /** First pause before an output is fetched again whose storage failed; doubles each time. */
   artifactRetryMs: 1_000,
 } as const;

@@ -1,6 +1,6 @@
 /** Deployments, the environments they are in, and flashes. */
 export const deploymentLimits = {
-  /** Between two searches of all hosts for VMs of this lab that nobody knows any more. */
+  /** Between two searches for what was left behind: VMs and builds of this lab that nobody knows any more, boards that nobody goes on with. */
   orphanSweepMs: 600_000,
   /** The deployment of a pipeline, from its submission, waiting included. */
   deploymentTimeoutMs: 14_400_000,

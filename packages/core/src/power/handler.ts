@@ -1,6 +1,6 @@
 import { sleep } from '../async.ts';
 import type { Random } from '../contracts/runtime.ts';
-import { BringupError, isBringupError } from '../errors.ts';
+import { isBringupError, type BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { PowerResult } from '../model/power.ts';
 import type { Board } from '../model/resource.ts';
@@ -10,8 +10,10 @@ import type { StoreTransaction } from '../store/store.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import { wake } from '../work/queue.ts';
 import { askBoard, canBeAsked } from './answers.ts';
+import { explain, neverOff, reasonOf, silent } from './failures.ts';
 import { clearIntervention, needIntervention, poweredOff } from './intervention.ts';
 import { checkPermission } from './permission.ts';
+import { givePowerBack } from './recorded.ts';
 import { byHand } from './recovery.ts';
 import { powerTopic, powerUnderWay, type PowerInput, type PowerOutput } from './records.ts';
 import { fullSequence, switchOutlet } from '../pool/power-sequence.ts';
@@ -35,6 +37,8 @@ interface Checkpoint {
   readonly cycle: number;
   /** `off` and `on`: the outlet was last switched so, and read back. */
   readonly reached: 'start' | 'off' | 'on';
+  /** What the outlet was last told, whether or not it is known to have done it. */
+  readonly told?: 'off' | 'on';
   readonly offAt?: number;
   readonly onAt?: number;
   /** A command to the outlet may be under way until then, whoever gave it. */
@@ -61,7 +65,7 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
     const board = await this.#services.board(input.boardId);
     await this.#begin(context, input, board);
     if (board.powerControl.method === 'manual') return this.#askPerson(context, input, board);
-    await this.#waitOutStale(context);
+    await this.#waitOutStale(context, context.signal);
     const result = await this.#change(context, input, board);
     return { output: { result }, commit: (tx) => this.#settle(tx, context, input, result) };
   }
@@ -90,7 +94,7 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
     if (answer?.bootId !== undefined) await this.#save(context, { bootId: answer.bootId });
   }
 
-  async #waitOutStale({ checkpoint, clock, signal }: Context): Promise<void> {
+  async #waitOutStale({ checkpoint, clock }: Context, signal: AbortSignal): Promise<void> {
     const left = (checkpoint?.callUntil ?? 0) - clock.now();
     // Written by another clock, perhaps: no command takes longer than this.
     if (left > 0) await sleep(clock, Math.min(left, 3 * limits.powerCallMs), signal);
@@ -137,7 +141,7 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
       guard: () =>
         context.transaction(async (tx) => {
           await checkPermission(tx, input);
-          await this.#saveIn(context, tx, { callUntil: clock.now() + 3 * limits.powerCallMs });
+          await this.#saveIn(context, tx, { told: wanted, callUntil: clock.now() + 3 * limits.powerCallMs });
           await changeStatus(tx, input.boardId, { status: 'recovery', reason: reasonOf(input), now: clock.now() });
         }),
     });
@@ -208,7 +212,7 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
     const { checkpoint, clock } = context;
     const { boardId, action, trigger } = input;
     // A board is not left without power because somebody lost interest, or because it did not help.
-    if (action !== 'off' && checkpoint?.reached === 'off') await this.#giveBack(context, input, signal);
+    if (action !== 'off' && mayBeOff(checkpoint)) await this.#giveBack(context, input, signal);
     const touched = checkpoint?.callUntil !== undefined || trigger === 'recovery';
     await context.transaction(async (tx) => {
       if (touched) await this.#endRecovery(tx, context, boardId, error);
@@ -225,22 +229,16 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
   async #endRecovery(tx: StoreTransaction, context: Context, boardId: string, error: BringupError): Promise<void> {
     const row = await tx.db.selectFrom('resources').select('status').where('id', '=', boardId).executeTakeFirst();
     if (row?.status !== 'recovery') return;
-    const { was = 'offline', cycle = 0 } = context.checkpoint ?? {};
-    const status = cycle > 0 || was === 'recovery' ? 'offline' : was;
+    const { was = 'offline', cycle = 0, told } = context.checkpoint ?? {};
+    const status = cycle > 0 || told === 'off' || was === 'recovery' ? 'offline' : was;
     await changeStatus(tx, boardId, { status, reason: error.message, now: context.clock.now() });
   }
 
-  async #giveBack(context: Context, { boardId }: PowerInput, signal: AbortSignal): Promise<void> {
+  async #giveBack(context: Context, { boardId, by, reason }: PowerInput, signal: AbortSignal): Promise<void> {
+    // A command of a process that died must not come after ours.
+    await this.#waitOutStale(context, signal);
     const board = await this.#services.board(boardId);
-    await switchOutlet('on', {
-      board: board.name,
-      clock: context.clock,
-      signal,
-      open: (call) => this.#services.connectors.openPower(board.powerControl, call),
-      guard: () => context.guard(),
-    }).catch((error: unknown) => {
-      context.logger.error({ error, board: board.name }, 'a board was left without power');
-    });
+    await givePowerBack(this.#services, { context, board, by, reason }, signal);
   }
 
   #save(context: Context, change: Partial<Checkpoint>): Promise<void> {
@@ -253,39 +251,7 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
   }
 }
 
-function reasonOf({ action, by, reason }: PowerInput): string {
-  const doing =
-    action === 'off'
-      ? 'its power was switched off'
-      : action === 'on'
-        ? 'its power is switched on'
-        : 'its power is cycled';
-  return `${doing} by ${by}: ${reason}`;
-}
-
-function silent(board: Board, action: PowerInput['action'], cycles: number): BringupError {
-  const { recoveryMs } = fullSequence(board.powerSequence);
-  const after = action === 'on' ? 'its power was switched on' : cycles > 1 ? `${cycles} power cycles` : 'a power cycle';
-  return new BringupError(
-    'boot-timeout',
-    `${board.name} did not answer within ${Math.round(recoveryMs / 1000)} s after ${after}`,
-    { details: { board: board.name, cycles, recoveryMs } },
-  );
-}
-
-function neverOff(board: Board): BringupError {
-  return new BringupError(
-    'power-failed',
-    `the outlet of ${board.name} was switched off and on, yet the board went on running: ` +
-      'it has another supply, or the outlet is not the one it hangs on',
-    { details: { board: board.name, control: { ...board.powerControl } } },
-  );
-}
-
-function explain(error: BringupError, cause: 'power-control' | 'no-answer'): Pick<BringupError, 'message' | 'details'> {
-  const advice =
-    cause === 'power-control'
-      ? 'Look after the outlet and its cabling, then cycle the power again or clear the intervention.'
-      : 'Look at the board: its supply, its boot medium, its console. Nothing is allocated to it until then.';
-  return { message: `${error.message}. ${advice}`, details: { ...error.details, code: error.code } };
+/** Whether the outlet may be off: it was told so, or was so when it was told to switch on again. */
+function mayBeOff(checkpoint: Checkpoint | undefined): boolean {
+  return checkpoint?.reached === 'off' || checkpoint?.told === 'off';
 }

@@ -11,6 +11,9 @@ export const manualIntervention = 'manual-intervention';
 /** Why nothing is allocated to a board whose power was switched off on request. */
 export const poweredOff = 'powered-off';
 
+/** Why nothing is allocated to a board whose flash was cut off or failed half-way: it has to be flashed again. */
+export const halfFlashed = 'half-flashed';
+
 /**
  * What a person is needed for. `power-control`: its power can't be switched. `no-answer`: it does not
  * come back. `by-hand`: its power is switched by hand.

@@ -1,5 +1,8 @@
+import { withDeadline } from '../async.ts';
 import type { CallOptions, Random } from '../contracts/runtime.ts';
-import { isBringupError } from '../errors.ts';
+import { isBringupError, toBringupError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { PowerState } from '../model/power.ts';
 import type { Board } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
 import { powerCycle, switchOutlet } from '../pool/power-sequence.ts';
@@ -76,4 +79,47 @@ export async function cycleRecorded(
   await powerCycle(board.powerSequence, { clock: context.clock, signal }, (wanted) =>
     switchRecorded(services, recorded, wanted, { signal }),
   );
+}
+
+/**
+ * Switches a board on that work which ends early may have left without power. Where that can't be done in time, a
+ * person is told, and nothing is allocated to the board.
+ * @throws `lease-lost`; `aborted` when the signal aborts: whoever takes the work over does it again.
+ */
+export async function givePowerBack(
+  services: RecordedPowerServices,
+  recorded: RecordedPower,
+  signal: AbortSignal,
+): Promise<void> {
+  const { context, board } = recorded;
+  const { clock, logger } = context;
+  try {
+    const bounds = { signal, timeoutMs: limits.powerGiveBackMs };
+    await withDeadline(clock, `giving ${board.name} its power back`, bounds, async (inner) => {
+      // Where it can't be asked it is switched: that is tried again.
+      const state = await powerOf(services, board, inner).catch(() => 'unknown');
+      if (state !== 'on') await switchRecorded(services, recorded, 'on', { signal: inner });
+    });
+  } catch (error) {
+    if (isBringupError(error, 'lease-lost') || signal.aborted) throw error;
+    logger.error({ error, board: board.name }, 'a board may be without power');
+    const { code, message, details } = toBringupError(error);
+    const needed = {
+      boardId: board.id,
+      cause: 'power-control',
+      message: `${board.name} may be without power: ${message}. Look after the outlet, then switch the board on.`,
+      details: { ...details, code },
+    } as const;
+    await context.transaction((tx) => needIntervention(tx, needed, { clock, random: services.random }));
+  }
+}
+
+async function powerOf(
+  { connectors }: RecordedPowerServices,
+  { powerControl }: Board,
+  signal: AbortSignal,
+): Promise<PowerState> {
+  const call = { signal, timeoutMs: limits.powerCallMs };
+  await using outlet = await connectors.openPower(powerControl, call);
+  return await outlet.state(call);
 }

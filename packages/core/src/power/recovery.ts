@@ -9,15 +9,15 @@ import { newId } from '../runtime.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import type { WorkContext } from '../work/handler.ts';
 import { enqueue } from '../work/queue.ts';
-import { manualIntervention, needIntervention, poweredOff } from './intervention.ts';
+import { halfFlashed, manualIntervention, needIntervention, poweredOff } from './intervention.ts';
 import { insertPowerEvent, powerUnderWay, type PowerInput, type PowerOutput } from './records.ts';
 
 /**
  * What became of the wish to bring a resource back. `started`: its power is being cycled, its status is
  * `recovery`. `under-way`: something is being done to its power already. `asked`: its power is switched
  * by hand, and a person was asked. `held`: whoever uses it decides. `given-up`: a person has to look
- * after it first, or has switched it off. `impossible`: it has no power control, is being flashed or in
- * maintenance, or is no board.
+ * after it first, has switched it off, or has to flash it, since half an image boots no better for a power cycle.
+ * `impossible`: it has no power control, is being flashed or in maintenance, or is no board.
  */
 export type RecoveryStart = 'started' | 'under-way' | 'asked' | 'held' | 'given-up' | 'impossible';
 
@@ -36,7 +36,7 @@ export async function startRecovery(
   const board = await tx.db.selectFrom('resources').selectAll().where('id', '=', resourceId).executeTakeFirst();
   if (board?.kind !== 'board' || board.status === 'flashing' || board.maintenance === 1) return 'impossible';
   const blocked = blockedBy(board);
-  if (blocked.includes(manualIntervention) || blocked.includes(poweredOff)) return 'given-up';
+  if ([manualIntervention, poweredOff, halfFlashed].some((word) => blocked.includes(word))) return 'given-up';
   if ((await powerUnderWay(tx.db, resourceId)) !== undefined) return 'under-way';
   if (board.slots_used > 0) return 'held';
   const { powerControl } = JSON.parse(board.profile) as BoardProfile;

@@ -5,16 +5,12 @@ import { describe, expect, it, vi } from 'vitest';
 import { boardRequest, limits } from '@bringup/core';
 import { type MemoryLab } from '@bringup/core/testing';
 import { blockMapText } from '../support/block-map.ts';
-import { boots, deployToBoard, labWithBoard } from '../support/boards.ts';
+import { boots, deployToBoard, kernelOf, labWithBoard } from '../support/boards.ts';
 import { expectNothingHeld } from '../support/leftovers.ts';
 
 const statusOf = async (lab: MemoryLab): Promise<string | undefined> => (await lab.boards.findBoard('board1'))?.status;
 
 describe('a flash', () => {
-  const kernelOf = async (lab: MemoryLab, buildId: string): Promise<string> =>
-    (await lab.artifacts.getArtifactsByBuild(buildId)).find(({ artifactType }) => artifactType === 'kernel_image')
-      ?.id ?? expect.fail();
-
   it('R6.2: of an image that has its block map beside it takes that to the station, for flashing and for looking', async () => {
     const { lab, boardId } = await labWithBoard();
     await using _lab = lab;

@@ -18,6 +18,7 @@ const others: Readonly<Record<string, readonly string[]>> = {
     's3CopyBytes',
     'consoleReadBytes',
     'fileChunkBytes',
+    'leftBuildsBatch',
     'ubootChunkBytes',
     'waitingShapesPage',
     'sqliteCheckpointPages',

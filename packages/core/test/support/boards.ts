@@ -43,3 +43,12 @@ export async function deployToBoard(
   const { id } = await lab.deployments.deployToBoard({ artifacts: { buildId }, ...more });
   return lab.clock.runUntil(lab.deployments.waitForDeployment(id));
 }
+
+/** The kernel that a build made, as an artifact's id. */
+export async function kernelOf(lab: MemoryLab, buildId: string): Promise<string> {
+  const kernel = (await lab.artifacts.getArtifactsByBuild(buildId)).find(
+    (file) => file.artifactType === 'kernel_image',
+  );
+  if (kernel === undefined) throw new TypeError(`build ${buildId} has no kernel`);
+  return kernel.id;
+}

@@ -35,6 +35,7 @@ export interface PowerWorld extends AsyncDisposable {
   readonly clock: FakeClock;
   readonly board: Board;
   readonly power: PowerService;
+  readonly engine: WorkEngine;
   readonly alerts: AlertService;
   readonly services: { clock: Clock; random: ReturnType<typeof seededRandom> };
   readonly outlet: ReturnType<typeof memoryPower>;
@@ -115,6 +116,9 @@ export async function powerWorld(options: PowerWorldOptions = {}): Promise<Power
     hangs: false,
     get power() {
       return process.power;
+    },
+    get engine() {
+      return process.engine;
     },
     restart: async () => {
       await process.kill();
