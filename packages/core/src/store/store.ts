@@ -4,7 +4,7 @@ import type { Clock } from '../contracts/runtime.ts';
 import type { EventMap, EventName } from '../events.ts';
 import type { OpenedDatabase, StoreProvider } from './provider.ts';
 import { migrate } from './migrate.ts';
-import { noteConnection, prepared, type Bind } from './prepared.ts';
+import { noteConnection, preparedFor, type Bind } from './prepared.ts';
 import type { Schema } from './schema.ts';
 
 /** What a commit may have changed for those who wait: queued work, the event feed, one log. */
@@ -24,8 +24,26 @@ export interface StoreTransaction {
   beforeCommit(matter: Matter, key: string): void;
 }
 
-const addEvent = prepared((db, p: Bind<{ at: number; name: string; subject: string; data: string }>) =>
-  db.insertInto('events').values({ at: p('at'), name: p('name'), subject: p('subject'), data: p('data') }),
+interface Emitted {
+  readonly at: number;
+  readonly name: EventName;
+  readonly subject: string;
+  readonly data: string;
+}
+
+const eventsPerStatement = 32;
+
+const addEvents = preparedFor((db, p: Bind<{ readonly [C in keyof Emitted]: Emitted[C][] }>, count: number) =>
+  db
+    .insertInto('events')
+    .values(
+      Array.from({ length: count }, (_, i) => ({
+        at: p('at', i),
+        name: p('name', i),
+        subject: p('subject', i),
+        data: p('data', i),
+      })),
+    ),
 );
 
 /** Sees to a matter at the end of a transaction. */
@@ -87,6 +105,7 @@ export class Store implements AsyncDisposable {
   async transaction<T>(change: (tx: StoreTransaction) => Promise<T>): Promise<T> {
     const topics = new Set<Topic>();
     const matters = new Map<Matter, Set<string>>();
+    const events: Emitted[] = [];
     const db = this.db;
     const result = await db.transaction().execute((trx) =>
       this.#inTransaction.run(true, async () => {
@@ -96,13 +115,14 @@ export class Store implements AsyncDisposable {
           wake: (topic) => topics.add(topic),
           beforeCommit: (matter, key) => matters.set(matter, (matters.get(matter) ?? new Set()).add(key)),
           emit: async (name, subject, data) => {
-            topics.add('events');
-            await addEvent.send(trx, { at: this.#clock.now(), name, subject, data: JSON.stringify(data) });
+            events.push({ at: this.#clock.now(), name, subject, data: JSON.stringify(data) });
             for (const reaction of this.#reactions.get(name) ?? []) await reaction(tx, subject, data);
           },
         };
         const changed = await change(tx);
         await this.#settle(tx, matters);
+        await this.#add(trx, events);
+        if (events.length > 0) topics.add('events');
         if (topics.size > 0) await this.#opened.signal?.tellWith?.(trx);
         return changed;
       }),
@@ -116,6 +136,19 @@ export class Store implements AsyncDisposable {
   /** Says who sees to a matter at the end of each transaction that raised it. */
   onBeforeCommit(matter: Matter, settle: Settle): void {
     this.#settlers.set(matter, settle);
+  }
+
+  /** Writes what was emitted, in as few statements as there can be: nobody looks for it before the commit. */
+  async #add(db: Transaction<Schema>, events: readonly Emitted[]): Promise<void> {
+    for (let from = 0; from < events.length; from += eventsPerStatement) {
+      const some = events.slice(from, from + eventsPerStatement);
+      await addEvents(some.length).send(db, {
+        at: some.map(({ at }) => at),
+        name: some.map(({ name }) => name),
+        subject: some.map(({ subject }) => subject),
+        data: some.map(({ data }) => data),
+      });
+    }
   }
 
   /** Seeing to one matter may raise another. */
