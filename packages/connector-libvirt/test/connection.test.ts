@@ -89,6 +89,28 @@ describe('a call', () => {
   });
 });
 
+test('limits.hypervisorWaitingCalls: of calls wait their turn; one more is refused, and may come again', async () => {
+  const { daemon, connection } = connect();
+  const before = limits.hypervisorWaitingCalls;
+  Object.assign(limits, { hypervisorWaitingCalls: 3 });
+  try {
+    const all = Array.from({ length: 4 + 3 }, () => connection.call('nodeGetInfo'));
+    await expect(connection.call('authList')).rejects.toMatchObject({
+      code: 'unavailable',
+      retryable: true,
+      message: expect.stringContaining('come again later'),
+    });
+    daemon.reply(await daemon.take());
+    const again = connection.call('authList');
+    await expect(connection.call('authList')).rejects.toMatchObject({ code: 'unavailable' });
+    daemon.serve(() => new Uint8Array());
+    while (daemon.waiting > 0) daemon.reply(await daemon.take());
+    await Promise.all([...all, again]);
+  } finally {
+    Object.assign(limits, { hypervisorWaitingCalls: before });
+  }
+});
+
 describe('a connection that ends', () => {
   test('rejects every call, sent or queued, and says so in closed', async () => {
     const { daemon, connection } = connect();

@@ -1,9 +1,10 @@
-import type { ShellSession } from '@bringup/core';
+import { limits, type ShellSession } from '@bringup/core';
 import { fakeClock } from '@bringup/core/testing';
 import { describe, expect, test } from 'vitest';
 import type { ConsoleLog } from '../src/console-log.ts';
 import { openVmConsole } from '../src/console-open.ts';
 import { VmConsole } from '../src/console.ts';
+import { domainScreenshot } from '../src/control.ts';
 import { Daemon } from '../src/daemon.ts';
 import { packetStatus, packetType } from '../src/rpc/packet.ts';
 import type { Packet } from '../src/rpc/packet.ts';
@@ -167,4 +168,28 @@ describe('a console whose pty can not be opened', () => {
       message: expect.stringContaining(refusal),
     });
   });
+});
+
+test('limits.screenshotMaxBytes: a display of that size is shown, none that is larger', async () => {
+  const before = limits.screenshotMaxBytes;
+  Object.assign(limits, { screenshotMaxBytes: 1_000 });
+  try {
+    const take = async (size: number): Promise<number> => {
+      const daemon = new FakeDaemon();
+      const line = await connectTo(daemon, (call) => {
+        if (call.procedure !== procedures.domainScreenshot) return new Uint8Array();
+        setImmediate(() => {
+          daemon.stream(call, packetStatus.continue, 'x'.repeat(size));
+          daemon.stream(call, packetStatus.continue);
+          daemon.stream(call, packetStatus.ok);
+        });
+        return new XdrWriter().optional(undefined, () => undefined).bytes();
+      });
+      return (await domainScreenshot(line, domain, {})).image.length;
+    };
+    expect(await take(1_000)).toBe(1_000);
+    await expect(take(1_001)).rejects.toMatchObject({ code: 'hypervisor-failed' });
+  } finally {
+    Object.assign(limits, { screenshotMaxBytes: before });
+  }
 });

@@ -118,6 +118,7 @@ export class ExporterCarrier implements Carrier {
       const next = await this.#output.next();
       if (next.done === true) throw await this.#openError(path, hostname);
       said = Buffer.concat([said, next.value]);
+      if (said.length > limits.serialErrorBytes && !said.includes('\n')) throw saysOther(path, hostname);
     }
     this.#first = said.subarray(said.indexOf('\n') + 1);
   }
@@ -167,13 +168,23 @@ function sttyArguments(baudRate: number, { dataBits, parity, stopBits, flow }: L
   ];
 }
 
+/** Such as an account whose shell talks by itself. */
+function saysOther(path: string, hostname: string): BringupError {
+  return new BringupError(
+    'connection-failed',
+    `${hostname} says something else than that ${path} is open; does the account have a plain shell?`,
+    { details: { device: path, exporter: hostname } },
+  );
+}
+
+/** The first of what it says. */
 async function readAll(stream: AsyncIterable<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stream) {
     chunks.push(chunk);
     size += chunk.length;
-    if (size > limits.serialErrorBytes) break;
+    if (size >= limits.serialErrorBytes) break;
   }
-  return Buffer.concat(chunks).toString().trim();
+  return Buffer.concat(chunks).subarray(0, limits.serialErrorBytes).toString().trim();
 }

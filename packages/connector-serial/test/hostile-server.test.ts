@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
-import { isBringupError, limits, type BringupError } from '@bringup/core';
+import { isBringupError, limits, type BringupError, type ShellConnector } from '@bringup/core';
 import { fakeClock, type FakeClock } from '@bringup/core/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -267,5 +267,47 @@ describe('the address of a console', () => {
       ),
       { numRuns: 3_000 },
     );
+  });
+});
+
+describe('what is quoted of a server', () => {
+  it('limits.serialErrorBytes: is that much, when it hangs up', async () => {
+    const quoted = async (bytes: number): Promise<number> => {
+      await using server = await hostileServer((socket) => socket.end('x'.repeat(bytes)));
+      await using connector = serial();
+      const { message } = await failure(connector.open(target(`rfc2217://${server.where}`), { timeoutMs: 20_000 }));
+      return (/x+$/.exec(message)?.[0] ?? '').length;
+    };
+    expect(await quoted(limits.serialErrorBytes)).toBe(limits.serialErrorBytes);
+    expect(await quoted(limits.serialErrorBytes + 1)).toBe(limits.serialErrorBytes);
+  });
+
+  it('limits.serialErrorBytes: is that much, when it is an exporter; one that talks on is given up there', async () => {
+    const opening = async (out: string, err: string): Promise<BringupError> => {
+      const bytes = async function* (text: string): AsyncGenerator<Uint8Array> {
+        yield Buffer.from(text);
+      };
+      const process = {
+        stdout: bytes(out),
+        stderr: bytes(err),
+        exited: Promise.resolve({ exitCode: 1, signal: null }),
+        write: async () => undefined,
+        end: async () => undefined,
+        kill: async () => undefined,
+        [Symbol.asyncDispose]: async () => undefined,
+      };
+      const session = { spawn: async () => process, [Symbol.asyncDispose]: async () => undefined };
+      const shell = { name: 'ssh', connect: async () => session } as unknown as ShellConnector;
+      await using connector = serial({
+        exporters: { lab3: { connector: shell, target: { hostname: 'lab3', username: 'lab' } } },
+      });
+      return await failure(connector.open(target('exporter://lab3/dev/ttyS0'), { timeoutMs: 20_000 }));
+    };
+    for (const bytes of [limits.serialErrorBytes, limits.serialErrorBytes + 1]) {
+      const { message } = await opening('', 'x'.repeat(bytes));
+      expect(/x+$/.exec(message)?.[0]).toHaveLength(limits.serialErrorBytes);
+    }
+    expect((await opening('y'.repeat(limits.serialErrorBytes), 'why')).message).toMatch(/why$/);
+    expect((await opening('y'.repeat(limits.serialErrorBytes + 1), 'why')).message).toMatch(/plain shell/);
   });
 });

@@ -1,5 +1,5 @@
-import { abortedError, throwIfAborted } from '@bringup/core';
-import type { BringupError, Clock, ForwardTarget } from '@bringup/core';
+import { abortedError, BringupError, limits, throwIfAborted } from '@bringup/core';
+import type { Clock, ForwardTarget } from '@bringup/core';
 import type { ClientChannel } from 'ssh2';
 import { type Attach, ChannelRefused, type Connection } from './connection.ts';
 
@@ -75,7 +75,7 @@ export class Pool {
   /**
    * Starts a command line on a channel of its own, in turn. Signals go first and may use the
    * channel kept for them: a target that is busy to the last channel can still be told to stop.
-   * @throws `connection-lost`, `aborted`, {@link ChannelRefused} when the server takes no command at all.
+   * @throws `connection-lost`, `aborted`, `unavailable` while `limits.sshWaitingCommands` wait, {@link ChannelRefused} when the server takes no command at all.
    */
   async exec<T>(
     line: string,
@@ -137,6 +137,8 @@ export class Pool {
     if (!this.isOpen) return Promise.reject(this.lost);
     const free = this.#waiting.length === 0 || urgent ? this.#free(urgent) : undefined;
     if (free !== undefined) return Promise.resolve(this.#take(free));
+    // Signals are no more than there are commands under way, and make room.
+    if (!urgent && this.#waiting.length >= limits.sshWaitingCommands) return Promise.reject(this.#crowded());
     void this.#openMore();
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
@@ -158,6 +160,15 @@ export class Pool {
       if (urgent) this.#waiting.unshift(waiter);
       else this.#waiting.push(waiter);
     });
+  }
+
+  #crowded(): BringupError {
+    const { label, details } = this.#first.connection.target;
+    return new BringupError(
+      'unavailable',
+      `${limits.sshWaitingCommands} commands wait for their turn on ${label} already: come again later, ask less of it at a time, or raise its MaxSessions and channelsPerConnection`,
+      { retryable: true, details: { ...details, limit: limits.sshWaitingCommands } },
+    );
   }
 
   /** The least busy connection with room. */

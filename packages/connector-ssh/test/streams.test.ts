@@ -1,6 +1,8 @@
+import { limits } from '@bringup/core';
 import { describe, expect, it } from 'vitest';
 import { ByteQueue } from '../src/byte-queue.ts';
 import { PidFilter } from '../src/pid-filter.ts';
+import { collectText } from '../src/transfer.ts';
 
 const bytes = (length: number): Uint8Array => new Uint8Array(length);
 
@@ -89,5 +91,25 @@ describe('the line with the process id', () => {
     });
     const flood = 'x'.repeat(70_000);
     expect(filtered(flood, 'more')).toEqual({ pid: [undefined], text: `${flood}more` });
+  });
+});
+
+describe('what a target says beside the bytes of a transfer', () => {
+  it('limits.transferWordsBytes: is kept up to that, the last of it, in whatever pieces it comes', async () => {
+    const kept = async (bytes: number, piece: number): Promise<string> => {
+      const all = Buffer.from(`first${'x'.repeat(bytes - 9)}last`);
+      return collectText(
+        (async function* () {
+          for (let at = 0; at < bytes; at += piece) yield all.subarray(at, at + piece);
+        })(),
+      );
+    };
+    const most = limits.transferWordsBytes;
+    for (const piece of [1_000, 10 * most]) {
+      expect(await kept(most, piece)).toMatch(/^firstx+last$/);
+      const cut = await kept(most + 1, piece);
+      expect(cut).toMatch(/^(?:irst)?x+last$/);
+      expect(cut.length).toBeLessThanOrEqual(most);
+    }
   });
 });

@@ -17,6 +17,11 @@ export class CallSlots {
     this.#limit = limit;
   }
 
+  /** Calls that wait for a slot. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** Calls `start` now or when a slot is free. The result takes it out of the queue, if it is still there. */
   enter(start: () => void): () => void {
     if (this.#taken < this.#limit) {

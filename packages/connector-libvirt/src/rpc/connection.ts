@@ -92,7 +92,7 @@ export class RpcConnection implements AsyncDisposable {
    * Calls a procedure.
    * @returns the reply's body.
    * @throws `deadline-exceeded` (default after `limits.hypervisorCallTimeoutMs`), `aborted`,
-   * `connection-lost`, or the daemon's error. A call that was given up may still take effect.
+   * `unavailable` while `limits.hypervisorWaitingCalls` wait, `connection-lost`, or the daemon's error. A call that was given up may still take effect.
    */
   call(procedure: Procedure, args: Uint8Array = empty, options: CallOptions = {}): Promise<XdrReader> {
     return this.#call(procedure, args, options, false).then(({ body }) => body);
@@ -110,6 +110,7 @@ export class RpcConnection implements AsyncDisposable {
     const { signal, timeoutMs = limits.hypervisorCallTimeoutMs } = options;
     throwIfAborted(signal, what);
     if (this.#end !== undefined) return Promise.reject(this.#end.error ?? this.#lost('was closed'));
+    if (this.#slots.waiting >= limits.hypervisorWaitingCalls) return Promise.reject(crowdedError(what));
     const serial = (this.#serial = (this.#serial + 1) >>> 0 || 1);
     return new Promise((resolve, reject) => {
       let leaveQueue = (): void => {};
@@ -312,4 +313,13 @@ function deadlineError(what: string, timeoutMs: number): BringupError {
     retryable: true,
     details: { timeoutMs },
   });
+}
+
+function crowdedError(what: string): BringupError {
+  const limit = limits.hypervisorWaitingCalls;
+  return new BringupError(
+    'unavailable',
+    `${limit} calls wait for their turn before ${what}: come again later, and ask less of it at a time`,
+    { retryable: true, details: { limit } },
+  );
 }

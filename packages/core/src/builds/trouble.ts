@@ -4,6 +4,7 @@ import type { BringupError, ErrorCode } from '../errors.ts';
 const serverTrouble: readonly ErrorCode[] = [
   'connection-failed',
   'connection-lost',
+  'unavailable',
   'authentication-failed',
   'host-key-unknown',
   'host-key-changed',

@@ -24,6 +24,7 @@ type Context = WorkContext<DeploymentCheckpoint>;
 const targetTrouble: readonly ErrorCode[] = [
   'connection-failed',
   'connection-lost',
+  'unavailable',
   'authentication-failed',
   'host-key-unknown',
   'host-key-changed',

@@ -8,6 +8,8 @@ export const hypervisorLimits = {
   hypervisorKeepaliveMisses: 3,
   /** What waits to be sent to a daemon; beyond it, pings are not answered: it hears enough of us, or does not read. */
   hypervisorUnreadBytes: 65_536,
+  /** Calls that wait for their turn at a hypervisor's daemon on one connection; more are refused (`unavailable`). */
+  hypervisorWaitingCalls: 1_000,
   /** Saying goodbye to a hypervisor's daemon, or letting go of a console. */
   hypervisorCloseTimeoutMs: 2_000,
   /** After a VM was reset, its firmware may reset it once more by itself; this long without is the end of it. */

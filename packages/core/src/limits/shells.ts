@@ -34,6 +34,8 @@ export const shellLimits = {
   sshChannelsPerConnection: 9,
   /** SSH connections to one target at a time. */
   sshConnectionsPerTarget: 4,
+  /** Commands that wait for a channel to one target; more are refused (`unavailable`), but for signals. */
+  sshWaitingCommands: 1_000,
   /** An SSH connection nobody uses is closed after this. */
   sshIdleMs: 60_000,
   /** Output of a spawned process that waits here for its reader; the rest waits on the target. */

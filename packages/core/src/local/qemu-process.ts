@@ -58,7 +58,7 @@ export async function launchQemu(
 function whenEnded(child: ChildProcess, folder: QemuFolder): Promise<never> {
   const ended = new Promise<never>((_, reject) => {
     const fail = async (how: string, cause?: Error): Promise<void> => {
-      const said = await tail(folder.qemuLog).catch(() => '');
+      const said = await lastWords(folder.qemuLog).catch(() => '');
       const { name } = folder;
       reject(
         new BringupError('hypervisor-failed', `QEMU did not start the VM ${name} (${how})${said && `: ${said}`}`, {
@@ -145,7 +145,8 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-async function tail(path: string): Promise<string> {
+/** The last of what a QEMU said, `limits.qemuErrorBytes` of it. */
+export async function lastWords(path: string): Promise<string> {
   await using file = await open(path);
   const { size } = await file.stat();
   const from = Math.max(0, size - limits.qemuErrorBytes);

@@ -5,8 +5,13 @@ import { isBringupError, type ErrorCode } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { PartialDownload } from '../model/partial-download.ts';
 
-/** A connection broke or could not be made, which says nothing about what it was used for. */
-const connectionTrouble: readonly ErrorCode[] = ['connection-lost', 'connection-failed', 'deadline-exceeded'];
+/** A connection broke, could not be made or was too busy, which says nothing about what it was used for. */
+const connectionTrouble: readonly ErrorCode[] = [
+  'connection-lost',
+  'connection-failed',
+  'deadline-exceeded',
+  'unavailable',
+];
 
 /** How often and how patiently a broken connection is made anew. */
 export class Reconnects {

@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '../../../..');
 /** Times end waits, and the rest of these say from when on something is worth a word: neither holds anything back. */
 const noBound = /(?:Ms|Percent|Celsius|Seconds)$/;
 
-/** What is no bound either: why nothing is kept, sent or tried less for it. */
+/** What is no bound either: nothing is kept, sent, tried or looked at less for it. */
 const others: Readonly<Record<string, readonly string[]>> = {
   'sizes of pieces: more is done in more of them': [
     'artifactFlushBytes',
@@ -41,28 +41,6 @@ const others: Readonly<Record<string, readonly string[]>> = {
     'sshKeepaliveCount',
     'statusEventLag',
     'statusFreeBytes',
-  ],
-  'how far a search goes: the tests of selection and of the waiting list say what is found': [
-    'selectionMaxCandidates',
-    'waitEstimateRequests',
-    'waitEstimateResources',
-    'waitingShapesPerOffer',
-  ],
-  'what is quoted of what others say, and what devices take: no test goes to the very bound': [
-    'qemuErrorBytes',
-    'screenshotMaxBytes',
-    'serialErrorBytes',
-    'transferWordsBytes',
-    'ubootLineBytes',
-    'ymodemAttempts',
-  ],
-  'how much is kept open, ready or under way: more is waited for, or made anew': [
-    'postgresReaders',
-    'postgresStatements',
-    's3PartsAtATime',
-    'sqliteCacheKb',
-    'sshChannelsPerConnection',
-    'sshConnectionsPerTarget',
   ],
 };
 
