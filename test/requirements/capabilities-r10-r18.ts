@@ -149,7 +149,7 @@ export const capabilitiesR10ToR18: RequirementList = {
   },
   'R17.2': {
     says: 'A pipeline queues its build, and on success its environment is made from the build’s artifacts.',
-    where: ['packages/core/src/pipelines/handler.ts'],
+    where: ['packages/core/src/pipelines/flow.ts'],
   },
   'R17.3': {
     says: 'Stage changes and the logs of build, deploy, boot and test are live.',
@@ -157,7 +157,7 @@ export const capabilitiesR10ToR18: RequirementList = {
   },
   'R17.4': {
     says: 'A stage that fails halts the pipeline, keeps artifacts and logs, and notifies.',
-    where: ['packages/core/src/pipelines/handler.ts', 'packages/core/src/alerts/work-rules.ts'],
+    where: ['packages/core/src/pipelines/flow.ts', 'packages/core/src/alerts/work-rules.ts'],
   },
   'R17.5': {
     says: 'The history tells stage durations, success rates and the way to build and test results.',

@@ -25,7 +25,7 @@ export const invariants: RequirementList = {
   P6: { says: 'What is deployed fits the architecture of its target.', where: ['packages/core/src/deployments/vm.ts'] },
   P7: {
     says: 'Build, deploy, boot and test come in this order; a stage starts only after the one before has completed.',
-    where: ['packages/core/src/pipelines/handler.ts'],
+    where: ['packages/core/src/pipelines/flow.ts'],
   },
   P8: {
     says: 'A host whose SSH and libvirt were proven is in the pool with its true capabilities.',

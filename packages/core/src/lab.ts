@@ -41,7 +41,7 @@ import type { RetentionPolicy } from './model/artifact.ts';
 import type { LabStatus } from './model/lab-status.ts';
 import { roles, workOf, type Role } from './model/role.ts';
 import { validate } from './model/validate.ts';
-import { PipelineHandler } from './pipelines/handler.ts';
+import { PipelineFlow } from './pipelines/flow.ts';
 import { PipelineManager } from './pipelines/manager.ts';
 import { Admissions } from './pool/admission.ts';
 import { Connectors, type GivenConnectors } from './pool/connectors.ts';
@@ -228,7 +228,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   work.register(new BootHandler(parts, logs, targets));
   work.register(new ReleaseHandler(store, targets, random));
   work.register(new TestRunHandler({ store, connectors, artifacts, logs, targets, board }));
-  work.register(new PipelineHandler(store));
+  work.registerFlow(new PipelineFlow());
   const freeConsole = (boardId: string): Promise<void> => targets.physical_board.freeConsole(boardId);
   work.register(new PowerHandler({ connectors, random, board, freeConsole }));
   watchInterventions(store, clock);

@@ -18,6 +18,7 @@ import { validate } from '../model/validate.ts';
 import { buildRequest } from '../selection/requests.ts';
 import { estimateWait } from '../selection/wait-estimate.ts';
 import type { BuildRow } from '../store/schema/builds.ts';
+import { insertion } from '../store/prepared.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
@@ -167,23 +168,23 @@ export class BuildJobManager {
   }
 }
 
+const addBuild = insertion('builds');
+
 /** Writes the build's own record beside its work item. */
 export async function insertBuild({ db }: StoreTransaction, id: string, request: BuildRequest): Promise<void> {
-  await db
-    .insertInto('builds')
-    .values({
-      id,
-      repository: request.sourceRepository,
-      branch: request.branch ?? 'HEAD',
-      wanted_commit: request.commitHash ?? null,
-      commit_hash: null,
-      architecture: request.targetArchitecture,
-      config: JSON.stringify(request.buildConfig),
-      server_id: null,
-      wanted_server_id: request.serverId ?? null,
-      succeeded_at: null,
-      resource_use: null,
-      artifacts_removed_at: null,
-    })
-    .execute();
+  await addBuild(db, {
+    id,
+    repository: request.sourceRepository,
+    branch: request.branch ?? 'HEAD',
+    wanted_commit: request.commitHash ?? null,
+    commit_hash: null,
+    architecture: request.targetArchitecture,
+    config: JSON.stringify(request.buildConfig),
+    server_id: null,
+    wanted_server_id: request.serverId ?? null,
+    succeeded_at: null,
+    resource_use: null,
+    pinned: 0,
+    artifacts_removed_at: null,
+  });
 }

@@ -1,11 +1,9 @@
-import type { Selectable } from 'kysely';
 import type { VmSpec } from '../contracts/hypervisor.ts';
 import { BringupError, notFound } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { BoardDeploymentRequest, DeploymentTargetType, QemuDeploymentRequest } from '../model/deployment.ts';
-import type { DeploymentRow } from '../store/schema/deployments.ts';
-import type { EnvironmentRow } from '../store/schema/environments.ts';
+import { insertion } from '../store/prepared.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 
 /** A deployment as it is queued. */
@@ -110,6 +108,9 @@ export function withVm(deployment: PlacedDeployment): PlacedVm {
   throw new BringupError('conflict', `deployment ${id} has no VM`, { details: { id } });
 }
 
+const addDeployment = insertion('deployments');
+const addEnvironment = insertion('environments');
+
 /** Writes a deployment's own record beside its work item, and that of its environment unless it has one. */
 export async function insertDeployment(
   { db }: StoreTransaction,
@@ -119,46 +120,40 @@ export async function insertDeployment(
 ): Promise<void> {
   // The environment of a deployment that gets its own is named after it.
   const environmentId = input.inEnvironment ?? id;
-  await db
-    .insertInto('deployments')
-    .values({
-      id,
-      environment_id: environmentId,
-      target_type: input.targetType,
-      target_id: null,
-      architecture: null,
-      build_id: null,
-      commit_hash: null,
-      line: null,
-      artifact_ids: '[]',
-      vm: null,
-      boot_id: null,
-      boot_verified: 0,
-      boot: null,
-      verification: null,
-      rolled_back_by: null,
-    } satisfies Selectable<DeploymentRow>)
-    .execute();
+  await addDeployment(db, {
+    id,
+    environment_id: environmentId,
+    target_type: input.targetType,
+    target_id: null,
+    architecture: null,
+    build_id: null,
+    commit_hash: null,
+    line: null,
+    artifact_ids: '[]',
+    vm: null,
+    boot_id: null,
+    boot_verified: 0,
+    boot: null,
+    verification: null,
+    rolled_back_by: null,
+  });
   if (input.inEnvironment !== undefined) {
     await db.updateTable('environments').set({ deployment_id: id }).where('id', '=', environmentId).execute();
     return;
   }
-  await db
-    .insertInto('environments')
-    .values({
-      id: environmentId,
-      owner: input.requester ?? null,
-      team: input.team ?? null,
-      target_type: input.targetType,
-      target_id: null,
-      reservation_id: null,
-      deployment_id: id,
-      keep_ms: Math.min(input.keepMs ?? limits.deploymentKeepMs, limits.environmentMaxKeepMs),
-      expires_at: null,
-      released_at: null,
-      created_at: now,
-    } satisfies Selectable<EnvironmentRow>)
-    .execute();
+  await addEnvironment(db, {
+    id: environmentId,
+    owner: input.requester ?? null,
+    team: input.team ?? null,
+    target_type: input.targetType,
+    target_id: null,
+    reservation_id: null,
+    deployment_id: id,
+    keep_ms: Math.min(input.keepMs ?? limits.deploymentKeepMs, limits.environmentMaxKeepMs),
+    expires_at: null,
+    released_at: null,
+    created_at: now,
+  });
 }
 
 /** Where in its log what a boot said begins that was judged in the end. */

@@ -6,8 +6,8 @@ export const roles = ['builds', 'deployments', 'health', 'recovery'] as const;
 /**
  * What a process does for a lab. Each role is wanted in at least one process; any number may have it.
  *
- * - `builds`: builds, and the pipelines' steps from one stage to the next.
- * - `deployments`: deployments, flashing, boots and test runs, taking down what was deployed, and the pipelines' steps.
+ * - `builds`: builds.
+ * - `deployments`: deployments, flashing, boots and test runs, and taking down what was deployed.
  * - `health`: watching the resources, shared between the processes that do.
  * - `recovery`: putting things right: power cycles, taking down what was deployed, reservations that ran out,
  *   orphans, maintenance, policies, retention, and telling of alerts.
@@ -16,8 +16,8 @@ export type Role = (typeof roles)[number];
 
 /** The work that a role does. */
 export const workOf: Readonly<Record<Role, readonly WorkKind[]>> = {
-  builds: ['build', 'pipeline'],
-  deployments: ['deployment', 'flash', 'boot', 'testrun', 'release', 'pipeline'],
+  builds: ['build'],
+  deployments: ['deployment', 'flash', 'boot', 'testrun', 'release'],
   health: [],
   recovery: ['power', 'release', 'notification'],
 };

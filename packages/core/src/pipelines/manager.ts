@@ -18,14 +18,31 @@ import {
 import { validate } from '../model/validate.ts';
 import { isFinal, type WorkItem } from '../model/work.ts';
 import type { PipelineRow } from '../store/schema/pipelines.ts';
+import type { WorkRow } from '../store/schema/work.ts';
+import { insertion, prepared, type Bind } from '../store/prepared.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { testLogId } from '../testruns/handler.ts';
 import type { WorkEngine } from '../work/engine.ts';
-import { courseOf, durationOf, statusOf, timesOf } from '../work/records.ts';
+import { familyOf } from '../work/queue-queries.ts';
+import { courseOf, durationOf, statusOf, timesOf, toWorkItem } from '../work/records.ts';
 import type { ReadLogOptions } from '../work/logs.ts';
-import type { PipelineInput } from './handler.ts';
+import type { PipelineInput } from './flow.ts';
 import { pipelineRequestSchema } from './schema.ts';
 import { pipelineStatistics } from './statistics.ts';
+
+const pipelineById = prepared((db, p: Bind<{ id: string }>) =>
+  db.selectFrom('pipelines').selectAll().where('id', '=', p('id')),
+);
+
+/** The build that a pipeline has started. */
+const buildOf = prepared((db, p: Bind<{ id: string }>) =>
+  db
+    .selectFrom('builds')
+    .select('commit_hash')
+    .where('id', 'in', (eb) =>
+      eb.selectFrom('work_items').select('id').where('parent_id', '=', p('id')).where('child_key', '=', 'build'),
+    ),
+);
 
 /** Pipelines: build, deploy, boot and test, in order, surviving crashes. */
 export class PipelineManager {
@@ -53,9 +70,14 @@ export class PipelineManager {
 
   /** @throws `not-found`. */
   async getPipelineStatus(id: string): Promise<Pipeline> {
-    const row = await this.#store.db.selectFrom('pipelines').selectAll().where('id', '=', id).executeTakeFirst();
+    const { db } = this.#store;
+    const [row, family, build] = await Promise.all([
+      pipelineById.first(db, { id }),
+      familyOf.all(db, { id }),
+      buildOf.first(db, { id }),
+    ]);
     if (row === undefined) throw notFound('pipeline', id);
-    return this.#view(row);
+    return this.#view(row, family, build?.commit_hash ?? undefined);
   }
 
   /** Waits for the end of a pipeline, good or bad. @throws `not-found`, `aborted`, `deadline-exceeded`. */
@@ -70,7 +92,7 @@ export class PipelineManager {
   ): Promise<readonly Pipeline[]> {
     const rows = await this.#store.db
       .selectFrom('pipelines')
-      .selectAll()
+      .select('id')
       .$if(options.before !== undefined, (query) => query.where('id', '<', options.before ?? ''))
       .$if(options.sourceRepository !== undefined, (query) =>
         query.where('repository', '=', options.sourceRepository ?? ''),
@@ -78,7 +100,7 @@ export class PipelineManager {
       .orderBy('id', 'desc')
       .limit(pageLimit(options))
       .execute();
-    return Promise.all(rows.map((row) => this.#view(row)));
+    return Promise.all(rows.map(({ id }) => this.getPipelineStatus(id)));
   }
 
   /**
@@ -137,18 +159,20 @@ export class PipelineManager {
     }
   }
 
-  async #view(row: Selectable<PipelineRow>): Promise<Pipeline> {
-    const item = await this.#work.get<PipelineInput>(row.id);
+  async #view(
+    row: Selectable<PipelineRow>,
+    family: readonly Selectable<WorkRow>[],
+    builtCommit: string | undefined,
+  ): Promise<Pipeline> {
+    const own = family.find(({ id }) => id === row.id);
+    if (own === undefined) throw notFound('pipeline', row.id);
+    const item = toWorkItem<PipelineInput, unknown>(own);
     const { input } = item;
-    const build = await this.#store.db
-      .selectFrom('builds')
-      .select('commit_hash')
-      .where('id', 'in', (eb) =>
-        eb.selectFrom('work_items').select('id').where('parent_id', '=', row.id).where('kind', '=', 'build'),
-      )
-      .executeTakeFirst();
-    const commitHash = build?.commit_hash ?? input.commitHash;
-    const children = await this.#children(item);
+    const commitHash = builtCommit ?? input.commitHash;
+    const children = new Map<string, WorkItem>(
+      family.filter((one) => one !== own).map((child) => [child.child_key ?? '', toWorkItem(child)]),
+    );
+    if (input.reuseBuild !== undefined) children.set('build', await this.#work.get(input.reuseBuild));
     const stages = stageNames.map((name) => stageView(name, children.get(name), isFinal(item.state)));
     // The environment of a deployment that got its own is named after it.
     const deployment = children.get('deploy');
@@ -167,16 +191,6 @@ export class PipelineManager {
       ...(!isFinal(item.state) && item.phase !== undefined && { currentStage: item.phase as StageName }),
       ...courseOf(item),
     };
-  }
-
-  async #children(pipeline: WorkItem<PipelineInput>): Promise<ReadonlyMap<string, WorkItem>> {
-    const children = new Map(
-      (await this.#work.children(pipeline.id)).map(({ childKey, item }) => [childKey, item] as const),
-    );
-    if (pipeline.input.reuseBuild !== undefined) {
-      children.set('build', await this.#work.get(pipeline.input.reuseBuild));
-    }
-    return children;
   }
 
   /**
@@ -201,16 +215,15 @@ function stageView(name: StageName, item: WorkItem | undefined, pipelineEnded: b
   };
 }
 
+const addPipeline = insertion('pipelines');
+
 async function insertPipeline({ db }: StoreTransaction, id: string, input: PipelineInput): Promise<void> {
-  await db
-    .insertInto('pipelines')
-    .values({
-      id,
-      name: input.name ?? null,
-      repository: input.sourceRepository,
-      branch: input.branch ?? 'HEAD',
-      architecture: input.targetArchitecture,
-      environment_type: input.environmentType,
-    })
-    .execute();
+  await addPipeline(db, {
+    id,
+    name: input.name ?? null,
+    repository: input.sourceRepository,
+    branch: input.branch ?? 'HEAD',
+    architecture: input.targetArchitecture,
+    environment_type: input.environmentType,
+  });
 }

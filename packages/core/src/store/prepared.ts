@@ -6,6 +6,7 @@ import type {
   Kysely,
   QueryCreator,
   QueryResult,
+  Selectable,
   UpdateResult,
 } from 'kysely';
 import { limits } from '../limits.ts';
@@ -149,6 +150,16 @@ export class PreparedQuery<P, R> {
  */
 export function prepared<P, R>(build: (db: QueryCreator<Schema>, bind: Bind<P>) => Compilable<R>): PreparedQuery<P, R> {
   return new PreparedQuery(build);
+}
+
+/** Prepares the insertion of whole rows into a table. */
+export function insertion<T extends keyof Schema>(
+  table: T,
+): (db: Kysely<Schema>, row: Selectable<Schema[T]>) => Promise<void> {
+  const shaped = preparedFor((db, p: Bind<Record<string, unknown>>, columns: readonly string[]) =>
+    db.insertInto(table).values(Object.fromEntries(columns.map((column) => [column, p(column)])) as never),
+  );
+  return async (db, row) => shaped(Object.keys(row)).send(db, row as Record<string, unknown>);
 }
 
 /**

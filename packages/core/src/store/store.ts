@@ -4,14 +4,21 @@ import type { Clock } from '../contracts/runtime.ts';
 import type { EventMap, EventName } from '../events.ts';
 import type { OpenedDatabase, StoreProvider } from './provider.ts';
 import { migrate } from './migrate.ts';
-import { noteConnection, preparedFor, type Bind } from './prepared.ts';
+import { NewEvents } from './new-events.ts';
+import { noteConnection } from './prepared.ts';
 import type { Schema } from './schema.ts';
 
 /** What a commit may have changed for those who wait: queued work, the event feed, one log. */
-export type Topic = 'work' | 'events' | 'grants' | `log:${string}`;
+export type Topic = 'work' | 'stops' | 'events' | 'grants' | 'elsewhere' | `end:${string}` | `log:${string}`;
 
-/** What has to be seen to before a transaction ends: resources that may have got room. */
-export type Matter = 'capacity';
+/**
+ * What has to be seen to before a transaction ends: resources that may have got room, parents whose children have
+ * ended, work that is ready.
+ */
+export type Matter = 'capacity' | 'parents' | 'ready';
+
+/** Seeing to one matter raises only later ones, as a rule. */
+const inTurn: readonly Matter[] = ['capacity', 'parents', 'ready'];
 
 /** The handle inside {@link Store.transaction}. */
 export interface StoreTransaction {
@@ -22,29 +29,9 @@ export interface StoreTransaction {
   wake(topic: Topic): void;
   /** At the transaction's end, but still in it, has the matter seen to; once for each key. */
   beforeCommit(matter: Matter, key: string): void;
+  /** Says how the transaction ended, before those who wait for a topic are woken. */
+  onEnd(listener: (committed: boolean) => void): void;
 }
-
-interface Emitted {
-  readonly at: number;
-  readonly name: EventName;
-  readonly subject: string;
-  readonly data: string;
-}
-
-const eventsPerStatement = 32;
-
-const addEvents = preparedFor((db, p: Bind<{ readonly [C in keyof Emitted]: Emitted[C][] }>, count: number) =>
-  db
-    .insertInto('events')
-    .values(
-      Array.from({ length: count }, (_, i) => ({
-        at: p('at', i),
-        name: p('name', i),
-        subject: p('subject', i),
-        data: p('data', i),
-      })),
-    ),
-);
 
 /** Sees to a matter at the end of a transaction. */
 export type Settle = (tx: StoreTransaction, keys: readonly string[]) => Promise<void>;
@@ -62,7 +49,7 @@ export class Store implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #inTransaction = new AsyncLocalStorage<true>();
   readonly #waiters = new Map<Topic, Set<() => void>>();
-  readonly #settlers = new Map<Matter, Settle>();
+  readonly #settlers = new Map<Matter, Set<Settle>>();
   readonly #reactions = new Map<EventName, Reaction<EventName>[]>();
   readonly #others: Disposable | undefined;
   #closing: Promise<void> | undefined;
@@ -105,58 +92,59 @@ export class Store implements AsyncDisposable {
   async transaction<T>(change: (tx: StoreTransaction) => Promise<T>): Promise<T> {
     const topics = new Set<Topic>();
     const matters = new Map<Matter, Set<string>>();
-    const events: Emitted[] = [];
+    const events = new NewEvents();
+    const listeners: ((committed: boolean) => void)[] = [];
     const db = this.db;
-    const result = await db.transaction().execute((trx) =>
+    const ended = (committed: boolean): void => {
+      for (const listener of listeners) listener(committed);
+    };
+    const execution = db.transaction().execute((trx) =>
       this.#inTransaction.run(true, async () => {
         await noteConnection(trx);
         const tx: StoreTransaction = {
           db: trx,
           wake: (topic) => topics.add(topic),
           beforeCommit: (matter, key) => matters.set(matter, (matters.get(matter) ?? new Set()).add(key)),
+          onEnd: (listener) => listeners.push(listener),
           emit: async (name, subject, data) => {
+            topics.add('events');
             events.push({ at: this.#clock.now(), name, subject, data: JSON.stringify(data) });
             for (const reaction of this.#reactions.get(name) ?? []) await reaction(tx, subject, data);
           },
         };
         const changed = await change(tx);
         await this.#settle(tx, matters);
-        await this.#add(trx, events);
-        if (events.length > 0) topics.add('events');
+        await events.addWith(trx);
         if (topics.size > 0) await this.#opened.signal?.tellWith?.(trx);
         return changed;
       }),
     );
+    const result = await execution.catch((error: unknown) => {
+      ended(false);
+      throw error;
+    });
+    ended(true);
     for (const topic of topics) this.#wake(topic);
     const { signal } = this.#opened;
     if (topics.size > 0 && signal?.tellWith === undefined) signal?.tell();
     return result;
   }
 
-  /** Says who sees to a matter at the end of each transaction that raised it. */
-  onBeforeCommit(matter: Matter, settle: Settle): void {
-    this.#settlers.set(matter, settle);
+  /** Says who sees to a matter at the end of each transaction that raised it. Dispose of the result to stop. */
+  onBeforeCommit(matter: Matter, settle: Settle): Disposable {
+    const settlers = this.#settlers.get(matter) ?? new Set();
+    this.#settlers.set(matter, settlers.add(settle));
+    return { [Symbol.dispose]: () => settlers.delete(settle) };
   }
 
-  /** Writes what was emitted, in as few statements as there can be: nobody looks for it before the commit. */
-  async #add(db: Transaction<Schema>, events: readonly Emitted[]): Promise<void> {
-    for (let from = 0; from < events.length; from += eventsPerStatement) {
-      const some = events.slice(from, from + eventsPerStatement);
-      await addEvents(some.length).send(db, {
-        at: some.map(({ at }) => at),
-        name: some.map(({ name }) => name),
-        subject: some.map(({ subject }) => subject),
-        data: some.map(({ data }) => data),
-      });
-    }
-  }
-
-  /** Seeing to one matter may raise another. */
+  /** Seeing to one matter may raise another, or the same again. */
   async #settle(tx: StoreTransaction, matters: Map<Matter, Set<string>>): Promise<void> {
-    for (let [raised] = matters; raised !== undefined; [raised] = matters) {
-      const [matter, keys] = raised;
+    for (;;) {
+      const matter = inTurn.find((one) => matters.has(one));
+      if (matter === undefined) return;
+      const keys = [...(matters.get(matter) ?? [])];
       matters.delete(matter);
-      await this.#settlers.get(matter)?.(tx, [...keys]);
+      for (const settle of this.#settlers.get(matter) ?? []) await settle(tx, keys);
     }
   }
 
@@ -171,7 +159,8 @@ export class Store implements AsyncDisposable {
 
   /**
    * Calls `listener` after each commit of this process that woke the topic, and after commits of other
-   * processes that woke any: word of those may be lost, so look now and then as well.
+   * processes that woke any: word of those may be lost, so look now and then as well. Only those of
+   * others wake `elsewhere`.
    */
   onCommit(topic: Topic, listener: () => void): Disposable {
     const listeners = this.#waiters.get(topic) ?? new Set();

@@ -4,6 +4,7 @@ import { notFound, type StoredError } from '../errors.ts';
 import type { Artifact } from '../model/artifact.ts';
 import type { TestConfig, TestRunStatus } from '../model/test-run.ts';
 import { validate } from '../model/validate.ts';
+import { insertion } from '../store/prepared.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import { courseOf, statusOf } from '../work/records.ts';
@@ -87,7 +88,9 @@ export class TestRunManager {
   }
 }
 
+const addTestRun = insertion('test_runs');
+
 /** Writes the test run's own record beside its work item. */
 export async function insertTestRun({ db }: StoreTransaction, id: string, deploymentId: string): Promise<void> {
-  await db.insertInto('test_runs').values({ id, deployment_id: deploymentId, results: null }).execute();
+  await addTestRun(db, { id, deployment_id: deploymentId, results: null });
 }

@@ -4,7 +4,8 @@ import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { WorkKind } from '../model/work.ts';
 import { SteppedAside, type WorkHandler } from './handler.ts';
-import { finish, handBack, putAside, stopChildren } from './queue.ts';
+import { finish, handBack, putAside } from './queue.ts';
+import { beginToFail } from './stops.ts';
 import type { Run } from './run.ts';
 
 type Handler = WorkHandler<unknown, unknown>;
@@ -43,7 +44,7 @@ export async function endUnfinished(
   const { clock, logger } = bounds;
   await run.flushLogs();
   if (thrown instanceof SteppedAside) {
-    await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
+    await run.leave((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
     return { outcome: 'waiting' };
   }
   const error = run.reachedFailure ?? run.failure(thrown);
@@ -52,7 +53,7 @@ export async function endUnfinished(
     return { outcome: 'lost', error };
   }
   if (error === shuttingDown) {
-    await run.fenced((tx) => handBack(tx, run.id));
+    await run.leave((tx) => handBack(tx, run.id));
     return { outcome: 'handed_back' };
   }
   if (!(await hasBegunToFail(run, error, bounds))) return { outcome: 'waiting' };
@@ -60,7 +61,7 @@ export async function endUnfinished(
     return { outcome: bounds.ending.aborted ? 'handed_back' : 'waiting' };
   }
   const state = error.code === 'aborted' ? 'cancelled' : 'failed';
-  await run.fenced((tx) => finish(tx, run.id, { state, error: error.toJSON() }, clock.now()));
+  await run.end((tx, row) => finish(tx, row, { state, error: error.toJSON() }, clock.now()));
   return { outcome: state, error };
 }
 
@@ -71,18 +72,11 @@ export async function endUnfinished(
 async function hasBegunToFail(run: Run<unknown>, error: BringupError, bounds: EndingBounds): Promise<boolean> {
   const now = bounds.clock.now();
   return run.fenced(async (tx, row) => {
-    await tx.db
-      .updateTable('work_items')
-      .set({ error: JSON.stringify(error.toJSON()) })
-      .where('id', '=', run.id)
-      .execute();
-    const reason = new BringupError(
-      'aborted',
-      `${run.kind} ${run.id}, which it was part of, has ended: ${error.message}`,
-    );
-    const childId = await stopChildren(tx, run.id, bounds.uncancellable, reason.toJSON(), now);
-    if (childId !== undefined) await putAside(tx, row, { childId }, now);
-    return childId === undefined;
+    const childId = await beginToFail(tx, row, error, bounds.uncancellable, now);
+    if (childId === undefined) return true;
+    await putAside(tx, row, { childId }, now);
+    run.leaveWith(tx);
+    return false;
   });
 }
 
@@ -103,11 +97,11 @@ async function isCleanedUp(
     );
   } catch (thrown) {
     if (thrown instanceof SteppedAside) {
-      await run.fenced((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
+      await run.leave((tx, row) => putAside(tx, row, thrown.wait, clock.now()));
       return false;
     }
     if (ending.aborted) {
-      await run.fenced((tx) => handBack(tx, run.id));
+      await run.leave((tx) => handBack(tx, run.id));
       return false;
     }
     logger.error({ error: thrown, work: run.id }, 'cleaning up failed');

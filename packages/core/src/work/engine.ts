@@ -4,12 +4,15 @@ import { BringupError, notFound, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isFinal, type WorkItem, type WorkKind } from '../model/work.ts';
 import { newId } from '../runtime.ts';
-import type { Store, StoreTransaction } from '../store/store.ts';
+import type { Store, StoreTransaction, Topic } from '../store/store.ts';
 import { Telemetry } from '../telemetry/telemetry.ts';
 import type { WorkHandler } from './handler.ts';
 import { LogStore } from './logs.ts';
-import { enqueue, refuseTooMuch, requestStop, type NewWork } from './queue.ts';
-import { toWorkItem } from './records.ts';
+import type { WorkFlow } from './flow.ts';
+import { Flows } from './flows.ts';
+import { addFlow, enqueue, refuseTooMuch, type NewWork } from './queue.ts';
+import { endOf, toWorkItem } from './records.ts';
+import { requestStop } from './stops.ts';
 import { Worker } from './worker.ts';
 
 /** What the engine is made of. */
@@ -40,18 +43,26 @@ export class WorkEngine implements AsyncDisposable {
   readonly #options: WorkEngineOptions;
   readonly #telemetry: Telemetry;
   readonly #worker: Worker;
+  readonly #flows: Flows;
 
   constructor(options: WorkEngineOptions) {
     this.#options = options;
-    const { store, clock, telemetry = new Telemetry() } = options;
+    const { store, clock, random, telemetry = new Telemetry() } = options;
     this.#telemetry = telemetry;
     this.logs = new LogStore(store, clock, telemetry);
-    this.#worker = new Worker({ ...options, telemetry, logs: this.logs });
+    const worker = new Worker({ ...options, telemetry, logs: this.logs });
+    this.#worker = worker;
+    this.#flows = new Flows({ store, clock, random, telemetry, uncancellable: () => worker.uncancellable });
   }
 
   /** Says who does one kind of work. Before {@link WorkEngine.start}. */
   register<I, O, C>(handler: WorkHandler<I, O, C>): void {
     this.#worker.register(handler);
+  }
+
+  /** Says how one kind of work goes from child to child: in every process alike, before the store is used. */
+  registerFlow<I, O>(flow: WorkFlow<I, O>): void {
+    this.#flows.register(flow);
   }
 
   /** Begins to claim and run work of these kinds, besides those it was started with before. */
@@ -81,7 +92,7 @@ export class WorkEngine implements AsyncDisposable {
     try {
       await store.transaction(async (tx) => {
         await refuseTooMuch(tx);
-        await enqueue(tx, work, clock.now());
+        await (this.#flows.has(kind) ? addFlow : enqueue)(tx, work, clock.now());
         await options.prepare?.(tx, id);
       });
     } catch (error) {
@@ -128,7 +139,7 @@ export class WorkEngine implements AsyncDisposable {
     const { clock } = this.#options;
     return withDeadline(clock, `waiting for ${id}`, options, async (signal) => {
       for (;;) {
-        using change = this.nextChange(signal);
+        using change = this.#next(endOf(id), signal);
         const item = await this.get<I, O>(id);
         if (isFinal(item.state) || signal.aborted) return item;
         await change.happened;
@@ -141,9 +152,13 @@ export class WorkEngine implements AsyncDisposable {
    * (another process may have done it), or on abort. Ask first, then look, then wait: so nothing is missed.
    */
   nextChange(signal?: AbortSignal): Disposable & { readonly happened: Promise<void> } {
+    return this.#next('work', signal);
+  }
+
+  #next(topic: Topic, signal?: AbortSignal): Disposable & { readonly happened: Promise<void> } {
     const { store, clock } = this.#options;
     const { promise: happened, resolve } = Promise.withResolvers<void>();
-    const parts = [store.onCommit('work', resolve), clock.timer(limits.workPollMs, resolve), onAbort(signal, resolve)];
+    const parts = [store.onCommit(topic, resolve), clock.timer(limits.workPollMs, resolve), onAbort(signal, resolve)];
     return {
       happened,
       [Symbol.dispose]: () => {

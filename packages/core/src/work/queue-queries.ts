@@ -1,5 +1,5 @@
 // The SQL that every item of work runs through, see queue.ts.
-import { sql, type Selectable, type SelectQueryBuilder, type UpdateResult } from 'kysely';
+import { sql, type InsertResult, type Selectable, type SelectQueryBuilder, type UpdateResult } from 'kysely';
 import { prepared, preparedFor, type Bind, type PreparedQuery } from '../store/prepared.ts';
 import type { WorkRow } from '../store/schema/work.ts';
 import type { Schema } from '../store/schema.ts';
@@ -8,16 +8,26 @@ type Row = Selectable<WorkRow>;
 
 export type NewWorkValues = Pick<
   WorkRow,
-  'id' | 'kind' | 'input' | 'parent_id' | 'child_key' | 'priority' | 'deadline_at' | 'traceparent'
+  | 'id'
+  | 'kind'
+  | 'state'
+  | 'input'
+  | 'parent_id'
+  | 'child_key'
+  | 'wake_on'
+  | 'priority'
+  | 'run_after'
+  | 'deadline_at'
+  | 'traceparent'
 > & { readonly now: number };
 
-export const addItem: PreparedQuery<NewWorkValues, Row> = prepared((db, p: Bind<NewWorkValues>) =>
+export const addItem: PreparedQuery<NewWorkValues, InsertResult> = prepared((db, p: Bind<NewWorkValues>) =>
   db
     .insertInto('work_items')
     .values({
       id: p('id'),
       kind: p('kind'),
-      state: 'queued',
+      state: p('state'),
       phase: null,
       input: p('input'),
       checkpoint: null,
@@ -25,9 +35,9 @@ export const addItem: PreparedQuery<NewWorkValues, Row> = prepared((db, p: Bind<
       error: null,
       parent_id: p('parent_id'),
       child_key: p('child_key'),
-      wake_on: null,
+      wake_on: p('wake_on'),
       priority: p('priority'),
-      run_after: p('now'),
+      run_after: p('run_after'),
       wait_ms: null,
       deadline_at: p('deadline_at'),
       stop_reason: null,
@@ -39,8 +49,7 @@ export const addItem: PreparedQuery<NewWorkValues, Row> = prepared((db, p: Bind<
       created_at: p('now'),
       started_at: null,
       finished_at: null,
-    })
-    .returningAll(),
+    }),
 );
 
 interface ClaimValues {
@@ -48,6 +57,8 @@ interface ClaimValues {
   readonly owner: string;
   readonly leaseUntil: number;
   readonly now: number;
+  /** What a flow waits for. */
+  readonly wakeOn: string;
 }
 
 interface ClaimShape {
@@ -55,9 +66,9 @@ interface ClaimShape {
   readonly count: number;
 }
 
-/** Claims ready items, in any order of rows. */
-export const claimItems: (shape: ClaimShape) => PreparedQuery<ClaimValues, Row> = preparedFor(
-  (db, p: Bind<ClaimValues>, { kinds, count }: ClaimShape) =>
+/** Claims ready items, in any order of rows; `opens` is the flow, if it has not started, that is the parent. */
+export const claimItems: (shape: ClaimShape) => PreparedQuery<ClaimValues, Row & { readonly opens: string | null }> =
+  preparedFor((db, p: Bind<ClaimValues>, { kinds, count }: ClaimShape) =>
     db
       .updateTable('work_items')
       .set((eb) => ({
@@ -82,8 +93,17 @@ export const claimItems: (shape: ClaimShape) => PreparedQuery<ClaimValues, Row> 
           .orderBy('id')
           .limit(count),
       )
-      .returningAll(),
-);
+      .returningAll()
+      .returning((eb) =>
+        eb
+          .selectFrom('work_items as flow')
+          .select('flow.id')
+          .whereRef('flow.id', '=', 'work_items.parent_id')
+          .where('flow.wake_on', '=', p('wakeOn'))
+          .where('flow.started_at', 'is', null)
+          .as('opens'),
+      ),
+  );
 
 /** A row when there are `count` unfinished items or more. It is found in the index alone. */
 export const unfinishedBeyond: (shape: { readonly count: number }) => PreparedQuery<object, { id: string }> =
@@ -118,7 +138,7 @@ export const itemById: PreparedQuery<{ id: string }, Row> = prepared((db, p: Bin
 
 type EndValues = Pick<WorkRow, 'id' | 'state' | 'output' | 'error'> & { readonly now: number };
 
-export const endItem: PreparedQuery<EndValues, Row> = prepared((db, p: Bind<EndValues>) =>
+export const endItem: PreparedQuery<EndValues, UpdateResult> = prepared((db, p: Bind<EndValues>) =>
   db
     .updateTable('work_items')
     .set({
@@ -130,8 +150,7 @@ export const endItem: PreparedQuery<EndValues, Row> = prepared((db, p: Bind<EndV
       wake_on: null,
       finished_at: p('now'),
     })
-    .where('id', '=', p('id'))
-    .returningAll(),
+    .where('id', '=', p('id')),
 );
 
 interface WakeValues {
@@ -198,6 +217,11 @@ interface Phase {
   readonly phase: string;
 }
 
+/** Has a waiting item go on. */
+export const readyItem: PreparedQuery<{ id: string }, UpdateResult> = prepared((db, p: Bind<{ id: string }>) =>
+  db.updateTable('work_items').set({ state: 'queued', wake_on: null }).where('id', '=', p('id')),
+);
+
 /** No row when it is in that phase already. */
 export const setPhase: PreparedQuery<Phase, Row> = prepared((db, p: Bind<Phase>) =>
   db
@@ -206,6 +230,34 @@ export const setPhase: PreparedQuery<Phase, Row> = prepared((db, p: Bind<Phase>)
     .where('id', '=', p('id'))
     .where((eb) => eb.or([eb('phase', 'is', null), eb('phase', '!=', p('phase'))]))
     .returningAll(),
+);
+
+interface StartValues {
+  readonly ids: readonly string[];
+  readonly now: number;
+}
+
+/** Marks items as started. */
+export const startItems: (shape: { readonly count: number }) => PreparedQuery<StartValues, Row> = preparedFor(
+  (db, p: Bind<StartValues>, { count }: { readonly count: number }) =>
+    db
+      .updateTable('work_items')
+      .set({ started_at: p('now') })
+      .where(
+        'id',
+        'in',
+        Array.from({ length: count }, (_, index) => p('ids', index)),
+      )
+      .returningAll(),
+);
+
+/** An item and what it has started, oldest first. */
+export const familyOf: PreparedQuery<{ id: string }, Row> = prepared((db, p: Bind<{ id: string }>) =>
+  db
+    .selectFrom('work_items')
+    .selectAll()
+    .where((eb) => eb.or([eb('id', '=', p('id')), eb('parent_id', '=', p('id'))]))
+    .orderBy('id'),
 );
 
 interface Child {

@@ -13,14 +13,15 @@ import {
   claimItems,
   endItem,
   itemById,
-  overdue,
   ownedItem,
   readyWaiting,
   setWakeOn,
+  startItems,
   tellRunning,
   unfinishedBeyond,
 } from './queue-queries.ts';
-import { endOf, never, toWorkEvent } from './records.ts';
+import { askForFamily, noteEnd } from './family.ts';
+import { children, endOf, never, toWorkEvent, type ToldOfItem } from './records.ts';
 
 /** What a new item is made of. */
 export interface NewWork {
@@ -35,29 +36,52 @@ export interface NewWork {
   readonly traceparent?: string | undefined;
 }
 
-const finals: readonly WorkState[] = ['succeeded', 'failed', 'cancelled'];
-
 /** Tells everybody what happened to an item. */
-export async function announce(tx: StoreTransaction, row: Selectable<WorkRow>, verb: WorkVerb): Promise<void> {
+export async function announce(tx: StoreTransaction, row: ToldOfItem, verb: WorkVerb): Promise<void> {
   await tx.emit(`${row.kind as WorkKind}:${verb}`, row.id, toWorkEvent(row));
+}
+
+/** Has work that is ready now be claimed: in this very transaction where its process has room, else wherever there is. */
+export function ready(tx: StoreTransaction): void {
+  tx.beforeCommit('ready', '');
+  tx.wake('work');
 }
 
 /** Puts a new item into the queue. */
 export async function enqueue(tx: StoreTransaction, work: NewWork, now: number): Promise<void> {
-  const row = await addItem.first(tx.db, {
-    id: work.id,
-    kind: work.kind,
+  await add(tx, work, { state: 'queued', wakeOn: null, runAfter: now }, now);
+  ready(tx);
+}
+
+/** Adds an item that nobody claims: it goes from one of its children to the next, see flows.ts. */
+export async function addFlow(tx: StoreTransaction, work: NewWork, now: number): Promise<void> {
+  await add(tx, work, { state: 'waiting', wakeOn: children, runAfter: never }, now);
+  askForFamily(tx, work.id);
+  tx.beforeCommit('parents', work.id);
+}
+
+async function add(
+  tx: StoreTransaction,
+  work: NewWork,
+  place: { readonly state: WorkState; readonly wakeOn: string | null; readonly runAfter: number },
+  now: number,
+): Promise<void> {
+  const { id, kind, parentId = null } = work;
+  await addItem.send(tx.db, {
+    id,
+    kind,
+    state: place.state,
+    wake_on: place.wakeOn,
+    run_after: place.runAfter,
     input: JSON.stringify(work.input),
-    parent_id: work.parentId ?? null,
+    parent_id: parentId,
     child_key: work.childKey ?? null,
     priority: work.priority ?? 0,
     deadline_at: work.timeoutMs === undefined ? null : now + work.timeoutMs,
     traceparent: work.traceparent ?? null,
     now,
   });
-  if (row === undefined) throw new TypeError(`work item ${work.id} was not added`);
-  await announce(tx, row, 'queued');
-  tx.wake('work');
+  await announce(tx, { id, kind, parent_id: parentId, phase: null, error: null }, 'queued');
 }
 
 /**
@@ -101,21 +125,6 @@ export async function requeueDue(
   return recovered.map(({ kind }) => kind as WorkKind);
 }
 
-/** Asks the items whose deadline has passed, and what they started, to stop. */
-export async function stopOverdue(
-  tx: StoreTransaction,
-  uncancellable: readonly WorkKind[],
-  now: number,
-): Promise<void> {
-  const late = await overdue(tx.db.selectFrom('work_items'), now).select(['id', 'kind']).execute();
-  for (const { id, kind } of late) {
-    const error = new BringupError('deadline-exceeded', `${kind} ${id} did not end by its deadline`, {
-      retryable: true,
-    });
-    await requestStop(tx, id, uncancellable, error.toJSON(), now);
-  }
-}
-
 /** Claims up to `count` ready items for `owner`; each claim raises the item's fence. */
 export async function claim(
   tx: StoreTransaction,
@@ -124,12 +133,17 @@ export async function claim(
   count: number,
   now: number,
 ): Promise<Selectable<WorkRow>[]> {
-  const values = { kinds, owner, leaseUntil: now + limits.leaseMs, now };
+  const values = { kinds, owner, leaseUntil: now + limits.leaseMs, now, wakeOn: children };
   const rows = await claimItems({ kinds: kinds.length, count }).all(tx.db, values);
   // They are updated in any order, but go by their turn.
   rows.sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
   // An item that waited or was recovered is claimed again; it has started only once.
-  for (const row of rows) if (row.fence === 1) await announce(tx, row, 'started');
+  const first = rows.filter(({ fence }) => fence === 1);
+  // An item that goes from child to child has started when the first of them has.
+  const parents = [...new Set(first.flatMap(({ opens }) => opens ?? []))];
+  const flows =
+    parents.length === 0 ? [] : await startItems({ count: parents.length }).all(tx.db, { ids: parents, now });
+  for (const row of [...flows, ...first]) await announce(tx, row, 'started');
   return rows;
 }
 
@@ -141,25 +155,27 @@ export async function owned(
   return ownedItem.first(db, claimed);
 }
 
-/** Ends an item for good and wakes whoever waits for it. The caller has checked that it may. */
+/** Ends an item for good; its parent goes on. The caller has checked that it may. */
 export async function finish(
   tx: StoreTransaction,
-  id: string,
+  row: Selectable<WorkRow>,
   end:
     | { readonly state: 'succeeded'; readonly output: unknown }
     | { readonly state: 'failed' | 'cancelled'; readonly error: StoredError },
   now: number,
 ): Promise<void> {
-  const row = await endItem.first(tx.db, {
-    id,
+  const error = end.state === 'succeeded' ? null : JSON.stringify(end.error);
+  await endItem.send(tx.db, {
+    id: row.id,
     state: end.state,
     output: end.state === 'succeeded' ? JSON.stringify(end.output ?? null) : null,
-    error: end.state === 'succeeded' ? null : JSON.stringify(end.error),
+    error,
     now,
   });
-  if (row === undefined) throw new TypeError(`there is no work item ${id}`);
-  await announce(tx, row, end.state);
-  await wake(tx, endOf(id));
+  await announce(tx, { ...row, error: error ?? row.error }, end.state);
+  await noteEnd(tx, row, { state: end.state, error });
+  if (row.parent_id !== null) tx.beforeCommit('parents', row.parent_id);
+  tx.wake(endOf(row.id));
   tx.wake('work');
 }
 
@@ -172,7 +188,7 @@ export async function wake(
   await readyWaiting({ count }).send(tx.db, { wakeOn });
   // Those that look right now whether they have to wait at all: see expectWake().
   await tellRunning.send(tx.db, { wakeOn });
-  tx.wake('work');
+  ready(tx);
 }
 
 /**
@@ -190,7 +206,7 @@ export async function handBack(tx: StoreTransaction, id: string): Promise<void> 
     .set({ state: 'queued', owner: null, lease_until: null, wake_on: null })
     .where('id', '=', id)
     .execute();
-  tx.wake('work');
+  ready(tx);
 }
 
 /** Puts an item aside until what it waits for happens; at once ready again if it already has. */
@@ -202,65 +218,18 @@ export async function putAside(
 ): Promise<void> {
   const child = wait.childId === undefined ? undefined : await itemById.first(tx.db, { id: wait.childId });
   // What the run could not know: the child has ended, the event has happened, it was asked to stop.
-  const ready =
+  const goesOn =
     wait.childId === undefined
       ? (wait.wakeOn !== undefined && row.wake_on !== wait.wakeOn) || (row.stop_reason !== null && row.error === null)
       : child === undefined || isFinal(child.state as WorkState);
   const updated = await asideItem.first(tx.db, {
     id: row.id,
-    state: ready ? 'queued' : 'waiting',
+    state: goesOn ? 'queued' : 'waiting',
     wake_on: wait.childId === undefined ? (wait.wakeOn ?? null) : endOf(wait.childId),
     run_after: wait.atLatestMs === undefined ? never : now + wait.atLatestMs,
     wait_ms: wait.atLatestMs ?? null,
   });
   if (updated === undefined) throw new TypeError(`there is no work item ${row.id}`);
-  if (ready) tx.wake('work');
+  if (goesOn) ready(tx);
   else if (wait.childId === undefined) await announce(tx, updated, 'waiting');
-}
-
-/**
- * Asks an item and everything it started to stop. What has not begun ends at once; what runs is
- * told; what waits is run once more so that it can put things back in order. The first reason stays.
- */
-export async function requestStop(
-  tx: StoreTransaction,
-  id: string,
-  uncancellable: readonly WorkKind[],
-  reason: StoredError,
-  now: number,
-): Promise<void> {
-  const row = await itemById.first(tx.db, { id });
-  if (row === undefined || isFinal(row.state as WorkState) || uncancellable.includes(row.kind as WorkKind)) return;
-  await stopChildren(tx, id, uncancellable, reason, now);
-  if (row.state === 'queued' && row.started_at === null) {
-    await finish(tx, id, { state: reason.code === 'aborted' ? 'cancelled' : 'failed', error: reason }, now);
-    return;
-  }
-  await tx.db
-    .updateTable('work_items')
-    .set({
-      stop_reason: row.stop_reason ?? JSON.stringify(reason),
-      ...(row.state === 'waiting' && { state: 'queued' }),
-    })
-    .where('id', '=', id)
-    .execute();
-  tx.wake('work');
-}
-
-/** Asks what an item started to stop. Gives a child that has not ended yet, if there is one. */
-export async function stopChildren(
-  tx: StoreTransaction,
-  parentId: string,
-  uncancellable: readonly WorkKind[],
-  reason: StoredError,
-  now: number,
-): Promise<string | undefined> {
-  const unfinished = tx.db
-    .selectFrom('work_items')
-    .select('id')
-    .where('parent_id', '=', parentId)
-    .where('state', 'not in', finals)
-    .$if(uncancellable.length > 0, (query) => query.where('kind', 'not in', uncancellable));
-  for (const child of await unfinished.execute()) await requestStop(tx, child.id, uncancellable, reason, now);
-  return (await unfinished.executeTakeFirst())?.id;
 }

@@ -72,8 +72,11 @@ export function durationOf({ startedAt, finishedAt }: WorkItem): { readonly dura
   return { durationSeconds: (finishedAt - startedAt) / 1000 };
 }
 
+/** The part of an item that events tell. */
+export type ToldOfItem = Pick<Selectable<WorkRow>, 'id' | 'kind' | 'parent_id' | 'phase' | 'error'>;
+
 /** What events about the item carry. */
-export function toWorkEvent(row: Selectable<WorkRow>): WorkEvent {
+export function toWorkEvent(row: ToldOfItem): WorkEvent {
   return {
     id: row.id,
     ...(row.parent_id !== null && { parentId: row.parent_id }),
@@ -82,7 +85,10 @@ export function toWorkEvent(row: Selectable<WorkRow>): WorkEvent {
   };
 }
 
-/** What a waiting item waits for when it waits for another item's end. */
-export function endOf(id: string): string {
+/** What an item waits for that goes from one of its children to the next, see flows.ts. */
+export const children = 'children';
+
+/** What a waiting item waits for when it waits for the end of one it started. */
+export function endOf(id: string): `end:${string}` {
   return `end:${id}`;
 }

@@ -5,6 +5,7 @@ import { isFinal, type WorkItem, type WorkKind, type WorkState } from '../model/
 import { newId } from '../runtime.ts';
 import type { WorkRow } from '../store/schema/work.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
+import { askForFamily } from './family.ts';
 import { SteppedAside, type ChildOptions, type WaitFor, type WorkContext } from './handler.ts';
 import type { LogStore, LogWriter } from './logs.ts';
 import { announce, enqueue, expectWake, owned } from './queue.ts';
@@ -25,6 +26,7 @@ export class Run<C> implements WorkContext<C> {
   readonly #services: RunServices;
   readonly #row: Selectable<WorkRow>;
   readonly #owner: string;
+  readonly #left: (tx: StoreTransaction) => void;
   readonly #stop = new AbortController();
   readonly #writers: LogWriter[] = [];
   readonly #expected = new Set<string>();
@@ -32,8 +34,15 @@ export class Run<C> implements WorkContext<C> {
   traceparent: string | undefined;
   #checkpoint: C | undefined;
 
-  constructor(services: RunServices, row: Selectable<WorkRow>, owner: string) {
+  /** @param left - told of the transaction in which the run gives up the item. */
+  constructor(
+    services: RunServices,
+    row: Selectable<WorkRow>,
+    owner: string,
+    left: (tx: StoreTransaction) => void = () => undefined,
+  ) {
     this.#services = services;
+    this.#left = left;
     this.#row = row;
     this.#owner = owner;
     this.#checkpoint = row.checkpoint === null ? undefined : (JSON.parse(row.checkpoint) as C);
@@ -123,9 +132,14 @@ export class Run<C> implements WorkContext<C> {
   }
 
   /** Runs `change` if this run still owns the item, and hands it the item's row. */
-  async fenced<T>(change: (tx: StoreTransaction, row: Selectable<WorkRow>) => Promise<T>): Promise<T> {
+  async fenced<T>(
+    change: (tx: StoreTransaction, row: Selectable<WorkRow>) => Promise<T>,
+    ahead: (tx: StoreTransaction) => void = () => undefined,
+  ): Promise<T> {
     return this.#services.store.transaction(async (tx) => {
-      const row = await owned(tx.db, { id: this.id, owner: this.#owner, fence: this.fence });
+      const claim = owned(tx.db, { id: this.id, owner: this.#owner, fence: this.fence });
+      ahead(tx);
+      const row = await claim;
       if (row === undefined) {
         const lost = new BringupError('lease-lost', `${this.kind} ${this.id} was taken over by another process`);
         this.stop(lost);
@@ -133,6 +147,33 @@ export class Run<C> implements WorkContext<C> {
       }
       return change(tx, row);
     });
+  }
+
+  /** The run's last transaction: it gives up the item with it. */
+  async leave(change: (tx: StoreTransaction, row: Selectable<WorkRow>) => Promise<void>): Promise<void> {
+    await this.fenced(async (tx, row) => {
+      await change(tx, row);
+      this.leaveWith(tx);
+    });
+  }
+
+  /** The same for the end of the item, which its parent hears of. */
+  async end(change: (tx: StoreTransaction, row: Selectable<WorkRow>) => Promise<void>): Promise<void> {
+    const { parentId } = this;
+    await this.fenced(
+      async (tx, row) => {
+        await change(tx, row);
+        this.leaveWith(tx);
+      },
+      (tx) => {
+        if (parentId !== undefined) askForFamily(tx, parentId);
+      },
+    );
+  }
+
+  /** Makes a transaction the run's last. */
+  leaveWith(tx: StoreTransaction): void {
+    this.#left(tx);
   }
 
   transaction<T>(change: (tx: StoreTransaction) => Promise<T>): Promise<T> {

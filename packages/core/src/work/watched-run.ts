@@ -1,7 +1,10 @@
 import type { Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
+import type { StoreTransaction } from '../store/store.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { RunEnd } from './endings.ts';
+import type { Selectable } from 'kysely';
+import type { WorkRow } from '../store/schema/work.ts';
 import type { Run } from './run.ts';
 
 /** What a run is watched with. */
@@ -40,12 +43,40 @@ export async function watchedRun(
   const how = { ...kind, 'bringup.work.outcome': outcome };
   telemetry.add('workRuns', 1, how);
   if (outcome === 'succeeded' || outcome === 'failed' || outcome === 'cancelled') {
-    telemetry.add('workEnded', 1, { ...how, ...(error !== undefined && { 'error.type': error.code }) });
-    telemetry.record('workDuration', Math.max(0, now - run.startedAt) / 1000, how);
+    tellOfEnd(telemetry, { kind: run.kind, tookMs: now - run.startedAt }, { outcome, error });
   }
   // Being cancelled is no fault of the work.
   const fault = outcome === 'cancelled' ? undefined : error?.code;
   span.end(now, { 'bringup.work.outcome': outcome }, fault);
+}
+
+/** Tells of a flow that ends with a transaction. Nobody runs it: its span is as long as it took from its start. */
+export function tellOfFlow(
+  tx: StoreTransaction,
+  row: Selectable<WorkRow>,
+  { outcome, error }: RunEnd,
+  { telemetry, clock }: RunWatch,
+): void {
+  tx.onEnd((committed) => {
+    if (!committed) return;
+    const { id, kind, traceparent: parent } = row;
+    const at = row.started_at ?? row.created_at;
+    const attributes = { 'bringup.work.kind': kind, 'bringup.work.id': id };
+    const span = telemetry.begin({ name: `run ${kind}`, role: 'consumer', at, parent, attributes });
+    const now = clock.now();
+    tellOfEnd(telemetry, { kind, tookMs: now - at }, { outcome, error });
+    span.end(now, { 'bringup.work.outcome': outcome }, outcome === 'cancelled' ? undefined : error?.code);
+  });
+}
+
+function tellOfEnd(
+  telemetry: Telemetry,
+  { kind, tookMs }: { readonly kind: string; readonly tookMs: number },
+  { outcome, error }: { readonly outcome: string; readonly error: BringupError | undefined },
+): void {
+  const how = { 'bringup.work.kind': kind, 'bringup.work.outcome': outcome };
+  telemetry.add('workEnded', 1, { ...how, ...(error !== undefined && { 'error.type': error.code }) });
+  telemetry.record('workDuration', Math.max(0, tookMs) / 1000, how);
 }
 
 /** The end of a run that could not be stored: its lease runs out, and the item is taken up again. */

@@ -1,10 +1,11 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock, Logger, Random } from '../contracts/runtime.ts';
 import { Cleanup } from '../cleanup.ts';
 import { BringupError, fromStoredError, type StoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { WorkKind } from '../model/work.ts';
 import { newId } from '../runtime.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, StoreTransaction } from '../store/store.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { endUnfinished, shuttingDown, type RunEnd } from './endings.ts';
 import { FarTimes } from './far-times.ts';
@@ -13,8 +14,9 @@ import type { WorkHandler } from './handler.ts';
 import type { LogStore } from './logs.ts';
 import { formatOwner, isKnownDead, thisProcess } from './owner.ts';
 import { dueItem, overdueItem, runningOwners, stoppedOf } from './queue-queries.ts';
-import { claim, finish, requeueDue, stopOverdue } from './queue.ts';
+import { claim, finish, requeueDue } from './queue.ts';
 import { Run } from './run.ts';
+import { stopOverdue } from './stops.ts';
 import { unstored, watchedRun } from './watched-run.ts';
 
 /** What a worker is made of. */
@@ -31,6 +33,10 @@ export interface WorkerOptions {
  * Does durable work. Items are claimed under a lease, which heartbeats renew; each claim has a
  * fence that only grows, and every write of a run checks it. When a process dies, its items are
  * claimed by another, or by the same program started again, and go on from their checkpoint.
+ *
+ * What a transaction of this process makes ready is claimed in that transaction, if there is room: the end of
+ * one stage, what follows from it and the claim of the next stage are one commit. What others make ready is found when
+ * word of their commits comes, or at the next poll.
  */
 export class Worker implements AsyncDisposable {
   readonly #options: WorkerOptions;
@@ -40,6 +46,14 @@ export class Worker implements AsyncDisposable {
   /** Those of the handlers' kinds that are claimed here. */
   readonly #kinds = new Set<WorkKind>();
   readonly #running = new Map<string, { readonly run: Run<unknown>; readonly done: Promise<void> }>();
+  /** Who takes up room: runs from the transaction that claims to the one that gives up the item. */
+  readonly #places = new Set<Run<unknown>>();
+  /** Claims whose transactions have not ended. */
+  readonly #claiming = new Set<Promise<void>>();
+  /** Whether more may be ready than there was room for. */
+  #more = false;
+  /** Runs are nobody's doing, whoever's transaction claimed them. */
+  readonly #apart = AsyncLocalStorage.snapshot();
   readonly #resources = new Cleanup();
   readonly #ending = new AbortController();
   readonly #far: FarTimes;
@@ -78,7 +92,10 @@ export class Worker implements AsyncDisposable {
     if (this.#state !== 'idle') return;
     this.#state = 'started';
     this.#renewedAt = this.#options.clock.now();
-    this.#resources.use(this.#options.store.onCommit('work', () => this.#pump()));
+    const { store } = this.#options;
+    this.#resources.use(store.onBeforeCommit('ready', (tx) => this.#claim(tx)));
+    this.#resources.use(store.onCommit('elsewhere', () => this.#pump()));
+    this.#resources.use(store.onCommit('stops', () => this.#pump()));
     this.#every(limits.workPollMs, () => this.#pump());
     this.#every(limits.heartbeatMs, () => void this.#heartbeat());
     this.#every(limits.heartbeatMs, () => void this.#endFar());
@@ -112,7 +129,7 @@ export class Worker implements AsyncDisposable {
       do {
         this.#pumpAgain = false;
         try {
-          await this.#claimAndRun();
+          await this.#lookForWork();
         } catch (error) {
           this.#options.logger.error({ error }, 'looking for work failed; trying again at the next poll');
         }
@@ -121,34 +138,72 @@ export class Worker implements AsyncDisposable {
     })();
   }
 
-  async #claimAndRun(): Promise<void> {
+  async #lookForWork(): Promise<void> {
     const { store, clock, telemetry } = this.#options;
     await this.#tellStopped();
-    const free = limits.workConcurrency - this.#running.size;
-    if (!(await this.#anythingDue(free))) return;
+    if (!(await this.#anythingDue())) return;
     const dead = await this.#deadOwners();
-    const { recovered, rows } = await store.transaction(async (tx) => {
+    const recovered = await store.transaction(async (tx) => {
+      tx.beforeCommit('ready', '');
       await stopOverdue(tx, this.uncancellable, clock.now());
-      const recovered = await requeueDue(tx, clock.now(), dead);
-      const rows = free <= 0 ? [] : await claim(tx, [...this.#kinds], this.#owner, free, clock.now());
-      return { recovered, rows };
+      return requeueDue(tx, clock.now(), dead);
     });
     for (const kind of recovered) telemetry.add('workTakeovers', 1, { 'bringup.work.kind': kind });
-    for (const row of rows) {
-      const run = new Run<unknown>(this.#options, row, this.#owner);
-      if (run.askedToStop !== undefined) run.stop(run.askedToStop);
-      // This process was held up for so long that its own lease ran out.
-      this.#running.get(row.id)?.run.stop(lostLease(run, 'ran out and was granted anew'));
-      this.#running.set(row.id, { run, done: this.#execute(run) });
-    }
-    if (rows.length === free && free > 0) this.#pumpAgain = true;
+  }
+
+  get #room(): number {
+    return limits.workConcurrency - this.#places.size;
+  }
+
+  /** Claims what is ready and there is room for; it runs if and when the transaction commits. */
+  async #claim(tx: StoreTransaction): Promise<void> {
+    if (this.#state !== 'started') return;
+    const room = this.#room;
+    this.#more = true;
+    if (room <= 0) return;
+    const rows = await claim(tx, [...this.#kinds], this.#owner, room, this.#options.clock.now());
+    this.#more = rows.length === room;
+    if (rows.length === 0) return;
+    const runs = rows.map((row) => {
+      const run: Run<unknown> = new Run<unknown>(this.#options, row, this.#owner, (last) => this.#leave(run, last));
+      this.#places.add(run);
+      return run;
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#claiming.add(promise);
+    tx.onEnd((committed) => {
+      for (const run of runs) {
+        if (committed) this.#apart(() => this.#begin(run));
+        else this.#places.delete(run);
+      }
+      this.#claiming.delete(promise);
+      resolve();
+    });
+  }
+
+  #begin(run: Run<unknown>): void {
+    if (run.askedToStop !== undefined) run.stop(run.askedToStop);
+    const earlier = this.#running.get(run.id)?.run;
+    // This process was held up for so long that its own lease ran out.
+    if (earlier !== undefined && this.#places.has(earlier))
+      earlier.stop(lostLease(run, 'ran out and was granted anew'));
+    this.#running.set(run.id, { run, done: this.#execute(run) });
+  }
+
+  /** The room of a run that gives up its item is there for whoever is ready, in the same transaction. */
+  #leave(run: Run<unknown>, tx: StoreTransaction): void {
+    this.#places.delete(run);
+    tx.onEnd((committed) => {
+      if (!committed && this.#running.get(run.id)?.run === run) this.#places.add(run);
+    });
+    if (this.#more) tx.beforeCommit('ready', '');
   }
 
   /** A read first: an idle process must not take the write lock twice a second. */
-  async #anythingDue(free: number): Promise<boolean> {
+  async #anythingDue(): Promise<boolean> {
     const now = this.#options.clock.now();
     const { db } = this.#options.store;
-    const kinds = free > 0 ? [...this.#kinds] : [];
+    const kinds = this.#room > 0 ? [...this.#kinds] : [];
     const due = await dueItem({ kinds: kinds.length }).first(db, { kinds, now });
     if (due !== undefined || (await overdueItem.first(db, { now })) !== undefined) return true;
     return (await this.#deadOwners()).length > 0;
@@ -229,8 +284,9 @@ export class Worker implements AsyncDisposable {
     try {
       await watchedRun(run, this.#options, () => this.#bringToEnd(run, handler));
     } finally {
+      this.#places.delete(run);
       if (this.#running.get(run.id)?.run === run) this.#running.delete(run.id);
-      this.#pump();
+      if (this.#more && this.#room > 0) this.#pump();
     }
   }
 
@@ -248,9 +304,9 @@ export class Worker implements AsyncDisposable {
       if (run.stopReason !== undefined) throw run.stopReason;
       const result = await handler.run(run, run.input);
       await run.flushLogs();
-      await run.fenced(async (tx) => {
+      await run.end(async (tx, row) => {
         await result.commit?.(tx);
-        await finish(tx, run.id, { state: 'succeeded', output: result.output }, clock.now());
+        await finish(tx, row, { state: 'succeeded', output: result.output }, clock.now());
       });
       return { outcome: 'succeeded' };
     } catch (thrown) {
@@ -273,6 +329,7 @@ export class Worker implements AsyncDisposable {
     this.#state = 'stopping';
     await this.#resources[Symbol.asyncDispose]();
     await this.#pumping;
+    await Promise.all(this.#claiming);
     const running = [...this.#running.values()];
     for (const { run } of running) run.stop(shuttingDown);
     this.#ending.abort(shuttingDown);

@@ -34,14 +34,15 @@ describe('work', () => {
   });
 
   it('L-workUnfinishedMax: is refused beyond that many, until some has ended', () =>
-    withLimits({ workUnfinishedMax: 3 }, async () => {
+    // A pipeline, and the build it waits for.
+    withLimits({ workUnfinishedMax: 6 }, async () => {
       await using lab = await memoryLab({ repositories, roles: [] });
       const ids: string[] = [];
       for (let n = 0; n < 3; n += 1) ids.push((await lab.pipelines.createPipeline(kernelPipeline)).id);
       await expect(lab.pipelines.createPipeline(kernelPipeline)).rejects.toMatchObject({
         code: 'unavailable',
         retryable: true,
-        details: { limit: 3 },
+        details: { limit: 6 },
       });
       expect(await lab.pipelines.getPipelineHistory()).toHaveLength(3);
       await lab.pipelines.cancelPipeline(ids[0] ?? '');

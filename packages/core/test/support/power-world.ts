@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { silentLogger, type Clock, type PowerMethod, type PowerSequence } from '@bringup/core';
 import {
   fakeClock,
@@ -79,27 +82,36 @@ export async function powerWorld(options: PowerWorldOptions = {}): Promise<Power
   const power = memoryPowerConnector();
   power.attach('outlet', outlet);
   const connectors = new Connectors({ shell, power });
-  const store = await Store.open(sqlite(), clock);
-  watchInterventions(store, clock);
+  const folder = await mkdtemp(join(tmpdir(), 'bringup-power-'));
+  const open = async (): Promise<Store> => {
+    const opened = await Store.open(sqlite({ path: join(folder, 'lab.db') }), clock);
+    watchInterventions(opened, clock);
+    return opened;
+  };
+  const store = await open();
   const pool = new Pool({ store, clock, random, logger: silentLogger, connectors }, asGiven(method, sequence));
   const board = await pool.register({});
   const find = (id: string): Promise<Board> => pool.get(id);
-  let process = start();
+  const stores = [store];
+  let process = await start();
 
-  function start(): { engine: WorkEngine; kill: () => Promise<void>; power: PowerService } {
+  /** A process of its own: with its own connection, so that a dead one has no part in what others commit. */
+  async function start(): Promise<{ engine: WorkEngine; kill: () => void; power: PowerService }> {
+    const own = await open();
+    stores.push(own);
     let dead = false;
     const mortal: Clock = {
       now: () => clock.now(),
       timer: (delayMs, fire, timer) => clock.timer(delayMs, () => void (dead || fire()), timer),
     };
-    const engine = new WorkEngine({ store, clock: mortal, random, logger: silentLogger });
+    const engine = new WorkEngine({ store: own, clock: mortal, random, logger: silentLogger });
     engine.register(new PowerHandler({ connectors, random, board: find, freeConsole: async () => undefined }));
     engine.start(workKinds);
-    const power = new PowerService({ store, work: engine, connectors, clock: mortal, random, board: find });
+    const power = new PowerService({ store: own, work: engine, connectors, clock: mortal, random, board: find });
     return {
       engine,
       power,
-      kill: async () => {
+      kill: () => {
         dead = true;
       },
     };
@@ -121,13 +133,14 @@ export async function powerWorld(options: PowerWorldOptions = {}): Promise<Power
       return process.engine;
     },
     restart: async () => {
-      await process.kill();
-      process = start();
+      process.kill();
+      process = await start();
     },
     view: () => pool.get(board.id),
     [Symbol.asyncDispose]: async () => {
       await process.engine[Symbol.asyncDispose]();
-      await store[Symbol.asyncDispose]();
+      for (const opened of stores) await opened[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true });
     },
   };
   return world;

@@ -139,9 +139,8 @@ describe('durable work', () => {
     await t.clock.settle();
     await t.store.transaction(async (tx) => {
       await tx.db.updateTable('work_items').set({ lease_until: t.clock.now() }).where('id', '=', id).execute();
-      tx.wake('work');
     });
-    await t.clock.settle();
+    await t.clock.advance(limits.workPollMs);
     goOn.resolve();
     expect(await late.promise).toBe('lease-lost');
     await t.clock.advance(2 * limits.leaseMs);

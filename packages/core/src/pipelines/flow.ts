@@ -1,7 +1,7 @@
 import type { BuildRequest } from '../model/build.ts';
 import type { PipelineRequest, StageName } from '../model/pipeline.ts';
 import { stageNames } from '../model/pipeline.ts';
-import type { WorkItem, WorkKind } from '../model/work.ts';
+import { isFinal } from '../model/work.ts';
 import { BringupError, fromStoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { insertBuild } from '../builds/manager.ts';
@@ -10,8 +10,7 @@ import type { ReleaseInput } from '../deployments/release-handler.ts';
 import type { BootInput } from '../deployments/services.ts';
 import type { TestRunInput } from '../testruns/handler.ts';
 import { insertTestRun } from '../testruns/manager.ts';
-import type { Store } from '../store/store.ts';
-import type { ChildOptions, WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
+import type { FlowStart, FlowState, FlowStep, WorkFlow } from '../work/flow.ts';
 
 /** A pipeline as it is queued. */
 export interface PipelineInput extends PipelineRequest {
@@ -22,85 +21,52 @@ export interface PipelineInput extends PipelineRequest {
 /** Ids of what the stages did, as far as they got. */
 export type PipelineOutput = { readonly [Stage in StageName]?: string };
 
-/** What is started for a stage. */
-interface StageWork {
-  readonly kind: WorkKind;
-  readonly input: unknown;
-  readonly prepare?: ChildOptions['prepare'];
-  readonly timeoutMs?: number;
-}
-
 /**
  * Build, deploy, boot, test: each stage is a work item of its own, started when the one before has
- * succeeded. The pipeline sleeps in between; when it ends, however it ends, its environment is given
- * back.
+ * succeeded. When the pipeline ends, however it ends, its environment is given back.
  */
-export class PipelineHandler implements WorkHandler<PipelineInput, PipelineOutput> {
+export class PipelineFlow implements WorkFlow<PipelineInput, PipelineOutput> {
   readonly kind = 'pipeline';
-  readonly #store: Store;
 
-  constructor(store: Store) {
-    this.#store = store;
-  }
-
-  async run(context: WorkContext, input: PipelineInput): Promise<WorkResult<PipelineOutput>> {
+  next(state: FlowState<PipelineInput>): FlowStep<PipelineOutput> {
     const done: Record<string, string> = {};
     for (const stage of stageNames) {
-      const reused = stage === 'build' ? input.reuseBuild : undefined;
-      done[stage] = reused ?? (await this.#runStage(context, input, stage, done)).id;
+      if (stage === 'build' && state.input.reuseBuild !== undefined) {
+        done[stage] = state.input.reuseBuild;
+        continue;
+      }
+      const child = state.children.get(stage);
+      if (child === undefined) return { start: { key: stage, phase: stage, ...stageWork(state, stage, done) } };
+      if (!isFinal(child.state)) return 'wait';
+      if (child.error !== undefined) throw stageFailed(stage, child.id, fromStoredError(child.error));
+      done[stage] = child.id;
     }
-    await this.#giveBack(context);
-    return { output: done };
+    return this.afterwards(state) ?? { output: done };
   }
 
-  async #runStage(
-    context: WorkContext,
-    input: PipelineInput,
-    stage: StageName,
-    done: Readonly<Record<string, string>>,
-  ): Promise<WorkItem> {
-    const { kind, input: stageInput, prepare, timeoutMs } = stageWork(context, input, stage, done);
-    const item = await context.child(stage, kind, stageInput, {
-      ...(timeoutMs !== undefined && { timeoutMs }),
-      prepare: async (tx, id) => {
-        await context.phaseIn(tx, stage);
-        await prepare?.(tx, id);
-      },
-    });
-    if (item.error !== undefined) {
-      const error = fromStoredError(item.error);
-      throw new BringupError(error.code, `${stage}: ${error.message}`, {
-        retryable: error.retryable,
-        details: { ...error.details, stage, workId: item.id },
-      });
-    }
-    return item;
-  }
-
-  async #giveBack(context: WorkContext): Promise<void> {
-    const deployment = await this.#store.db
-      .selectFrom('work_items')
-      .select('id')
-      .where('parent_id', '=', context.id)
-      .where('child_key', '=', 'deploy')
-      .executeTakeFirst();
-    if (deployment === undefined) return;
+  afterwards({ children }: FlowState<PipelineInput>): ReturnType<WorkFlow<unknown, unknown>['afterwards']> {
+    const deployment = children.get('deploy');
+    if (deployment === undefined) return undefined;
+    const release = children.get('release');
+    if (release !== undefined) return isFinal(release.state) ? undefined : 'wait';
     // The environment of a deployment that got its own is named after it.
-    const release: ReleaseInput = { environmentId: deployment.id };
-    await context.child('release', 'release', release, { evenIfCancelled: true });
+    const input: ReleaseInput = { environmentId: deployment.id };
+    return { start: { key: 'release', kind: 'release', input } };
   }
+}
 
-  async cleanUp(context: WorkContext): Promise<void> {
-    await this.#giveBack(context);
-  }
+function stageFailed(stage: StageName, workId: string, error: BringupError): BringupError {
+  return new BringupError(error.code, `${stage}: ${error.message}`, {
+    retryable: error.retryable,
+    details: { ...error.details, stage, workId },
+  });
 }
 
 function stageWork(
-  context: WorkContext,
-  input: PipelineInput,
+  { id: pipelineId, input, now }: FlowState<PipelineInput>,
   stage: StageName,
   done: Readonly<Record<string, string>>,
-): StageWork {
+): Omit<FlowStart, 'key'> {
   const { environmentConfig = {} } = input;
   switch (stage) {
     case 'build': {
@@ -123,11 +89,11 @@ function stageWork(
       };
     }
     case 'deploy': {
-      const deployment = deploymentOf(context, input, done['build'] ?? '');
+      const deployment = deploymentOf(pipelineId, input, done['build'] ?? '');
       return {
         kind: 'deployment',
         input: deployment,
-        prepare: (tx, id) => insertDeployment(tx, id, deployment, context.clock.now()),
+        prepare: (tx, id) => insertDeployment(tx, id, deployment, now),
         timeoutMs: limits.deploymentTimeoutMs,
       };
     }
@@ -143,7 +109,7 @@ function stageWork(
   }
 }
 
-function deploymentOf(context: WorkContext, input: PipelineInput, buildId: string): DeploymentInput {
+function deploymentOf(pipelineId: string, input: PipelineInput, buildId: string): DeploymentInput {
   // Its boot is a stage of its own.
   const { boot: _boot, ...place } = input.environmentConfig ?? {};
   const targetType = input.environmentType === 'qemu' ? 'qemu_host' : 'physical_board';
@@ -154,7 +120,7 @@ function deploymentOf(context: WorkContext, input: PipelineInput, buildId: strin
     artifacts: { buildId },
     architecture: input.targetArchitecture,
     withBoot: false,
-    holder: context.id,
+    holder: pipelineId,
   };
 }
 
