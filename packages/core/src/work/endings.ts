@@ -1,6 +1,6 @@
 import { withDeadline } from '../async.ts';
 import type { Clock, Logger } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { WorkKind } from '../model/work.ts';
 import { SteppedAside, type WorkHandler } from './handler.ts';
@@ -104,6 +104,8 @@ async function isCleanedUp(
       await run.leave((tx) => handBack(tx, run.id));
       return false;
     }
+    // What could not even be written down is tried again, by whoever takes the item over.
+    if (isBringupError(thrown, 'store-failed')) throw thrown;
     logger.error({ error: thrown, work: run.id }, 'cleaning up failed');
   }
   await run.flushLogs();

@@ -157,7 +157,7 @@ export class Worker implements AsyncDisposable {
 
   /** Claims what is ready and there is room for; it runs if and when the transaction commits. */
   async #claim(tx: StoreTransaction): Promise<void> {
-    if (this.#state !== 'started') return;
+    if (this.#state !== 'started' || this.#kinds.size === 0) return;
     const room = this.#room;
     this.#more = true;
     if (room <= 0) return;
