@@ -21,6 +21,7 @@ import { failedOn } from './deployments/failed-on.ts';
 import { DeploymentHandler } from './deployments/deployment-handler.ts';
 import { FlashHandler } from './deployments/flash-handler.ts';
 import { FlashManager } from './deployments/flash-manager.ts';
+import { tidyHostFiles } from './deployments/host-files.ts';
 import { DeploymentManager } from './deployments/manager.ts';
 import { reapOrphans } from './deployments/orphans.ts';
 import { ReleaseHandler } from './deployments/release-handler.ts';
@@ -259,6 +260,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     },
     { what: 'looking for VMs that nobody knows', act: (signal) => reapOrphans(orphans, signal) },
     { what: 'looking for builds that nobody waits for', act: (signal) => removeLeftBuilds(orphans, signal) },
+    { what: 'tidying up deployed files', act: (signal) => tidyHostFiles(orphans, signal) },
   ];
   const far = new FarTimes(clock);
   const chores: readonly Chore[] = [

@@ -7,7 +7,7 @@ import type { SessionHolder } from '../work/session.ts';
 
 /**
  * Makes the folder of deployed files and tells which of them are there whole. `$1` folder, then
- * SHA-256 values, which are also the names. Damaged files are removed.
+ * SHA-256 values, which are also the names. Damaged files are removed, the others count as used now.
  */
 export const presentScript: string = `set -eu
 mkdir -p -- "$1"
@@ -16,7 +16,7 @@ shift
 for hash do
   [ -f "$hash" ] || continue
   real=$(sha256sum < "$hash")
-  if [ "\${real%% *}" = "$hash" ]; then printf '%s\\n' "$hash"; else rm -f -- "$hash"; fi
+  if [ "\${real%% *}" = "$hash" ]; then touch -c -- "$hash" || :; printf '%s\\n' "$hash"; else rm -f -- "$hash"; fi
 done
 `;
 

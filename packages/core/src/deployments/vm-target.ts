@@ -9,6 +9,7 @@ import type { VerificationCheck } from '../model/deployment.ts';
 import { vmRequest } from '../selection/requests.ts';
 import type { WorkContext } from '../work/handler.ts';
 import { Reconnects, SessionHolder } from '../work/session.ts';
+import { filesFolder } from './host-files.ts';
 import { vmName, withVm, type DeploymentInput, type PlacedDeployment } from './records.ts';
 import type { DeploymentServices } from './services.ts';
 import type {
@@ -72,7 +73,7 @@ export class VmTarget implements DeploymentTarget {
     const paths = await transferArtifacts({
       sessions,
       repository: this.#services.artifacts,
-      folder: `${host.workspace}/files`,
+      folder: filesFolder(host),
       artifacts: plan.artifacts,
       signal,
       onProgress: ({ filename }, progress) =>

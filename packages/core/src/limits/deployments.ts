@@ -2,6 +2,8 @@
 export const deploymentLimits = {
   /** Between two searches for what was left behind: VMs and builds of this lab that nobody knows any more, boards that nobody goes on with. */
   orphanSweepMs: 600_000,
+  /** A deployed file that nobody uses any more stays on its host for this long; until then it need not be sent again. */
+  hostFilesKeepMs: 604_800_000,
   /** The deployment of a pipeline, from its submission, waiting included. */
   deploymentTimeoutMs: 14_400_000,
   /** A deployment made outside a pipeline is kept this long unless released or extended. */

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { tidyFilesScript } from '../deployments/host-files.ts';
 import { presentScript } from '../deployments/transfer.ts';
 import { architectureNames, type Architecture } from '../model/architecture.ts';
 import { factsScript, networkScript, peripheralsScript, toolchainsScript } from '../pool/probe-scripts.ts';
+import type { MemoryFileSystem } from './memory-file-system.ts';
 import type { MemoryCommand } from './memory-process.ts';
 
 /** A compiler of a {@link MemoryMachine}. */
@@ -116,17 +118,43 @@ export function memoryMachineScripts(
     ],
     [
       presentScript,
-      async ({ argv: [, folder = '', ...hashes], fs, stdout }) => {
+      async ({ argv: [, folder = '', ...hashes], fs, stdout, clock }) => {
         fs.makeFolder(folder, { recursive: true });
         for (const hash of hashes) {
           const path = `${folder}/${hash}`;
           if (fs.stat(path)?.kind !== 'file') continue;
-          if (createHash('sha256').update(fs.readFile(path)).digest('hex') === hash) await stdout.write(`${hash}\n`);
-          else fs.remove(path);
+          if (createHash('sha256').update(fs.readFile(path)).digest('hex') === hash) {
+            usesOf(fs).set(path, clock.now());
+            await stdout.write(`${hash}\n`);
+          } else fs.remove(path);
+        }
+      },
+    ],
+    [
+      tidyFilesScript,
+      ({ argv: [, folder = '', minutes, ...used], fs, clock }) => {
+        if (fs.stat(folder)?.kind !== 'folder') return;
+        const uses = usesOf(fs);
+        const now = clock.now();
+        for (const name of used) uses.set(`${folder}/${name}`, now);
+        for (const path of fs.list(folder).map((name) => `${folder}/${name}`)) {
+          if (fs.stat(path)?.kind !== 'file') continue;
+          const usedAt = uses.get(path) ?? now;
+          uses.set(path, usedAt);
+          if (now - usedAt > Number(minutes) * 60_000) fs.remove(path);
         }
       },
     ],
   ]);
+}
+
+/** When files were last used, for files in memory have no times; one that is met for the first time was so just then. */
+const uses = new WeakMap<MemoryFileSystem, Map<string, number>>();
+
+function usesOf(fs: MemoryFileSystem): Map<string, number> {
+  const known = uses.get(fs) ?? new Map<string, number>();
+  uses.set(fs, known);
+  return known;
 }
 
 /** Where a board shows a peripheral: among its network interfaces, or in its device tree. */
