@@ -1,4 +1,4 @@
-import { BringupError, limits, untilQuiet } from '@bringup/core';
+import { BringupError, limits, onAbort, untilQuiet } from '@bringup/core';
 import type { CallOptions, Clock, Screenshot } from '@bringup/core';
 import type { Daemon } from './daemon.ts';
 import type { DomainRef } from './domain.ts';
@@ -34,8 +34,33 @@ export async function injectDomainNmi(daemon: Daemon, domain: DomainRef, options
   }
 }
 
-/** Takes a picture of a domain's display over a connection of its own. @throws `unsupported` without one. */
-export async function domainScreenshot(line: Daemon, domain: DomainRef, options: CallOptions): Promise<Screenshot> {
+/** How often a picture that arrives damaged is taken anew. */
+const attempts = 3;
+
+/**
+ * Takes a picture of a domain's display over connections of their own.
+ * @throws `unsupported` without a display; `hypervisor-failed`, worth another try, when no picture arrived whole.
+ */
+export async function domainScreenshot(
+  openLine: (options: CallOptions) => Promise<Daemon>,
+  domain: DomainRef,
+  options: CallOptions,
+): Promise<Screenshot> {
+  // libvirt 9.0 can lose bytes of a stream on their way to us, and tells a screenshot's size to nobody.
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    const taken = await takeScreenshot(openLine, domain, options);
+    if (isWhole(taken)) return taken;
+  }
+  throw new BringupError('hypervisor-failed', `No screenshot of ${domain.name} arrived whole.`, { retryable: true });
+}
+
+async function takeScreenshot(
+  openLine: (options: CallOptions) => Promise<Daemon>,
+  domain: DomainRef,
+  options: CallOptions,
+): Promise<Screenshot> {
+  await using line = await openLine(options);
+  using _abort = onAbort(options.signal, () => void line[Symbol.asyncDispose]());
   let opened;
   try {
     opened = await line.openScreenshot(domain, options);
@@ -55,6 +80,28 @@ export async function domainScreenshot(line: Daemon, domain: DomainRef, options:
   }
   await stream.finish();
   return { mimeType, image: Buffer.concat(pieces) };
+}
+
+const pngSignature = Buffer.from('89504e470d0a1a0a', 'hex');
+/** An IEND chunk: no bytes, its name, its checksum. PNG, third edition, §11.2.5. */
+const pngEnd = Buffer.from('0000000049454e44ae426082', 'hex');
+
+/** Whether an image has its beginning and its end, as far as its format tells. */
+function isWhole({ mimeType, image }: Screenshot): boolean {
+  const bytes = Buffer.from(image.buffer, image.byteOffset, image.byteLength);
+  switch (mimeType) {
+    case 'image/png':
+      return (
+        bytes.subarray(0, pngSignature.length).equals(pngSignature) && bytes.subarray(-pngEnd.length).equals(pngEnd)
+      );
+    case 'image/x-portable-pixmap': {
+      // As QEMU writes it: no comments, one byte a sample.
+      const header = /^P6\n(\d+) (\d+)\n255\n/.exec(bytes.subarray(0, 64).toString('latin1'));
+      return header !== null && bytes.length === header[0].length + Number(header[1]) * Number(header[2]) * 3;
+    }
+    default:
+      return bytes.length > 0;
+  }
 }
 
 function unsupported(message: string, cause: BringupError): BringupError {

@@ -5,7 +5,6 @@ import {
   isVmName,
   limits,
   notRunning,
-  onAbort,
   throwIfAborted,
   withDeadline,
 } from '@bringup/core';
@@ -260,9 +259,7 @@ export class LibvirtHypervisor implements LibvirtSession {
     const bounds = { timeoutMs: limits.hypervisorCallTimeoutMs, ...options };
     return within(clock, `Screenshot of ${name}`, bounds, async (call) => {
       const domain = await this.#running(name, call);
-      await using line = await openLine(call);
-      using _abort = onAbort(call.signal, () => void line[Symbol.asyncDispose]());
-      return await domainScreenshot(line, domain, call);
+      return domainScreenshot(openLine, domain, call);
     });
   }
 

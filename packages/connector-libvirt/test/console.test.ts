@@ -170,26 +170,53 @@ describe('a console whose pty can not be opened', () => {
   });
 });
 
-test('limits.screenshotMaxBytes: a display of that size is shown, none that is larger', async () => {
-  const before = limits.screenshotMaxBytes;
-  Object.assign(limits, { screenshotMaxBytes: 1_000 });
-  try {
-    const take = async (size: number): Promise<number> => {
+describe('a screenshot', () => {
+  /** Takes one from a daemon that sends these pictures, one a time, the last one again and again. */
+  async function take(mimeType: string | undefined, ...pictures: readonly string[]): Promise<string> {
+    let sent = 0;
+    const openLine = (): Promise<Daemon> => {
       const daemon = new FakeDaemon();
-      const line = await connectTo(daemon, (call) => {
+      return connectTo(daemon, (call) => {
         if (call.procedure !== procedures.domainScreenshot) return new Uint8Array();
+        const picture = pictures[Math.min(sent, pictures.length - 1)] ?? '';
+        sent += 1;
         setImmediate(() => {
-          daemon.stream(call, packetStatus.continue, 'x'.repeat(size));
+          daemon.stream(call, packetStatus.continue, Buffer.from(picture, 'latin1'));
           daemon.stream(call, packetStatus.continue);
           daemon.stream(call, packetStatus.ok);
         });
-        return new XdrWriter().optional(undefined, () => undefined).bytes();
+        const writer = new XdrWriter();
+        return writer.optional(mimeType, (type) => writer.string(type)).bytes();
       });
-      return (await domainScreenshot(line, domain, {})).image.length;
     };
-    expect(await take(1_000)).toBe(1_000);
-    await expect(take(1_001)).rejects.toMatchObject({ code: 'hypervisor-failed' });
-  } finally {
-    Object.assign(limits, { screenshotMaxBytes: before });
+    const { image } = await domainScreenshot(openLine, domain, {});
+    return Buffer.from(image).toString('latin1');
   }
+
+  test('limits.screenshotMaxBytes: a display of that size is shown, none that is larger', async () => {
+    const before = limits.screenshotMaxBytes;
+    Object.assign(limits, { screenshotMaxBytes: 1_000 });
+    try {
+      expect(await take(undefined, 'x'.repeat(1_000))).toHaveLength(1_000);
+      await expect(take(undefined, 'x'.repeat(1_001))).rejects.toMatchObject({
+        code: 'hypervisor-failed',
+        retryable: false,
+      });
+    } finally {
+      Object.assign(limits, { screenshotMaxBytes: before });
+    }
+  });
+
+  const pixmap = `P6\n2 1\n255\nabcdef`;
+  const png = '\u0089PNG\r\n\u001a\nIDAT\0\0\0\0IEND\u00aeB`\u0082';
+  test.each([
+    ['image/x-portable-pixmap', 'without its beginning', pixmap, pixmap.slice(3)],
+    ['image/x-portable-pixmap', 'without its end', pixmap, pixmap.slice(0, -1)],
+    ['image/png', 'without its beginning', png, png.slice(3)],
+    ['image/png', 'without its end', png, png.slice(0, -1)],
+    ['image/jpeg', 'with nothing in it', 'whatever', ''],
+  ])('of %s that arrives %s is taken anew', async (mimeType, _how, whole, damaged) => {
+    expect(await take(mimeType, damaged, damaged, whole)).toBe(whole);
+    await expect(take(mimeType, damaged)).rejects.toMatchObject({ code: 'hypervisor-failed', retryable: true });
+  });
 });

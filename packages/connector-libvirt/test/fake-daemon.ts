@@ -94,13 +94,13 @@ export class FakeDaemon {
   }
 
   /** Sends a piece of a stream. */
-  stream(call: Packet, status: number, text = ''): void {
+  stream(call: Packet, status: number, text: string | Uint8Array = ''): void {
     this.send({
       procedure: call.procedure,
       serial: call.serial,
       type: packetType.stream,
       status,
-      payload: Buffer.from(text),
+      payload: typeof text === 'string' ? Buffer.from(text) : text,
     });
   }
 

@@ -28,9 +28,14 @@ export interface FakeClock extends Clock {
   runUntilIdle(options?: { readonly maxTimers?: number }): Promise<void>;
   /**
    * Fires timers in order, background ones included, until `promise` settles, and gives its result.
-   * Work that waits on real files or sockets in between is waited for.
+   * Time goes on while work waits for real files or sockets, unless {@link hold} says otherwise.
    */
   runUntil<T>(promise: Promise<T>): Promise<T>;
+  /**
+   * Keeps time from going on until `work` settles, and gives its result: for work that takes real time, such as
+   * that of a real mail server. What bounds it must be a real clock, or nothing ends it.
+   */
+  hold<T>(work: Promise<T>): Promise<T>;
   /** Lets everything run that waits for no timer of this clock, without moving time. */
   settle(): Promise<void>;
 }
@@ -63,10 +68,11 @@ export function fakeClock(startMs: number = Date.UTC(2026, 0, 1), options: FakeC
   const { settleTurns = 5 } = options;
   let nowMs = startMs;
   let moving = false;
+  let held = 0;
   const timers: FakeTimer[] = [];
 
   const settle = async (): Promise<void> => {
-    for (let turn = 0; turn < settleTurns; turn += inFlight.count === 0 ? 1 : 0) {
+    for (let turn = 0; turn < settleTurns; turn += inFlight.count + held === 0 ? 1 : 0) {
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
@@ -106,6 +112,14 @@ export function fakeClock(startMs: number = Date.UTC(2026, 0, 1), options: FakeC
       return timers.map(({ dueMs, background }) => ({ dueMs, background }));
     },
     settle,
+    hold: async (work) => {
+      held += 1;
+      try {
+        return await work;
+      } finally {
+        held -= 1;
+      }
+    },
     advance: (durationMs) =>
       move(async () => {
         const untilMs = nowMs + durationMs;

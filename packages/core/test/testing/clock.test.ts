@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import * as fc from 'fast-check';
 import { sleep } from '@bringup/core';
@@ -86,6 +87,20 @@ describe('the fake clock', () => {
     const clock = fakeClock(0);
     expect(await clock.runUntil(sleep(clock, 3_600_000).then(() => clock.now()))).toBe(3_600_000);
     await expect(clock.runUntil(sleep(clock, 5).then(() => Promise.reject(new Error('no'))))).rejects.toThrow('no');
+  });
+
+  it('a clock that is held stands still for what takes real time, and goes on with its end, good or bad', async () => {
+    const clock = fakeClock(0);
+    using _hourly = clock.timer(3_600_000, () => {}, { background: true });
+    const served = async (): Promise<number> => {
+      await readFile(import.meta.filename);
+      return clock.now();
+    };
+    expect(await clock.runUntil(clock.hold(served()))).toBe(0);
+    await expect(clock.runUntil(clock.hold(served().then(() => Promise.reject(new Error('no')))))).rejects.toThrow(
+      'no',
+    );
+    expect(await clock.runUntil(sleep(clock, 5).then(() => clock.now()))).toBe(5);
   });
 
   it('refuses to be moved by two at a time', async () => {
