@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { access, mkdir, mkdtemp, open, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -9,6 +9,8 @@ const firmware = '/usr/lib/u-boot/qemu_arm64/u-boot.bin';
 /** As large as the image of the flash contract. */
 export const slotBytes: number = 1024 * 1024;
 const startBlock = 64;
+/** `__SO_ACCEPTCON` among a socket's flags in /proc/net/unix. */
+const listening = '00010000';
 
 /** An arm64 board with a real U-Boot, a disk, and a network with a TFTP server: QEMU, which starts once its console is open. */
 export class UBootBoard implements AsyncDisposable {
@@ -92,12 +94,12 @@ export class UBootBoard implements AsyncDisposable {
     await rm(this.dir, { recursive: true, force: true });
   }
 
+  /** It is bound, and there as a file, a moment before it listens; and to connect would be to open the console. */
   async #listens(): Promise<void> {
-    const there = (): Promise<boolean> =>
-      access(join(this.dir, 'console')).then(
-        () => true,
-        () => false,
-      );
+    const there = async (): Promise<boolean> =>
+      (await readFile('/proc/net/unix', 'utf8'))
+        .split('\n')
+        .some((line) => line.endsWith(` ${this.dir}/console`) && line.split(/\s+/)[3] === listening);
     while (!(await there())) await pause(20);
   }
 }

@@ -59,10 +59,11 @@ command -v sha256sum >/dev/null && sha256sum <"$1" || echo none
 /** Path beside, path. */
 const endPut = 'sync; rm -f "$1.block"; mv -f "$1" "$2"';
 
-/** Which programs there are and how large the file is: path. */
+/** Which programs there are and how large the file is, twice, for it is not checked by a sum: path. */
 const beginGet = `
 [ -f "$1" ] && [ -r "$1" ] || exit 1
 command -v base64 >/dev/null && echo base64 || echo digits
+wc -c <"$1"
 wc -c <"$1"
 `;
 
@@ -126,12 +127,14 @@ export async function* getFile(
   options: TransferOptions = {},
 ): AsyncGenerator<Uint8Array, ConsoleTransferReceipt, void> {
   const ask = asker(runner, options, path);
-  const begun = await ask(beginGet, [path]);
-  if (begun.exitCode !== 0) {
-    throw new BringupError('not-found', `there is no file ${path} on the console's machine`, { details: { path } });
-  }
-  const alphabet = alphabetOf(begun.output);
-  const sizeBytes = Number(begun.output.trim().split(/\s+/).at(-1));
+  const { alphabet, sizeBytes } = await tried(path, options, async () => {
+    const { exitCode, output } = await ask(beginGet, [path]);
+    if (exitCode !== 0) {
+      throw new BringupError('not-found', `there is no file ${path} on the console's machine`, { details: { path } });
+    }
+    const [first, again] = output.trim().split(/\s+/).slice(-2);
+    return first === again ? { alphabet: alphabetOf(output), sizeBytes: Number(first) } : undefined;
+  });
   const [hash, sum] = [createHash('sha256'), new PosixCksum()];
   let received = 0;
   for (let index = 0; received < sizeBytes; index += 1) {
@@ -179,20 +182,26 @@ async function tried<T>(path: string, { signal }: CallOptions, act: () => Promis
   throw damaged(path, `what came over the console ${limits.consoleBlockRetries + 1} times says`);
 }
 
+/** Compares a file as a whole, again when the line may have damaged what the target says of it. */
 async function compared(
   ask: Ask,
   path: string,
   stored: string,
   moved: { readonly sizeBytes: number; readonly hash: Hash; readonly sum: PosixCksum },
 ): Promise<ConsoleTransferReceipt> {
-  const sha256 = moved.hash.digest('hex');
-  const { exitCode, output } = await ask(compare, [stored]);
-  if (exitCode !== 0) throw transferFailed(path, output);
-  const [crc, size, theirs] = output.split(/\s+/);
-  if (`${crc} ${size}` !== moved.sum.digest()) throw damaged(path, 'its checksum says');
-  if (theirs === 'none') return { sizeBytes: moved.sizeBytes, sha256, comparedBy: 'cksum' };
-  if (theirs !== sha256) throw damaged(path, 'its SHA-256 says');
-  return { sizeBytes: moved.sizeBytes, sha256, comparedBy: 'sha256' };
+  const [sha256, cksum] = [moved.hash.digest('hex'), moved.sum.digest()];
+  const receipt = { sizeBytes: moved.sizeBytes, sha256 };
+  let says = 'its checksum says';
+  for (let attempt = 0; attempt <= limits.consoleBlockRetries; attempt += 1) {
+    const { exitCode, output } = await ask(compare, [stored]);
+    if (exitCode !== 0) throw transferFailed(path, output);
+    const [crc, size, theirs] = output.split(/\s+/);
+    const same = `${crc} ${size}` === cksum;
+    if (same && theirs === 'none') return { ...receipt, comparedBy: 'cksum' };
+    if (same && theirs === sha256) return { ...receipt, comparedBy: 'sha256' };
+    says = same ? 'its SHA-256 says' : 'its checksum says';
+  }
+  throw damaged(path, says);
 }
 
 function alphabetOf(output: string): Alphabet {
