@@ -19,6 +19,8 @@ export default defineConfig({
   ],
   test: {
     ...unit.test,
+    // Schemas are used again: what a file has left running must not be heard by another.
+    isolate: true,
     reporters: reporters(),
     globalSetup: ['packages/core/test/support/postgres/server.ts'],
     include: ['packages/core/test/**/*.test.ts'],

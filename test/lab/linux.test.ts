@@ -240,7 +240,7 @@ async function expectBootLog(pipeline: Pipeline, text: RegExp): Promise<void> {
 async function identities(folder: string): Promise<readonly string[]> {
   const names = (await readdir(folder)).toSorted();
   return Promise.all(
-    names.map(async (name) => stat(join(folder, name)).then(({ ino, mtimeMs }) => `${name} ${ino} ${mtimeMs}`)),
+    names.map(async (name) => stat(join(folder, name)).then(({ ino, birthtimeMs }) => `${name} ${ino} ${birthtimeMs}`)),
   );
 }
 

@@ -1,7 +1,8 @@
+import type { MemoryFileSystem } from '@bringup/core/testing';
 import type { Outcome, Report } from './outcome.ts';
 
 /** Everything came to its end, and nothing was left behind: nothing reserved, no VM, no board without power. */
-export function checkEnd({ unfinished, database, world, plan }: Outcome, report: Report): void {
+export function checkEnd({ unfinished, database, world, plan, scenery }: Outcome, report: Report): void {
   for (const what of unfinished) report(`not over: ${what}`);
   for (const { id } of database.rows('select id from environments where released_at is null')) {
     report(`environment ${String(id)} was not given back`);
@@ -12,6 +13,11 @@ export function checkEnd({ unfinished, database, world, plan }: Outcome, report:
     if (row['held_rank'] !== null) report(`${String(row['name'])} is held back for nobody`);
   }
   for (const { name } of world.hypervisor.host('host1').list()) report(`the VM ${name} was left behind`);
+  for (const name of ['build1', 'build2']) {
+    const { fs } = world.shell.host(name);
+    for (const folder of buildFolders(fs)) report(`${folder} was left on ${name}`);
+  }
+  for (const build of scenery.building) report(`${build} still runs`);
   for (const name of ['board1', 'board2']) {
     if (world.board(name).outlet.actual === 'on') continue;
     const told = database.rows(
@@ -25,6 +31,15 @@ export function checkEnd({ unfinished, database, world, plan }: Outcome, report:
     plan,
     report,
   );
+}
+
+function buildFolders(fs: MemoryFileSystem): string[] {
+  const workspaces = ['/root', '/home'].flatMap((home) => below(fs, home)).flatMap((folder) => below(fs, folder));
+  return workspaces.map((folder) => `${folder}/builds`).flatMap((folder) => below(fs, folder));
+}
+
+function below(fs: MemoryFileSystem, folder: string): string[] {
+  return fs.stat(folder)?.kind === 'folder' ? fs.list(folder).map((name) => `${folder}/${name}`) : [];
 }
 
 /** A pipeline that nothing happened to ends as it was fated to. */

@@ -11,6 +11,7 @@ export function checkLogs(outcome: Outcome, report: Report): void {
   }
   checkChunks(outcome, report);
   checkConsoles(outcome, report);
+  checkBoards(outcome, report);
 }
 
 function checkBuildLog(outcome: Outcome, id: string, succeeded: boolean, report: Report): void {
@@ -55,6 +56,39 @@ function checkConsoles(outcome: Outcome, report: Report): void {
   }
 }
 
+/**
+ * The line of a board has no history: what is said while nobody listens is lost. But what is in the logs was said, in
+ * that order and once; and where nothing went wrong, it is the beginning of what was said since the board was switched on.
+ */
+function checkBoards({ database, scenery, plan }: Outcome, report: Report): void {
+  const placed = database.rows(
+    `select d.id as deployment, d.boot_id as boot, r.name as board, t.id as test from deployments d
+     join resources r on r.id = d.target_id left join test_runs t on t.deployment_id = d.id
+     where d.target_type = 'physical_board'`,
+  );
+  for (const { deployment, boot, board, test } of placed) {
+    const log =
+      logOf({ database }, `boot/${String(boot)}`) +
+      (test === null ? '' : logOf({ database }, `testrun/${String(test)}`));
+    const said = scenery.consoles.get(`board:${String(board)}`) ?? [];
+    const fits = plan.faults.length === 0 ? said.some((text) => text.startsWith(log)) : isPartOf(log, said.join(''));
+    if (!fits)
+      report(
+        `the console log of deployment ${String(deployment)} is not what ${String(board)} said: ${JSON.stringify(log.slice(-400))} of ${JSON.stringify(said.map((text) => text.slice(-200)))}`,
+      );
+  }
+}
+
+/** Whether a text is left of another when pieces are taken out of it. */
+function isPartOf(text: string, of: string): boolean {
+  let at = 0;
+  for (const character of text) {
+    at = of.indexOf(character, at) + 1;
+    if (at === 0) return false;
+  }
+  return true;
+}
+
 /** Pieces follow each other without a gap, and their sum is the size that is told. */
 function checkChunks({ database, audit }: Outcome, report: Report): void {
   for (const { id, size_bytes: size } of database.rows('select id, size_bytes from logs')) {
@@ -75,7 +109,7 @@ function checkChunks({ database, audit }: Outcome, report: Report): void {
   }
 }
 
-function logOf({ database }: Outcome, id: string): string {
+function logOf({ database }: Pick<Outcome, 'database'>, id: string): string {
   return Buffer.concat(
     database
       .rows('select bytes from log_chunks where log_id = ? order by start_byte', id)

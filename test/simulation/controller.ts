@@ -42,12 +42,12 @@ export class Controller implements Actor {
     this.#opening = true;
     this.#life += 1;
     const { name } = this;
-    const { seed } = this.#simulation.plan;
+    const { seed, health } = this.#simulation.plan;
     let opened: MemoryLab | undefined;
     try {
       opened = await this.#simulation.world.join({
         name,
-        roles: ['builds', 'deployments', 'recovery'],
+        roles: ['builds', 'deployments', 'recovery', ...(health ? ['health' as const] : [])],
         random: seededRandom(Math.imul(seed, 31) + this.index * 1009 + this.#life * 7919),
         signal: this.#signal(() => opened),
         onStatement: (sql, inTransaction) => this.#onStatement(name, opened, sql, inTransaction),

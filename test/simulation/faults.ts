@@ -58,6 +58,15 @@ export function strike(simulation: Stage, fault: Fault): void {
         () => world.storage.setCapacity(0),
         () => world.storage.setCapacity(undefined),
       );
+    case 'disk-full': {
+      const { fs } = world.shell.host(fault.machine);
+      return between(
+        fault.atMs,
+        fault.forMs,
+        () => void (fs.capacityBytes = fs.usedBytes + fault.leftBytes),
+        () => void (fs.capacityBytes = Infinity),
+      );
+    }
     case 'store-full': {
       const controller = simulation.controllers[fault.controller];
       if (controller !== undefined) controller.full = { from: fault.statement, times: fault.times };

@@ -24,6 +24,8 @@ export interface Scenery {
   readonly consoles: Said;
   /** By the build's folder. */
   readonly buildLogs: Said;
+  /** Builds that run now, and where. */
+  readonly building: ReadonlySet<string>;
   /** Connects what was registered with it. */
   watch(lab: MemoryLab): void;
 }
@@ -44,6 +46,7 @@ export function scenery(plan: Plan): Scenery {
   const byImage = new Map(pipelines.map((item) => [sha256(kernelOf(item.id)), item]));
   const consoles: Said = new Map();
   const buildLogs: Said = new Map();
+  const building = new Set<string>();
   let lab: MemoryLab | undefined;
   let boots = 0;
   const begin = (said: Said, key: string): ((text: string) => void) => {
@@ -73,9 +76,12 @@ export function scenery(plan: Plan): Scenery {
     repositories: Object.fromEntries(
       pipelines.map(({ id }) => [repositoryOf(id), { branches: { main: commitOf(id) } }]),
     ),
-    async build({ repository, log, sleep, output }) {
+    async build({ server, src, repository, log, sleep, output }) {
       const item = byRepository.get(repository);
       if (item === undefined) return 1;
+      const what = `the build in ${src} on ${server}`;
+      building.add(what);
+      using _ended = { [Symbol.dispose]: () => void building.delete(what) };
       for (let line = 0; line < item.lines; line += 1) {
         await log(`  CC      line-${line} of ${item.id} ${'x'.repeat(line * 7)}\n`);
         await sleep(item.buildMs / item.lines);
@@ -96,6 +102,7 @@ export function scenery(plan: Plan): Scenery {
     },
     consoles,
     buildLogs,
+    building,
     watch: (registered) => {
       lab = registered;
       for (const name of ['build1', 'build2']) watchBuildLogs(registered, name, buildLogs, begin);

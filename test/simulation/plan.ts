@@ -50,6 +50,13 @@ export type Fault = { readonly id: string } & (
   | { readonly kind: 'reboot'; readonly machine: string; readonly atMs: number }
   | { readonly kind: 'slow'; readonly latencyMs: number; readonly atMs: number; readonly forMs: number }
   | { readonly kind: 'storage-full'; readonly atMs: number; readonly forMs: number }
+  | {
+      readonly kind: 'disk-full';
+      readonly machine: string;
+      readonly leftBytes: number;
+      readonly atMs: number;
+      readonly forMs: number;
+    }
   | { readonly kind: 'store-full'; readonly controller: number; readonly statement: number; readonly times: number }
   | {
       readonly kind: 'clock-jump';
@@ -69,6 +76,8 @@ export interface Plan {
   readonly latencyMs: number;
   readonly work: readonly WorkItem[];
   readonly faults: readonly Fault[];
+  /** Whether the controllers watch the machines, too. */
+  readonly health: boolean;
 }
 
 /** From here on nothing goes wrong any more. */
@@ -87,7 +96,10 @@ export function planOf(seed: number): Plan {
   const alone = Array.from({ length: draw.between(2, 5) }, (_, index) => workItem(`w${index}`, draw, controllers));
   const work = draw.chance(25) ? [...alone, ...crowd(draw, controllers)] : alone;
   const faults = Array.from({ length: draw.between(0, 5) }, (_, index) => fault(`f${index}`, draw, controllers));
-  return { seed, controllers, latencyMs: draw.of([0, 20, 20, 200]), work, faults };
+  const latencyMs = draw.of([0, 20, 20, 200]);
+  // Drawn last, so that the seeds stay what they were before there was this.
+  const full = draw.chance(20) ? [diskFull('d0', draw)] : [];
+  return { seed, controllers, latencyMs, work, faults: [...faults, ...full], health: draw.chance(20) };
 }
 
 interface Draw {
@@ -165,7 +177,7 @@ function fault(id: string, draw: Draw, controllers: number): Fault {
   const atMs = draw.between(0, 40_000);
   const forMs = draw.between(500, 30_000);
   const machine = draw.of(machines);
-  const kind = draw.of<Fault['kind']>([
+  const kind = draw.of<Exclude<Fault['kind'], 'disk-full'>>([
     'crash',
     'crash',
     'crash',
@@ -200,6 +212,17 @@ function fault(id: string, draw: Draw, controllers: number): Fault {
     case 'deaf':
       return { id, kind, controller, atMs, forMs };
   }
+}
+
+function diskFull(id: string, draw: Draw): Fault {
+  return {
+    id,
+    kind: 'disk-full',
+    machine: draw.of(['build1', 'build2', 'host1']),
+    leftBytes: draw.of([0, 10, 200, 2_000]),
+    atMs: draw.between(0, 15_000),
+    forMs: draw.between(500, 30_000),
+  };
 }
 
 /** A plan without what is not named; for shrinking, and for replaying what was shrunk. */

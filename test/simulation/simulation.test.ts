@@ -16,7 +16,18 @@ describe('the simulation', () => {
       expect(violations, `pnpm simulate --seed ${seed}`).toEqual([]);
     }
     expect([...kinds].toSorted()).toEqual(
-      ['clock-jump', 'crash', 'cut', 'deaf', 'pause', 'reboot', 'slow', 'storage-full', 'store-full'].toSorted(),
+      [
+        'clock-jump',
+        'crash',
+        'cut',
+        'deaf',
+        'disk-full',
+        'pause',
+        'reboot',
+        'slow',
+        'storage-full',
+        'store-full',
+      ].toSorted(),
     );
   });
 

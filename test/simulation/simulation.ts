@@ -18,7 +18,7 @@ import { strike } from './faults.ts';
 import { History } from './history.ts';
 import { scenery, type Scenery } from './machines.ts';
 import type { Outcome } from './outcome.ts';
-import { faultsEndMs, type Plan } from './plan.ts';
+import { faultsEndMs, machines, type Plan } from './plan.ts';
 import type { Stage } from './stage.ts';
 
 const startMs = Date.UTC(2026, 0, 1);
@@ -169,6 +169,7 @@ export class Simulation implements Stage {
     this.history.add('world', 'healed');
     this.network.latencyMs = 0;
     this.world.storage.setCapacity(undefined);
+    for (const machine of machines) this.world.shell.host(machine).fs.capacityBytes = Infinity;
     for (const controller of this.controllers) {
       this.network.healAll();
       controller.heal();

@@ -80,6 +80,19 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
+/**
+ * Tells how many milliseconds have passed since a moment that may have been stored by a process whose clock is ahead, or
+ * read before this one's was put right: a moment that is yet to come is now, so that nobody waits until that time comes here.
+ */
+export function elapsedSince(clock: Clock, moment: number): () => number {
+  let since = moment;
+  return () => {
+    const now = clock.now();
+    since = Math.min(since, now);
+    return now - since;
+  };
+}
+
 /** Calls `act` when the signal aborts, at once if it already has; dispose of the result to stop listening. */
 export function onAbort(signal: AbortSignal | undefined, act: () => void): Disposable {
   if (signal?.aborted === true) act();

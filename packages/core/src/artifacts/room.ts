@@ -1,3 +1,4 @@
+import { elapsedSince } from '../async.ts';
 import type { ArtifactStorage } from '../contracts/artifact-storage.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import { isBringupError } from '../errors.ts';
@@ -33,6 +34,8 @@ export class StorageRoom {
   readonly #storage: ArtifactStorage;
   readonly #clock: Clock;
   readonly #listeners = new Set<() => void>();
+  /** How long it has been full, as far as this process can tell. */
+  #seen: { readonly since: number; readonly elapsed: () => number } | undefined;
 
   constructor(options: { store: Store; storage: ArtifactStorage; clock: Clock }) {
     this.#store = options.store;
@@ -76,10 +79,14 @@ export class StorageRoom {
   async look(): Promise<void> {
     const full = await this.full();
     if (full === undefined) return;
+    if (this.#seen?.since !== full.since) {
+      this.#seen = { since: full.since, elapsed: elapsedSince(this.#clock, full.since) };
+    }
+    const elapsedMs = this.#seen.elapsed();
     const freeBytes = await this.#free();
     const enough =
       freeBytes === undefined
-        ? this.#clock.now() - full.since >= limits.storageRetryMs
+        ? elapsedMs >= limits.storageRetryMs
         : freeBytes >= (full.neededBytes ?? (full.freeBytes ?? 0) + 1);
     if (!enough) return;
     await this.#store.transaction(async (tx) => {

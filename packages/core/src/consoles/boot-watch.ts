@@ -90,7 +90,9 @@ export class BootWatch implements Disposable {
     if (options.success.length === 0)
       throw invalidInput('Boot watch', [{ path: 'success', message: 'needs at least one pattern' }]);
     this.#clock = options.clock ?? systemClock;
-    this.#startedAt = options.startedAt ?? this.#clock.now();
+    const now = this.#clock.now();
+    // A start that is yet to come was written by a clock that is ahead.
+    this.#startedAt = Math.min(options.startedAt ?? now, now);
     this.#success = options.success.map(compilePattern);
     this.#failOnWarnings = options.failOn === 'warning';
     this.#scanner = new FailureScanner(options.signatures ?? defaultSignatures);

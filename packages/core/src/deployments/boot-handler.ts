@@ -1,4 +1,4 @@
-import { onAbort, sleep } from '../async.ts';
+import { elapsedSince, onAbort, sleep } from '../async.ts';
 import { BootWatch, bootError, type BootOutcome } from '../consoles/boot-watch.ts';
 import { selectSignatures } from '../consoles/signatures.ts';
 import { isBringupError, type BringupError } from '../errors.ts';
@@ -179,14 +179,15 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheck
     for (;;) {
       const started = await this.#start(context, target, deployment, log);
       await context.phase('verifying');
-      const until = started.startedAt + (boot.timeoutMs ?? limits.bootTimeoutMs);
-      while (clock.now() < until) {
+      const timeoutMs = boot.timeoutMs ?? limits.bootTimeoutMs;
+      const elapsed = elapsedSince(clock, started.startedAt);
+      while (elapsed() < timeoutMs) {
         const id = await target
-          .bootId(deployment, { signal, timeoutMs: Math.max(1, until - clock.now()) })
+          .bootId(deployment, { signal, timeoutMs: Math.max(1, timeoutMs - elapsed()) })
           .catch(() => undefined);
         signal.throwIfAborted();
         if (id !== undefined && id !== started.bootIdBefore) {
-          const facts = { bytes: 0, elapsedMs: clock.now() - started.startedAt, warnings: [] };
+          const facts = { bytes: 0, elapsedMs: elapsed(), warnings: [] };
           return { ...facts, type: 'booted', pattern: 'boot id', line: id, offset: 0 };
         }
         await sleep(clock, limits.shellPollMs, signal);
@@ -196,7 +197,7 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheck
       await context.save({ ...reached, failures });
       if (failures > limits.shellBootRetries) {
         const lastLine = `its shell did not answer from a new boot after ${failures} power cycles`;
-        return { type: 'timeout', lastLine, bytes: 0, elapsedMs: clock.now() - started.startedAt, warnings: [] };
+        return { type: 'timeout', lastLine, bytes: 0, elapsedMs: elapsed(), warnings: [] };
       }
     }
   }

@@ -1,4 +1,4 @@
-import { sleep } from '../async.ts';
+import { elapsedSince, sleep } from '../async.ts';
 import type { Random } from '../contracts/runtime.ts';
 import { isBringupError, type BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -163,11 +163,11 @@ export class PowerHandler implements WorkHandler<PowerInput, PowerOutput, Checkp
     const { clock, signal } = context;
     const { afterOnMs, recoveryMs } = fullSequence(board.powerSequence);
     await context.phase('watching');
-    const from = (context.checkpoint?.onAt ?? clock.now()) + afterOnMs;
-    await sleep(clock, Math.max(0, from - clock.now()), signal);
+    const elapsed = elapsedSince(clock, context.checkpoint?.onAt ?? clock.now());
+    await sleep(clock, Math.max(0, afterOnMs - elapsed()), signal);
     // What it said before it lost its power is nobody's to go on from.
     await this.#services.freeConsole(board.id);
-    while (clock.now() <= from + recoveryMs) {
+    while (elapsed() <= afterOnMs + recoveryMs) {
       const answer = await askBoard(this.#services.connectors, board, { clock, signal });
       if (answer?.bootId !== undefined && answer.bootId === context.checkpoint?.bootId) throw neverOff(board);
       if (answer !== undefined) {

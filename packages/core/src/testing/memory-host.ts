@@ -132,7 +132,9 @@ export class MemoryHost {
       return await this.#dispatch(context);
     } catch (error) {
       const about = error instanceof MemoryFileError ? `${error.path}: ` : '';
-      await given.stderr.write(`${argv[0]}: ${about}${error instanceof Error ? error.message : String(error)}\n`);
+      const said = `${argv[0]}: ${about}${error instanceof Error ? error.message : String(error)}\n`;
+      // What it writes to may be the disk that is full.
+      await given.stderr.write(said).catch(() => undefined);
       return 1;
     }
   }

@@ -84,4 +84,17 @@ describe('a full artifact storage', () => {
     expect(await lab.clock.runUntil(lab.builds.waitForBuild(id))).toMatchObject({ status: 'cancelled' });
     await expectNothingHeld(lab);
   });
+
+  it('E-store-full: is tried again after a while where nobody can tell what is free, whoever’s clock was wrong', async () => {
+    await using lab = await labWith();
+    lab.process.jumpClock(3_600_000);
+    lab.storage.setCapacity(0);
+    const { id } = await lab.builds.submitBuild(request);
+    await lab.clock.advance(60_000);
+    expect(await lab.builds.getBuildStatus(id)).toMatchObject({ phase: 'storage-full' });
+    lab.process.jumpClock(-3_600_000);
+    lab.storage.setCapacity(undefined);
+    await lab.clock.advance(limits.storageRetryMs + 2 * limits.artifactWatchMs);
+    expect(await lab.builds.getBuildStatus(id)).toMatchObject({ status: 'completed' });
+  });
 });

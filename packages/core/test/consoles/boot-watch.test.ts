@@ -162,6 +162,13 @@ describe('a boot watch', () => {
     expect(await boot.outcome).toMatchObject({ type: 'silent', elapsedMs: 1_000 });
   });
 
+  it('counts them from now when the start was written by a clock that is ahead', async () => {
+    const clock = fakeClock();
+    const boot = new BootWatch({ clock, success: ['READY'], timeoutMs: 1_000, startedAt: clock.now() + 3_600_000 });
+    await clock.advance(1_000);
+    expect(await boot.outcome).toMatchObject({ type: 'silent', elapsedMs: 1_000 });
+  });
+
   it('rejects with aborted when it is aborted, and leaves no timer behind', async () => {
     const clock = fakeClock();
     const abort = new AbortController();
