@@ -76,6 +76,7 @@ import { ReservationService } from './selection/reservation-service.ts';
 import { Selection } from './selection/select.ts';
 import { selectionService, type SelectionService } from './selection/services.ts';
 import { Strategies, type SelectionStrategy } from './selection/strategy.ts';
+import { SharedChore } from './store/chores.ts';
 import { EventFeed } from './store/feed.ts';
 import { labIdentity } from './store/identity.ts';
 import type { StoreProvider } from './store/provider.ts';
@@ -263,6 +264,9 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     { what: 'tidying up deployed files', act: (signal) => tidyHostFiles(orphans, signal) },
   ];
   const far = new FarTimes(clock);
+  const shared = (name: string, periodMs: number): SharedChore => new SharedChore({ store, clock, name, periodMs });
+  const sweeping = shared('orphans', limits.orphanSweepMs);
+  const forgetting = shared('forget policy decisions', limits.policySweepMs);
   const chores: readonly Chore[] = [
     { what: 'looking after maintenance', pauseMs: limits.heartbeatMs, act: () => maintenance.tend() },
     {
@@ -273,9 +277,9 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     {
       what: 'looking for what was left behind',
       pauseMs: limits.heartbeatMs,
-      act: (signal) => sweep(leftBehind, { store, clock, logger }, signal),
+      act: (signal) => sweep(leftBehind, { turn: sweeping, logger }, signal),
     },
-    { what: 'looking after policies', pauseMs: limits.heartbeatMs, act: () => tendPolicies(store, clock) },
+    { what: 'looking after policies', pauseMs: limits.heartbeatMs, act: () => tendPolicies(store, clock, forgetting) },
     { what: 'forgetting old alerts', pauseMs: limits.alertSweepMs, act: () => forgetOldAlerts(store, clock.now()) },
   ];
   const builds = new BuildJobManager({ store, work, artifacts, clock, buildServer: (id) => serverPool.stored(id) });

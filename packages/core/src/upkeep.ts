@@ -1,7 +1,5 @@
 import type { Clock, Logger } from './contracts/runtime.ts';
-import { limits } from './limits.ts';
-import { takeChore } from './store/chores.ts';
-import type { Store } from './store/store.ts';
+import type { SharedChore } from './store/chores.ts';
 
 /** Something that has to be seen to again and again. */
 export interface Chore {
@@ -45,10 +43,10 @@ export function regularly(
  */
 export async function sweep(
   sorts: readonly Omit<Chore, 'pauseMs'>[],
-  { store, clock, logger }: { readonly store: Store; readonly clock: Clock; readonly logger: Logger },
+  { turn, logger }: { readonly turn: SharedChore; readonly logger: Logger },
   signal: AbortSignal,
 ): Promise<void> {
-  if (!(await takeChore(store, 'orphans', limits.orphanSweepMs, clock.now()))) return;
+  if (!(await turn.take())) return;
   for (const { what, act } of sorts) {
     if (signal.aborted) return;
     await act(signal).catch((error: unknown) => logger.warn({ error }, `${what} failed; trying again later`));

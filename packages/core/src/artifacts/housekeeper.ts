@@ -1,6 +1,6 @@
 import type { Clock, Logger } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
-import { takeChore } from '../store/chores.ts';
+import { SharedChore } from '../store/chores.ts';
 import type { Store } from '../store/store.ts';
 import type { ArtifactRepository } from './repository.ts';
 import { cleanupChore } from './room.ts';
@@ -26,11 +26,16 @@ export class ArtifactHousekeeper implements AsyncDisposable {
   readonly #options: HousekeeperOptions;
   readonly #ending = new AbortController();
   readonly #full: Disposable;
+  readonly #cleanup: SharedChore;
+  readonly #scrubbing: SharedChore;
   #timer: Disposable | undefined;
   #working: Promise<void> = Promise.resolve();
 
   constructor(options: HousekeeperOptions) {
     this.#options = options;
+    const { store, clock } = options;
+    this.#cleanup = new SharedChore({ store, clock, name: cleanupChore, periodMs: limits.artifactCleanupMs });
+    this.#scrubbing = new SharedChore({ store, clock, name: scrubChore, periodMs: hourMs });
     this.#full = options.artifacts.room.onFull(() => this.#turn());
     this.#rest();
   }
@@ -51,9 +56,9 @@ export class ArtifactHousekeeper implements AsyncDisposable {
   }
 
   async #work(): Promise<void> {
-    const { artifacts, store, clock, logger } = this.#options;
+    const { artifacts, logger } = this.#options;
     const { signal } = this.#ending;
-    if (await takeChore(store, cleanupChore, limits.artifactCleanupMs, clock.now())) {
+    if (await this.#cleanup.take()) {
       const report = await artifacts.cleanupOldArtifacts({ signal });
       if (report.freedBytes > 0) logger.info({ report }, 'old artifacts were removed');
     }
@@ -62,9 +67,9 @@ export class ArtifactHousekeeper implements AsyncDisposable {
   }
 
   async #scrub(signal: AbortSignal): Promise<void> {
-    const { artifacts, store, clock, scrubBytesPerDay = 0 } = this.#options;
+    const { artifacts, scrubBytesPerDay = 0 } = this.#options;
     if (scrubBytesPerDay === 0) return;
-    if (!(await takeChore(store, scrubChore, hourMs, clock.now()))) return;
+    if (!(await this.#scrubbing.take())) return;
     await artifacts.scrub(scrubBytesPerDay / 24, { signal });
   }
 

@@ -1,16 +1,16 @@
 import { endAlert } from '../alerts/raise.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
-import { takeChore } from '../store/chores.ts';
+import type { SharedChore } from '../store/chores.ts';
 import type { Store } from '../store/store.ts';
 
 /**
  * Looks after what policies leave behind: who was asked for an approval and let it expire is asked no
  * more, and old decisions and approvals are forgotten. Only reads when there is nothing to do.
  */
-export async function tendPolicies(store: Store, clock: Clock): Promise<void> {
+export async function tendPolicies(store: Store, clock: Clock, forgetting: SharedChore): Promise<void> {
   await endExpiredWishes(store, clock.now());
-  if (await takeChore(store, 'forget policy decisions', limits.policySweepMs, clock.now())) {
+  if (await forgetting.take()) {
     await forgetOldDecisions(store, clock.now());
   }
 }

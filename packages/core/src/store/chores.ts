@@ -1,31 +1,67 @@
+import { elapsedSince } from '../async.ts';
+import type { Clock } from '../contracts/runtime.ts';
+import { limits } from '../limits.ts';
 import type { Store, StoreTransaction } from './store.ts';
 
+/** Something that one of all processes is to do again and again. */
+export interface SharedChoreOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** What it is known by to all processes. */
+  readonly name: string;
+  /** How long after it was begun it is due again. */
+  readonly periodMs: number;
+}
+
 /**
- * Takes a chore that is due: true for one process only, for whom it is due again after `periodMs`.
- * A process that dies at it does no harm: the next one does it a period later. A chore nobody has
- * heard of is first due after a period.
+ * Whose turn it is to do a chore that all processes share. A process that dies at it does no harm: the next one does it a
+ * period later. A chore that nobody has heard of is first due after a period.
  */
-export async function takeChore(store: Store, name: string, periodMs: number, now: number): Promise<boolean> {
-  // A read first: an idle process must not take the write lock again and again.
-  const known = await store.db.selectFrom('chores').select('due_at').where('name', '=', name).executeTakeFirst();
-  if (known !== undefined && known.due_at > now) return false;
-  return store.transaction(async ({ db }) => {
-    const added = await db
-      .insertInto('chores')
-      .values({ name, due_at: now + periodMs })
-      .onConflict((c) => c.column('name').doNothing())
-      .returning('name')
-      .executeTakeFirst();
-    if (added !== undefined) return false;
-    const taken = await db
-      .updateTable('chores')
-      .set({ due_at: now + periodMs })
-      .where('name', '=', name)
-      .where('due_at', '<=', now)
-      .returning('name')
-      .executeTakeFirst();
-    return taken !== undefined;
-  });
+export class SharedChore {
+  readonly #options: SharedChoreOptions;
+  /** When it is due by a clock that is ahead, and for how long that has been so. */
+  #far: { readonly dueAt: number; readonly elapsed: () => number } | undefined;
+
+  constructor(options: SharedChoreOptions) {
+    this.#options = options;
+  }
+
+  /** True if it is due, for one process only. To be asked now and then. */
+  async take(): Promise<boolean> {
+    const { store, clock, name, periodMs } = this.#options;
+    // A read first: an idle process must not take the write lock again and again.
+    const known = await store.db.selectFrom('chores').select('due_at').where('name', '=', name).executeTakeFirst();
+    const now = clock.now();
+    if (known !== undefined && !this.#isDue(known.due_at, now)) return false;
+    return store.transaction(async ({ db }) => {
+      const added = await db
+        .insertInto('chores')
+        .values({ name, due_at: now + periodMs })
+        .onConflict((c) => c.column('name').doNothing())
+        .returning('name')
+        .executeTakeFirst();
+      if (added !== undefined || known === undefined) return false;
+      const taken = await db
+        .updateTable('chores')
+        .set({ due_at: now + periodMs })
+        .where('name', '=', name)
+        .where('due_at', '=', known.due_at)
+        .returning('name')
+        .executeTakeFirst();
+      return taken !== undefined;
+    });
+  }
+
+  /** Who lives and has a clock that is ahead puts it off anew each period; what stays the same for longer is nobody's turn. */
+  #isDue(dueAt: number, now: number): boolean {
+    const { clock, periodMs } = this.#options;
+    if (dueAt <= now + periodMs + limits.clockMarginMs) {
+      this.#far = undefined;
+      return dueAt <= now;
+    }
+    if (this.#far?.dueAt !== dueAt) this.#far = { dueAt, elapsed: elapsedSince(clock, now) };
+    return this.#far.elapsed() >= periodMs;
+  }
 }
 
 /** Makes a chore due at a time. Part of a transaction. */

@@ -1,15 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { limits, sqlite, type BringupError } from '@bringup/core';
+import { limits, sqlite, type BringupError, type Clock } from '@bringup/core';
 import { fakeClock, memoryLab, seededRandom, type MemoryLab } from '@bringup/core/testing';
 import { AlertService } from '../../src/alerts/service.ts';
 import { ResourceGroupService } from '../../src/pool/groups.ts';
 import { Policies } from '../../src/pool/policies.ts';
 import { tendPolicies } from '../../src/pool/policy-upkeep.ts';
 import { vmRequest } from '../../src/selection/requests.ts';
+import { SharedChore } from '../../src/store/chores.ts';
 import { Store } from '../../src/store/store.ts';
 import { testPool } from '../support/pool.ts';
 import { kernelBuild, repositories } from '../support/requests.ts';
+
+const forgetting = (store: Store, clock: Clock): SharedChore =>
+  new SharedChore({ store, clock, name: 'forget policy decisions', periodMs: limits.policySweepMs });
 
 const hostRequest = { architecture: 'x86_64', minCpuCores: 1, minMemoryMb: 0, minStorageGb: 0 } as const;
 
@@ -237,10 +241,10 @@ describe('policies', () => {
       (await alerts.list({ type: 'approval-wanted' })).map(({ state, resolution }) => resolution ?? state);
     await ask();
     await clock.advance(limits.approvalWantedMs - 1);
-    await tendPolicies(store, clock);
+    await tendPolicies(store, clock, forgetting(store, clock));
     expect(await states()).toEqual(['open']);
     await clock.advance(1);
-    await tendPolicies(store, clock);
+    await tendPolicies(store, clock, forgetting(store, clock));
     expect(await states()).toEqual(['nobody decided on it in time']);
     await ask();
     expect(await states()).toEqual(['open', 'nobody decided on it in time']);
@@ -302,18 +306,21 @@ describe('what policies decided', () => {
   it('R14.4: is forgotten when it is old, and when it is too much, by one process at a time', async () => {
     const clock = fakeClock(0);
     await using store = await Store.open(sqlite(), clock);
-    await tendPolicies(store, clock);
+    await tendPolicies(store, clock, forgetting(store, clock));
     await decided(store, limits.policySweepRows + 1, 0);
     await decided(store, 2, 1_000);
     await clock.advance(limits.policyDecisionKeepMs);
-    await tendPolicies(store, clock);
+    await tendPolicies(store, clock, forgetting(store, clock));
     expect(await reasons(store)).toEqual([{ reason: 'at 1000', count: 2 }]);
     await decided(store, limits.policyDecisionsKept + 5, clock.now());
     await clock.advance(limits.policySweepMs - 1);
-    await tendPolicies(store, clock);
+    await tendPolicies(store, clock, forgetting(store, clock));
     expect(await reasons(store)).toHaveLength(2);
     await clock.advance(1);
-    await Promise.all([tendPolicies(store, clock), tendPolicies(store, clock)]);
+    await Promise.all([
+      tendPolicies(store, clock, forgetting(store, clock)),
+      tendPolicies(store, clock, forgetting(store, clock)),
+    ]);
     expect(await reasons(store)).toMatchObject([{ count: limits.policyDecisionsKept }]);
   });
 });
