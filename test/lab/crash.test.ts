@@ -3,27 +3,17 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Lab, PipelineRequest } from '@bringup/core';
 import type { DeathPoint } from '../fixtures/controller.ts';
 import { expectNothingLeft, outputOf, stagesOf, textOf } from '../fixtures/looking.ts';
-import {
-  openLab,
-  registerMachines,
-  startLocalMachines,
-  startRemoteMachines,
-  type Machines,
-} from '../fixtures/machines.ts';
+import { openLab, registerMachines, startRemoteMachines, type Machines } from '../fixtures/machines.ts';
 import { runController } from '../fixtures/run-controller.ts';
 import { linuxPipeline, steppedBuild, type SteppedBuild } from '../fixtures/sources.ts';
 
-const kinds = [
-  ['over SSH and libvirt', startRemoteMachines],
-  ['on this machine', startLocalMachines],
-] as const;
-
-describe.each(kinds)('A controller that is killed, %s,', (_name, start) => {
+// Those whose machine is their own are killed by `pnpm chaos`, at any point.
+describe('A controller that is killed, over SSH and libvirt,', () => {
   let machines: Machines;
   /** Looks, and lets the controllers do the work. */
   let lab: Lab;
   beforeAll(async () => {
-    machines = await start();
+    machines = await startRemoteMachines();
     lab = await openLab(machines.settings, { roles: [] });
     await registerMachines(lab, machines);
   });

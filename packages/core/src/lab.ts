@@ -88,7 +88,7 @@ import { TestRunHandler } from './testruns/handler.ts';
 import { TestRunManager } from './testruns/manager.ts';
 import { regularly, sweep, type Chore } from './upkeep.ts';
 import { WorkEngine } from './work/engine.ts';
-import { FarTimes } from './work/far-times.ts';
+import { FarTimes } from './store/far-times.ts';
 
 /** What a lab is made of. Everything but the artifact storage has a default. */
 export interface LabOptions {

@@ -5,7 +5,7 @@ import { endFarLeases, extend, release, renewHeld } from '../pool/reservations.t
 import { tendWaitingList } from '../pool/waiting-upkeep.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
-import type { FarTimes } from '../work/far-times.ts';
+import type { FarTimes } from '../store/far-times.ts';
 
 /**
  * Looks after the waiting list, renews what unfinished work holds, and frees what has run out: of an

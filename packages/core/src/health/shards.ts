@@ -2,7 +2,7 @@ import type { Clock, Random } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
 import { newId } from '../runtime.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
-import { FarTimes } from '../work/far-times.ts';
+import { FarTimes } from '../store/far-times.ts';
 import { formatOwner, isKnownDead, thisProcess, type ProcessIdentity } from '../work/owner.ts';
 
 /** Tells whether a resource is one that the process may write about. */

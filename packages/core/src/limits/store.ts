@@ -10,7 +10,7 @@ export const storeLimits = {
   preparedShapes: 64,
   /** Pages of the SQLite database kept in memory. */
   sqliteCacheKb: 16_384,
-  /** Pages of SQLite's log (4 KiB each) after which they are copied to the database: rarely, for pages that change often are copied once. */
+  /** Pages of SQLite's log (1 KiB each) after which they are copied to the database: rarely, for pages that change often are copied once. */
   sqliteCheckpointPages: 4_000,
   /** One attempt to connect to PostgreSQL. */
   postgresConnectTimeoutMs: 10_000,

@@ -5,7 +5,7 @@ import type { ReservationRow, ResourceRow } from '../store/schema/pool.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import { BringupError } from '../errors.ts';
-import type { FarTimes } from '../work/far-times.ts';
+import type { FarTimes } from '../store/far-times.ts';
 import { addReservation, endReservation, recountCapacity, takeCapacity } from './reservation-queries.ts';
 
 /** A yes/no property that is asked for, and how a person would name it. */

@@ -1,6 +1,6 @@
-import { elapsedSince } from '../async.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import { limits } from '../limits.ts';
+import { FarTimes } from './far-times.ts';
 import type { Store, StoreTransaction } from './store.ts';
 
 /** Something that one of all processes is to do again and again. */
@@ -19,11 +19,11 @@ export interface SharedChoreOptions {
  */
 export class SharedChore {
   readonly #options: SharedChoreOptions;
-  /** When it is due by a clock that is ahead, and for how long that has been so. */
-  #far: { readonly dueAt: number; readonly elapsed: () => number } | undefined;
+  readonly #far: FarTimes;
 
   constructor(options: SharedChoreOptions) {
     this.#options = options;
+    this.#far = new FarTimes(options.clock);
   }
 
   /** True if it is due, for one process only. To be asked now and then. */
@@ -54,13 +54,10 @@ export class SharedChore {
 
   /** Who lives and has a clock that is ahead puts it off anew each period; what stays the same for longer is nobody's turn. */
   #isDue(dueAt: number, now: number): boolean {
-    const { clock, periodMs } = this.#options;
-    if (dueAt <= now + periodMs + limits.clockMarginMs) {
-      this.#far = undefined;
-      return dueAt <= now;
-    }
-    if (this.#far?.dueAt !== dueAt) this.#far = { dueAt, elapsed: elapsedSince(clock, now) };
-    return this.#far.elapsed() >= periodMs;
+    const { name, periodMs } = this.#options;
+    const isFar = dueAt > now + periodMs + limits.clockMarginMs;
+    const passed = this.#far.passed(isFar ? [{ key: name, at: dueAt, lengthMs: periodMs }] : []);
+    return isFar ? passed.length > 0 : dueAt <= now;
   }
 }
 

@@ -1,6 +1,6 @@
 import { limits } from '../limits.ts';
 import type { Store } from '../store/store.ts';
-import type { FarTimes, WrittenTime } from './far-times.ts';
+import type { FarTimes, WrittenTime } from '../store/far-times.ts';
 import { never } from './records.ts';
 
 /**

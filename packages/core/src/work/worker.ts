@@ -8,7 +8,7 @@ import { newId } from '../runtime.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { endUnfinished, shuttingDown, type RunEnd } from './endings.ts';
-import { FarTimes } from './far-times.ts';
+import { FarTimes } from '../store/far-times.ts';
 import { endFarWork } from './far-work.ts';
 import type { WorkHandler } from './handler.ts';
 import type { LogStore } from './logs.ts';

@@ -9,7 +9,7 @@ import { endFarLeases } from '../../src/pool/reservations.ts';
 import { boardRequest } from '../../src/selection/requests.ts';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
-import { FarTimes } from '../../src/work/far-times.ts';
+import { FarTimes } from '../../src/store/far-times.ts';
 import { handler, startEngine } from '../support/engine.ts';
 import { testPool } from '../support/pool.ts';
 
