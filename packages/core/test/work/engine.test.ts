@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BringupError, limits, systemClock } from '@bringup/core';
+import { limits, systemClock, type BringupError } from '@bringup/core';
 import { fakeClock, seededRandom } from '@bringup/core/testing';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
