@@ -1,5 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,14 +46,16 @@ export const bench: Bench = {
           ['BullMQ, add to start, one process', ms.bullMq],
           ['release to grant, between two processes', percentile(across, 50)],
           ['the same, p95', percentile(across, 95)],
-          ['the same, on PostgreSQL', postgres.ours],
+          ['the same, on PostgreSQL', postgres.granted],
+          ['work queued to begun, between two processes, on PostgreSQL', postgres.begun],
           ['graphile-worker, add to start, between two processes', postgres.graphile],
         ],
       );
       return {
         in_process_vs_bullmq: ms.bullMq / ms.ours,
         cross_process_p50_ms: percentile(across, 50),
-        postgres_vs_graphile: postgres.graphile / postgres.ours,
+        postgres_vs_graphile: postgres.graphile / postgres.granted,
+        postgres_work_vs_graphile: postgres.graphile / postgres.begun,
       };
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -61,15 +63,17 @@ export const bench: Bench = {
   },
 };
 
-/** Both on one server, each between two processes. */
-async function onPostgres(): Promise<{ readonly ours: number; readonly graphile: number }> {
+/** All on one server, each between two processes. */
+async function onPostgres(): Promise<{ readonly granted: number; readonly begun: number; readonly graphile: number }> {
   await using server = await PostgresServer.start();
   await boardsInStore(storeOf(server.url), 1);
   await using lab = await openLab(server.url);
   await using waiter = await startWaiter(server.url);
+  await using work = await startWork(server.url);
   await using graphile = await startGraphile(server.url);
   return await alternate({
-    ours: () => medianOf(() => acrossMs(lab, waiter)),
+    granted: () => medianOf(() => acrossMs(lab, waiter)),
+    begun: () => medianOf(() => work.startMs()),
     graphile: () => medianOf(() => graphile.startMs()),
   });
 }
@@ -77,17 +81,48 @@ async function onPostgres(): Promise<{ readonly ours: number; readonly graphile:
 const openLab = (place: string): Promise<Lab> =>
   createLab({ store: storeOf(place), artifacts: memoryArtifactStorage(), roles: [] });
 
-async function startGraphile(url: string): Promise<AsyncDisposable & { startMs(): Promise<number> }> {
+interface Starts extends AsyncDisposable {
+  /** From queueing something to its start. */
+  startMs(): Promise<number>;
+}
+
+/** One process queues work, another does it. */
+async function startWork(url: string): Promise<Starts> {
+  const program = '../../packages/core/test/support/started-work.ts';
+  const [queueing, running] = [await forked(program, url), await forked(program, url, 'run')];
+  const [queuer, runner] = [messages(queueing), messages(running)];
+  return {
+    async startMs() {
+      queueing.send('queue');
+      const queued = BigInt(await queuer());
+      const started = BigInt(await runner());
+      // The next one finds nobody still at this one.
+      await queuer();
+      return Number(started - queued) / 1e6;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const child of [queueing, running]) {
+        const ended = once(child, 'exit');
+        child.disconnect();
+        await ended;
+      }
+    },
+  };
+}
+
+async function startGraphile(url: string): Promise<Starts> {
   const { makeWorkerUtils } = (await peerPackages(...graphile))('graphile-worker') as GraphileWorker;
   const utils = await makeWorkerUtils({ connectionString: url });
   await utils.migrate();
   const child = await forked('graphile-worker.ts', url);
+  const said = messages(child);
   return {
     async startMs() {
-      const started = once(child, 'message');
       const began = process.hrtime.bigint();
       await utils.addJob('task', {});
-      return Number(BigInt(((await started) as [string])[0]) - began) / 1e6;
+      const started = BigInt(await said());
+      await said();
+      return Number(started - began) / 1e6;
     },
     async [Symbol.asyncDispose]() {
       await utils.release();
@@ -129,14 +164,20 @@ async function untilWaiting(lab: Lab): Promise<void> {
   while ((await lab.reservations.listWaiting()).length === 0) await new Promise(setImmediate);
 }
 
+/** What a process says from now on, one after the other. */
+function messages(child: ChildProcess): () => Promise<string> {
+  const said = on(child, 'message');
+  return async () => ((await said.next()).value as [string])[0];
+}
+
 interface Waiter extends AsyncDisposable {
   /** Has the other process wait for the host; gives the time of the grant. */
   ask(): Promise<bigint>;
 }
 
 /** A process that is ready. */
-async function forked(program: string, place: string): Promise<ChildProcess> {
-  const child = fork(join(import.meta.dirname, '../fixtures', program), [place], { execArgv: process.execArgv });
+async function forked(program: string, ...args: readonly string[]): Promise<ChildProcess> {
+  const child = fork(join(import.meta.dirname, '../fixtures', program), args, { execArgv: process.execArgv });
   await once(child, 'message');
   return child;
 }

@@ -269,36 +269,42 @@ export const childOf: PreparedQuery<Child, Row> = prepared((db, p: Bind<Child>) 
   db.selectFrom('work_items').selectAll().where('parent_id', '=', p('parentId')).where('child_key', '=', p('key')),
 );
 
-// What every process asks whenever something has been committed, and twice a second.
-
 interface DueValues {
   readonly kinds: readonly string[];
   readonly now: number;
 }
 
-/** An item that can be claimed, if any of `kinds` is, or that is due to be put back into the queue. */
-export const dueItem: (shape: { readonly kinds: number }) => PreparedQuery<DueValues, Pick<Row, 'id'>> = preparedFor(
+/** What there is to do: something true, as the database has it. */
+export interface Due {
+  /** An item can be claimed. */
+  readonly ready: unknown;
+  /** One is to be put back into the queue: its time has come, or its lease has run out. */
+  readonly back: unknown;
+  /** One has not been asked to stop, but its deadline has passed. */
+  readonly late: unknown;
+}
+
+/** What every process asks whenever something has been committed, and twice a second. */
+export const whatIsDue: (shape: { readonly kinds: number }) => PreparedQuery<DueValues, Due> = preparedFor(
   (db, p: Bind<DueValues>, { kinds }: { readonly kinds: number }) =>
-    db
-      .selectFrom('work_items')
-      .select('id')
-      .where((eb) => {
-        const list = Array.from({ length: kinds }, (_, index) => p('kinds', index));
-        return eb.or([
-          ...(kinds > 0 ? [eb.and([eb('state', '=', 'queued'), eb('kind', 'in', list)])] : []),
-          eb.and([eb('state', '=', 'waiting'), eb('run_after', '<=', p('now'))]),
-          eb.and([eb('state', '=', 'running'), eb('lease_until', '<=', p('now'))]),
-        ]);
-      })
-      .limit(1),
+    db.selectNoFrom((eb) => {
+      const list = Array.from({ length: kinds }, (_, index) => p('kinds', index));
+      const items = eb.selectFrom('work_items').select('id').limit(1);
+      const ready = items.where('state', '=', 'queued').where('kind', 'in', list);
+      return [
+        (kinds === 0 ? eb.lit(0) : eb.exists(ready)).as('ready'),
+        eb
+          .or([
+            eb.exists(items.where('state', '=', 'waiting').where('run_after', '<=', p('now'))),
+            eb.exists(items.where('state', '=', 'running').where('lease_until', '<=', p('now'))),
+          ])
+          .as('back'),
+        eb.exists(overdue(eb.selectFrom('work_items'), p('now')).select('id').limit(1)).as('late'),
+      ];
+    }),
 );
 
-/** An unfinished item whose deadline has passed and which has not been asked to stop. */
-export const overdueItem: PreparedQuery<{ now: number }, Pick<Row, 'id'>> = prepared((db, p: Bind<{ now: number }>) =>
-  overdue(db.selectFrom('work_items'), p('now')).select('id').limit(1),
-);
-
-/** The same, of a query of one's own. */
+/** Unfinished items whose deadline has passed and which have not been asked to stop, of a query of one's own. */
 export function overdue(
   query: SelectQueryBuilder<Schema, 'work_items', object>,
   now: number,

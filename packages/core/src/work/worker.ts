@@ -7,13 +7,13 @@ import type { WorkKind } from '../model/work.ts';
 import { newId } from '../runtime.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { endUnfinished, shuttingDown, type RunEnd } from './endings.ts';
 import { FarTimes } from '../store/far-times.ts';
+import { endUnfinished, shuttingDown, type RunEnd } from './endings.ts';
 import { endFarWork } from './far-work.ts';
 import type { WorkHandler } from './handler.ts';
 import type { LogStore } from './logs.ts';
 import { formatOwner, isKnownDead, thisProcess } from './owner.ts';
-import { dueItem, overdueItem, runningOwners, stoppedOf } from './queue-queries.ts';
+import { runningOwners, stoppedOf, whatIsDue, type Due } from './queue-queries.ts';
 import { claim, finish, requeueDue } from './queue.ts';
 import { Run } from './run.ts';
 import { stopOverdue } from './stops.ts';
@@ -61,6 +61,8 @@ export class Worker implements AsyncDisposable {
   #pumping: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #pumpAgain = false;
+  /** Whether the next look is for processes that have died, too: they don't tell. */
+  #lookForDead = true;
   #renewedAt = 0;
 
   constructor(options: WorkerOptions) {
@@ -96,7 +98,10 @@ export class Worker implements AsyncDisposable {
     this.#resources.use(store.onBeforeCommit('ready', (tx) => this.#claim(tx)));
     this.#resources.use(store.onCommit('elsewhere', () => this.#pump()));
     this.#resources.use(store.onCommit('stops', () => this.#pump()));
-    this.#every(limits.workPollMs, () => this.#pump());
+    this.#every(limits.workPollMs, () => {
+      this.#lookForDead = true;
+      this.#pump();
+    });
     this.#every(limits.heartbeatMs, () => void this.#heartbeat());
     this.#every(limits.heartbeatMs, () => void this.#endFar());
     this.#pump();
@@ -127,6 +132,8 @@ export class Worker implements AsyncDisposable {
     }
     this.#pumping = (async () => {
       do {
+        // Word of one commit may come by more than one way: one look for all.
+        await Promise.resolve();
         this.#pumpAgain = false;
         try {
           await this.#lookForWork();
@@ -140,13 +147,16 @@ export class Worker implements AsyncDisposable {
 
   async #lookForWork(): Promise<void> {
     const { store, clock, telemetry } = this.#options;
-    await this.#tellStopped();
-    if (!(await this.#anythingDue())) return;
-    const dead = await this.#deadOwners();
+    const lookForDead = this.#lookForDead;
+    this.#lookForDead = false;
+    // Reads first: an idle process must not take the write lock whenever another one has committed something.
+    const [due, dead] = await Promise.all([this.#due(), lookForDead ? this.#deadOwners() : [], this.#tellStopped()]);
+    const back = Boolean(due?.back) || dead.length > 0;
+    if (!due?.ready && !due?.late && !back) return;
     const recovered = await store.transaction(async (tx) => {
       tx.beforeCommit('ready', '');
-      await stopOverdue(tx, this.uncancellable, clock.now());
-      return requeueDue(tx, clock.now(), dead);
+      if (due?.late) await stopOverdue(tx, this.uncancellable, clock.now());
+      return back ? requeueDue(tx, clock.now(), dead) : [];
     });
     for (const kind of recovered) telemetry.add('workTakeovers', 1, { 'bringup.work.kind': kind });
   }
@@ -199,14 +209,10 @@ export class Worker implements AsyncDisposable {
     if (this.#more) tx.beforeCommit('ready', '');
   }
 
-  /** A read first: an idle process must not take the write lock twice a second. */
-  async #anythingDue(): Promise<boolean> {
-    const now = this.#options.clock.now();
-    const { db } = this.#options.store;
+  #due(): Promise<Due | undefined> {
     const kinds = this.#room > 0 ? [...this.#kinds] : [];
-    const due = await dueItem({ kinds: kinds.length }).first(db, { kinds, now });
-    if (due !== undefined || (await overdueItem.first(db, { now })) !== undefined) return true;
-    return (await this.#deadOwners()).length > 0;
+    const { store, clock } = this.#options;
+    return whatIsDue({ kinds: kinds.length }).first(store.db, { kinds, now: clock.now() });
   }
 
   async #deadOwners(): Promise<string[]> {
