@@ -73,10 +73,10 @@ function checkBoards({ database, scenery, plan }: Outcome, report: Report): void
     const said = scenery.consoles.get(`board:${String(board)}`) ?? [];
     // One that was cancelled before its board was switched on has heard nothing.
     const whole = (): boolean => log === '' || said.some((text) => text.startsWith(log));
-    const fits = plan.faults.length === 0 ? whole() : isPartOf(log, said.join(''));
+    const fits = plan.faults.length === 0 ? whole() : isPartOf(log, scenery.saidBy(String(board)));
     if (!fits)
       report(
-        `the console log of deployment ${String(deployment)} is not what ${String(board)} said: ${JSON.stringify(log.slice(-400))} of ${JSON.stringify(said.map((text) => text.slice(-200)))}`,
+        `the console log of deployment ${String(deployment)} is not what ${String(board)} said: ${JSON.stringify(log.slice(-400))} of ${JSON.stringify(scenery.saidBy(String(board)).slice(-2_000))}`,
       );
   }
 }

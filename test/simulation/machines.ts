@@ -20,8 +20,10 @@ export interface Scenery {
   readonly guest: MemoryBoot;
   /** The guest of a board, whatever it was flashed with. */
   readonly boardGuest: MemoryBoot;
-  /** By VM name, or `board:NAME`. */
+  /** By VM name, or `board:NAME`, what a guest said that was booted whole. */
   readonly consoles: Said;
+  /** All that a board has said, one that was flashed by halves included. */
+  saidBy(board: string): string;
   /** By the build's folder. */
   readonly buildLogs: Said;
   /** Builds that run now, and where. */
@@ -101,6 +103,7 @@ export function scenery(plan: Plan): Scenery {
       return play(`board:${guest.spec.name}`, byImage.get(sha256(image)))(guest);
     },
     consoles,
+    saidBy: (board) => lab?.board(board).line.said.toString() ?? '',
     buildLogs,
     building,
     watch: (registered) => {
