@@ -2,7 +2,6 @@ import type { ConnectionOptions } from 'node:tls';
 import { BringupError, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { hideSecretsIn, type Secret } from '../model/secret.ts';
-import { postgresFlavor } from './flavor.ts';
 import type { Pg } from './postgres-connection.ts';
 import type { StoreProvider } from './provider.ts';
 
@@ -49,6 +48,7 @@ export function postgres(options: PostgresOptions = {}): StoreProvider {
       const { PostgresLinks } = await import('./postgres-links.ts');
       const { postgresDialect } = await import('./postgres-dialect.ts');
       const { PostgresSignal } = await import('./postgres-signal.ts');
+      const { postgresFlavor } = await import('./flavor.ts');
       const links = new PostgresLinks({
         pg,
         where,

@@ -1,4 +1,3 @@
-import { sqliteFlavor } from './flavor.ts';
 import type { StoreProvider } from './provider.ts';
 
 /** Where a SQLite database lies. */
@@ -16,6 +15,7 @@ export function sqlite(options: SqliteOptions = {}): StoreProvider {
   return {
     async open() {
       const { openSqlite } = await import('./sqlite.ts');
+      const { sqliteFlavor } = await import('./flavor.ts');
       const { path } = options;
       const { database, dialect, close } = await openSqlite({ path: path ?? ':memory:' });
       if (path === undefined || path === ':memory:')
