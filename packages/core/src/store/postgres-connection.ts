@@ -46,6 +46,7 @@ export class PostgresConnection {
   readonly #uses = new Map<string, number>();
   #named = 0;
   #lost = false;
+  #closing: Promise<void> | undefined;
   /** Statements without an answer yet. */
   underWay = 0;
 
@@ -113,10 +114,11 @@ export class PostgresConnection {
     this.#client.once('end', ended);
   }
 
-  /** Hangs up; what is under way fails. */
+  /** Hangs up, once, however many of those whose statements fail ask for it; what is under way fails. */
   async close(): Promise<void> {
     this.#lost = true;
-    await this.#client.end().catch(() => undefined);
+    this.#closing ??= this.#client.end().catch(() => undefined);
+    await this.#closing;
   }
 
   async #asked<T>(answer: Promise<T>): Promise<T> {

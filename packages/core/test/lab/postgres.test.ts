@@ -9,6 +9,7 @@ import type { EventMap } from '../../src/events.ts';
 import { Secret } from '../../src/model/secret.ts';
 import { silentLogger, systemClock } from '../../src/runtime.ts';
 import { EventFeed } from '../../src/store/feed.ts';
+import { PostgresConnection, type Pg } from '../../src/store/postgres-connection.ts';
 import { postgres, type PostgresOptions } from '../../src/store/postgres-provider.ts';
 import { Store } from '../../src/store/store.ts';
 import { withLimits } from '../support/limits.ts';
@@ -242,6 +243,21 @@ describe('a connection that is lost', () => {
     });
     await addFact(store, 'b');
     expect(await facts(store)).toEqual(['b']);
+  });
+
+  it('is hung up once, however many of those who used it ask for that', async () => {
+    const warnings: string[] = [];
+    const note = ({ message }: Error): void => void warnings.push(message);
+    process.on('warning', note);
+    try {
+      const settings = { pg: pg as unknown as Pg, config: { connectionString: server.url }, where: 'the suite’s' };
+      const connection = await PostgresConnection.open(settings);
+      await Promise.all(Array.from({ length: 20 }, () => connection.close()));
+      await turn();
+      expect(warnings).toEqual([]);
+    } finally {
+      process.off('warning', note);
+    }
   });
 
   it('takes those with it that share the transaction, and no others', async () => {
