@@ -4,6 +4,8 @@ import type { PostgresConnection } from './postgres-connection.ts';
 import { isLostConnection, postgresFailure } from './postgres-errors.ts';
 import type { PostgresLinks } from './postgres-links.ts';
 
+const thisServer = 'pg_postmaster_start_time()::text';
+
 /** A transaction that has done its part and waits for the commit it shares. */
 interface Member {
   readonly resolve: () => void;
@@ -15,6 +17,8 @@ interface Begun {
   readonly connection: PostgresConnection;
   /** PostgreSQL's name for the transaction, by which it tells later how it ended. */
   readonly xid: string;
+  /** When the server was started. One that crashed gives the names of transactions that it forgot to others. */
+  readonly server: string;
 }
 
 /** Transactions that share one of PostgreSQL's. */
@@ -150,11 +154,11 @@ export class PostgresLine {
       const { connection } = group;
       try {
         void connection.run('begin').catch(() => undefined);
-        const { rows } = await connection.query<{ xid: string }>(
-          `select pg_advisory_xact_lock(${this.#lock}), pg_current_xact_id()::text as xid`,
+        const { rows } = await connection.query<{ xid: string; server: string }>(
+          `select pg_advisory_xact_lock(${this.#lock}), pg_current_xact_id()::text as xid, ${thisServer} as server`,
           [],
         );
-        return { connection, xid: rows[0]?.xid ?? '' };
+        return { connection, xid: rows[0]?.xid ?? '', server: rows[0]?.server ?? '' };
       } catch (error) {
         const lost = connection.lost || isLostConnection(error);
         if (lost) await connection.close();
@@ -181,15 +185,20 @@ export class PostgresLine {
       // PostgreSQL answers so when a statement had failed, and nobody took that back.
       if (command !== 'COMMIT') throw new TypeError('a statement of the transaction failed and was passed over');
     } catch (error) {
-      if (!isLostConnection(error) || !(await this.#wasCommitted((await begun).xid))) throw error;
+      if (!isLostConnection(error) || !(await this.#wasCommitted(await begun))) throw error;
     }
   }
 
-  /** How a transaction ended whose connection was lost at its commit. */
-  async #wasCommitted(xid: string): Promise<boolean> {
+  /**
+   * Whether a transaction whose connection was lost at its commit is known to have been committed. After a restart nobody
+   * knows: whoever asked is told that it may be tried again, and looks.
+   */
+  async #wasCommitted({ xid, server }: Begun): Promise<boolean> {
     const giveUpAt = performance.now() + limits.postgresPatienceMs;
+    const statement = `select pg_xact_status('${xid}') as status, ${thisServer} as server`;
     for (;;) {
-      const { row } = await this.#links.read((reader) => reader.run(`select pg_xact_status('${xid}') as status`), true);
+      const { row } = await this.#links.read((reader) => reader.run(statement), true);
+      if (row['server'] !== server) return false;
       // One whose server has not noticed yet goes on for `limits.postgresIdleMs` at most.
       if (row['status'] !== 'in progress' || performance.now() >= giveUpAt) return row['status'] === 'committed';
       await pause(50);

@@ -56,6 +56,8 @@ export async function endUnfinished(
     await run.leave((tx) => handBack(tx, run.id));
     return { outcome: 'handed_back' };
   }
+  // A database that was away for a moment is no failure of the work: when its lease runs out, it goes on from its checkpoint.
+  if (run.reachedFailure === undefined && isPassing(error)) throw error;
   if (!(await hasBegunToFail(run, error, bounds))) return { outcome: 'waiting' };
   if (!(await isCleanedUp(run, handler, error, bounds))) {
     return { outcome: bounds.ending.aborted ? 'handed_back' : 'waiting' };
@@ -63,6 +65,12 @@ export async function endUnfinished(
   const state = error.code === 'aborted' ? 'cancelled' : 'failed';
   await run.end((tx, row) => finish(tx, row, { state, error: error.toJSON() }, clock.now()));
   return { outcome: state, error };
+}
+
+/** Whether the lab's database could not be used, and may soon be again. */
+function isPassing(error: BringupError): boolean {
+  const reasons: unknown[] = ['connection', 'locked', 'overloaded', 'conflict'];
+  return error.code === 'store-failed' && error.retryable && reasons.includes(error.details['reason']);
 }
 
 /**

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { limits, systemClock, type BringupError } from '@bringup/core';
+import { BringupError, limits, systemClock } from '@bringup/core';
 import { fakeClock, seededRandom } from '@bringup/core/testing';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
@@ -161,6 +161,25 @@ describe('durable work', () => {
     const item = await engine.clock.runUntil(engine.engine.finished(id));
     expect(item).toMatchObject({ state: 'succeeded', output: { reached: 'the middle' }, takeovers: 1 });
     await idle[Symbol.asyncDispose]();
+  });
+
+  it('is no failure when the database was away for a moment: it goes on once the lease has run out', async () => {
+    const away = new BringupError('store-failed', 'the connection was lost', {
+      retryable: true,
+      details: { reason: 'connection' },
+    });
+    const checkpoints: unknown[] = [];
+    await using t = await startEngine([
+      handler('build', async (context) => {
+        checkpoints.push(context.checkpoint);
+        await context.save('half');
+        if (checkpoints.length === 1) throw away;
+        return 'done';
+      }),
+    ]);
+    const id = await t.engine.submit('build', {});
+    const item = await t.clock.runUntil(t.engine.finished(id));
+    expect([item.state, checkpoints]).toEqual(['succeeded', [undefined, 'half']]);
   });
 
   it('is given up after too many processes died of it', async () => {
