@@ -5,10 +5,35 @@ import type { PostgresLinks } from './postgres-links.ts';
 import { prepared, type Bind } from './prepared.ts';
 import type { CommitSignal } from './provider.ts';
 import type { Schema } from './schema.ts';
+import type { Topic } from './topics.ts';
 
-const notify = prepared((db, p: Bind<{ channel: string; me: string }>) =>
-  db.selectNoFrom((eb) => eb.fn('pg_notify', [eb.val(p('channel')), eb.val(p('me'))]).as('told')),
+const notify = prepared((db, p: Bind<{ channel: string; word: string }>) =>
+  db.selectNoFrom((eb) => eb.fn('pg_notify', [eb.val(p('channel')), eb.val(p('word'))]).as('told')),
 );
+
+/** A payload must be shorter, https://www.postgresql.org/docs/current/sql-notify.html */
+const payloadBytes = 8_000;
+
+/** Who tells, and of what: without topics when they are too many. */
+interface Word {
+  readonly from: string;
+  readonly topics?: readonly Topic[];
+}
+
+function written(word: Word): string {
+  const text = JSON.stringify(word);
+  return Buffer.byteLength(text) < payloadBytes ? text : JSON.stringify({ from: word.from });
+}
+
+/** What is no word of ours may be anybody's about anything. */
+function read(payload: string): Word {
+  try {
+    const { from, topics } = JSON.parse(payload) as Partial<Word>;
+    return { from: String(from), ...(Array.isArray(topics) && { topics: topics as Topic[] }) };
+  } catch {
+    return { from: '' };
+  }
+}
 
 /**
  * Word of commits by NOTIFY. It is a hint: what is told while a connection is down is lost, so whoever waits also
@@ -18,7 +43,7 @@ export class PostgresSignal implements CommitSignal, AsyncDisposable {
   readonly #links: PostgresLinks;
   readonly #channel: string;
   readonly #me = randomUUID();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Set<(topics?: readonly Topic[]) => void>();
   #connection: PostgresConnection | undefined;
   #listening = false;
   #disposed = false;
@@ -31,11 +56,11 @@ export class PostgresSignal implements CommitSignal, AsyncDisposable {
   /** Outside of a transaction: nobody needs it, for each tells with its own commit. */
   tell(): void {}
 
-  async tellWith(transaction: Kysely<Schema>): Promise<void> {
-    await notify.send(transaction, { channel: this.#channel, me: this.#me });
+  async tellWith(transaction: Kysely<Schema>, topics: readonly Topic[]): Promise<void> {
+    await notify.send(transaction, { channel: this.#channel, word: written({ from: this.#me, topics }) });
   }
 
-  listen(heard: () => void): Disposable {
+  listen(heard: (topics?: readonly Topic[]) => void): Disposable {
     this.#listeners.add(heard);
     if (!this.#listening) void this.#listen();
     return { [Symbol.dispose]: () => this.#listeners.delete(heard) };
@@ -62,8 +87,9 @@ export class PostgresSignal implements CommitSignal, AsyncDisposable {
   async #listenOnce(): Promise<void> {
     const connection = await this.#links.connect(() => true);
     this.#connection = connection;
-    connection.onNotification((from) => {
-      if (from !== this.#me) this.#heard();
+    connection.onNotification((payload) => {
+      const { from, topics } = read(payload);
+      if (from !== this.#me) this.#heard(topics);
     });
     const ended = new Promise<void>((resolve) => connection.onEnd(resolve));
     await connection.run(`listen "${this.#channel}"`);
@@ -72,7 +98,7 @@ export class PostgresSignal implements CommitSignal, AsyncDisposable {
     await ended;
   }
 
-  #heard(): void {
-    for (const heard of [...this.#listeners]) heard();
+  #heard(topics?: readonly Topic[]): void {
+    for (const heard of [...this.#listeners]) heard(topics);
   }
 }

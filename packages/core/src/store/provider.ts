@@ -1,15 +1,16 @@
 import type { Dialect, Kysely } from 'kysely';
 import type { StoreFlavor } from './flavor.ts';
 import type { Schema } from './schema.ts';
+import type { Topic } from './topics.ts';
 
 /** Carries word of commits between the processes that share a database. A hint: word may be lost. */
 export interface CommitSignal {
   /** Tells the other processes that something was committed that they may wait for. */
   tell(): void;
-  /** Where the engine itself can tell at the commit: has it do so at the end of this transaction, in place of `tell`. */
-  tellWith?(transaction: Kysely<Schema>): Promise<void>;
-  /** Calls `heard` soon after another process told. Dispose of the result to stop. */
-  listen(heard: () => void): Disposable;
+  /** Where the engine itself can tell at the commit, and of what: has it do so at the end of this transaction, in place of `tell`. */
+  tellWith?(transaction: Kysely<Schema>, topics: readonly Topic[]): Promise<void>;
+  /** Calls `heard` soon after another process told, with the topics if they are known. Dispose of the result to stop. */
+  listen(heard: (topics?: readonly Topic[]) => void): Disposable;
 }
 
 /** A database that was opened. */

@@ -7,9 +7,7 @@ import { migrate } from './migrate.ts';
 import { NewEvents } from './new-events.ts';
 import { noteConnection } from './prepared.ts';
 import type { Schema } from './schema.ts';
-
-/** What a commit may have changed for those who wait: queued work, the event feed, one log. */
-export type Topic = 'work' | 'stops' | 'events' | 'grants' | 'elsewhere' | `end:${string}` | `log:${string}`;
+import { isForOthers, type Topic } from './topics.ts';
 
 /**
  * What has to be seen to before a transaction ends: resources that may have got room, parents whose children have
@@ -58,8 +56,9 @@ export class Store implements AsyncDisposable {
     this.#opened = opened;
     this.#clock = clock;
     this.#kysely = new Kysely<Schema>({ dialect: opened.dialect });
-    this.#others = opened.signal?.listen(() => {
-      for (const topic of [...this.#waiters.keys()]) this.#wake(topic);
+    this.#others = opened.signal?.listen((topics) => {
+      const any = (): Topic[] => [...this.#waiters.keys()].filter((topic) => !isForOthers(topic));
+      for (const topic of topics ?? any()) this.#wake(topic);
     });
   }
 
@@ -115,7 +114,7 @@ export class Store implements AsyncDisposable {
         const changed = await change(tx);
         await this.#settle(tx, matters);
         await events.addWith(trx);
-        if (topics.size > 0) await this.#opened.signal?.tellWith?.(trx);
+        if (topics.size > 0) await this.#opened.signal?.tellWith?.(trx, [...topics]);
         return changed;
       }),
     );
@@ -124,7 +123,7 @@ export class Store implements AsyncDisposable {
       throw error;
     });
     ended(true);
-    for (const topic of topics) this.#wake(topic);
+    for (const topic of topics) if (!isForOthers(topic)) this.#wake(topic);
     const { signal } = this.#opened;
     if (topics.size > 0 && signal?.tellWith === undefined) signal?.tell();
     return result;
@@ -158,9 +157,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * Calls `listener` after each commit of this process that woke the topic, and after commits of other
-   * processes that woke any: word of those may be lost, so look now and then as well. Only those of
-   * others wake `elsewhere`.
+   * Calls `listener` after each commit that woke the topic, and after those of other processes of which
+   * word does not say what they woke. Word of others may be lost, so look now and then as well.
    */
   onCommit(topic: Topic, listener: () => void): Disposable {
     const listeners = this.#waiters.get(topic) ?? new Set();

@@ -53,7 +53,7 @@ export async function endUnfinished(
     return { outcome: 'lost', error };
   }
   if (error === shuttingDown) {
-    await run.leave((tx) => handBack(tx, run.id));
+    await run.leave((tx) => handBack(tx, run));
     return { outcome: 'handed_back' };
   }
   // A database that was away for a moment is no failure of the work: when its lease runs out, it goes on from its checkpoint.
@@ -109,7 +109,7 @@ async function isCleanedUp(
       return false;
     }
     if (ending.aborted) {
-      await run.leave((tx) => handBack(tx, run.id));
+      await run.leave((tx) => handBack(tx, run));
       return false;
     }
     // What could not even be written down is tried again, by whoever takes the item over.

@@ -9,11 +9,12 @@ type Family = Promise<Selectable<WorkRow>[]>;
 const asked = new WeakMap<StoreTransaction, Map<string, Family>>();
 
 /** Asks for an item and its children before they are needed: by then the answer is there, or on its way. */
-export function askForFamily(tx: StoreTransaction, id: string): void {
+export async function askForFamily(tx: StoreTransaction, id: string): Family {
   const family = familyOf.all(tx.db, { id });
   // Whoever needs it is told.
   family.catch(() => undefined);
   asked.set(tx, new Map(asked.get(tx)).set(id, family));
+  return family;
 }
 
 /** An item and its children, as the transaction has left them. */

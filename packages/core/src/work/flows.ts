@@ -63,7 +63,7 @@ export class Flows {
       );
     } else if (family.some((child) => row.wake_on === endOf(child.id) && isFinal(child.state as WorkState))) {
       await readyItem.send(tx.db, { id });
-      ready(tx);
+      ready(tx, row.kind);
     }
   }
 

@@ -116,10 +116,16 @@ export const unfinishedBeyond: (shape: { readonly count: number }) => PreparedQu
       .offset(count - 1),
   );
 
-interface Claim {
+/** Whose an item is. */
+export interface Claim {
   readonly id: string;
   readonly owner: string;
   readonly fence: number;
+}
+
+/** Whether a claim of the item still holds, as {@link ownedItem} asks the database. */
+export function isClaim(row: Row, { id, owner, fence }: Claim): boolean {
+  return row.id === id && row.state === 'running' && row.owner === owner && row.fence === fence;
 }
 
 export const ownedItem: PreparedQuery<Claim, Row> = prepared((db, p: Bind<Claim>) =>
@@ -157,8 +163,8 @@ interface WakeValues {
   readonly wakeOn: string;
 }
 
-export const readyWaiting: (shape: { readonly count: number }) => PreparedQuery<WakeValues, UpdateResult> = preparedFor(
-  (db, p: Bind<WakeValues>, { count }: { readonly count: number }) =>
+export const readyWaiting: (shape: { readonly count: number }) => PreparedQuery<WakeValues, Pick<Row, 'kind'>> =
+  preparedFor((db, p: Bind<WakeValues>, { count }: { readonly count: number }) =>
     db
       .updateTable('work_items')
       .set({ state: 'queued', wake_on: null })
@@ -171,8 +177,9 @@ export const readyWaiting: (shape: { readonly count: number }) => PreparedQuery<
           .orderBy('priority', 'desc')
           .orderBy('id')
           .limit(count),
-      ),
-);
+      )
+      .returning('kind'),
+  );
 
 export const tellRunning: PreparedQuery<WakeValues, UpdateResult> = prepared((db, p: Bind<WakeValues>) =>
   db.updateTable('work_items').set({ wake_on: null }).where('wake_on', '=', p('wakeOn')).where('state', '=', 'running'),

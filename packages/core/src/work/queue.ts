@@ -19,6 +19,7 @@ import {
   startItems,
   tellRunning,
   unfinishedBeyond,
+  type Claim,
 } from './queue-queries.ts';
 import { askForFamily, noteEnd } from './family.ts';
 import { children, endOf, never, toWorkEvent, type ToldOfItem } from './records.ts';
@@ -41,22 +42,22 @@ export async function announce(tx: StoreTransaction, row: ToldOfItem, verb: Work
   await tx.emit(`${row.kind as WorkKind}:${verb}`, row.id, toWorkEvent(row));
 }
 
-/** Has work that is ready now be claimed: in this very transaction where its process has room, else wherever there is. */
-export function ready(tx: StoreTransaction): void {
-  tx.beforeCommit('ready', '');
+/** Has work of a kind that is ready now be claimed: in this very transaction where its process has room, else wherever there is. */
+export function ready(tx: StoreTransaction, kind: string): void {
+  tx.beforeCommit('ready', kind);
   tx.wake('work');
 }
 
 /** Puts a new item into the queue. */
 export async function enqueue(tx: StoreTransaction, work: NewWork, now: number): Promise<void> {
   await add(tx, work, { state: 'queued', wakeOn: null, runAfter: now }, now);
-  ready(tx);
+  ready(tx, work.kind);
 }
 
 /** Adds an item that nobody claims: it goes from one of its children to the next, see flows.ts. */
 export async function addFlow(tx: StoreTransaction, work: NewWork, now: number): Promise<void> {
   await add(tx, work, { state: 'waiting', wakeOn: children, runAfter: never }, now);
-  askForFamily(tx, work.id);
+  void askForFamily(tx, work.id).catch(() => undefined);
   tx.beforeCommit('parents', work.id);
 }
 
@@ -104,11 +105,12 @@ export async function requeueDue(
   now: number,
   deadOwners: readonly string[],
 ): Promise<WorkKind[]> {
-  await tx.db
+  const due = await tx.db
     .updateTable('work_items')
     .set({ state: 'queued', wake_on: null })
     .where('state', '=', 'waiting')
     .where('run_after', '<=', now)
+    .returning('kind')
     .execute();
   const recovered = await tx.db
     .updateTable('work_items')
@@ -122,6 +124,7 @@ export async function requeueDue(
     .returningAll()
     .execute();
   for (const row of recovered) await announce(tx, row, 'recovered');
+  for (const { kind } of [...due, ...recovered]) ready(tx, kind);
   return recovered.map(({ kind }) => kind as WorkKind);
 }
 
@@ -148,10 +151,7 @@ export async function claim(
 }
 
 /** The row if this claim still holds: same owner, same fence. */
-export async function owned(
-  db: Transaction<Schema>,
-  claimed: { readonly id: string; readonly owner: string; readonly fence: number },
-): Promise<Selectable<WorkRow> | undefined> {
+export async function owned(db: Transaction<Schema>, claimed: Claim): Promise<Selectable<WorkRow> | undefined> {
   return ownedItem.first(db, claimed);
 }
 
@@ -185,10 +185,10 @@ export async function wake(
   wakeOn: string,
   count: number = limits.workConcurrency,
 ): Promise<void> {
-  await readyWaiting({ count }).send(tx.db, { wakeOn });
+  const woken = readyWaiting({ count }).all(tx.db, { wakeOn });
   // Those that look right now whether they have to wait at all: see expectWake().
   await tellRunning.send(tx.db, { wakeOn });
-  ready(tx);
+  for (const { kind } of await woken) ready(tx, kind);
 }
 
 /**
@@ -200,13 +200,16 @@ export async function expectWake({ db }: StoreTransaction, id: string, wakeOn: s
 }
 
 /** Gives a running item back to the queue. */
-export async function handBack(tx: StoreTransaction, id: string): Promise<void> {
+export async function handBack(
+  tx: StoreTransaction,
+  { id, kind }: { readonly id: string; readonly kind: WorkKind },
+): Promise<void> {
   await tx.db
     .updateTable('work_items')
     .set({ state: 'queued', owner: null, lease_until: null, wake_on: null })
     .where('id', '=', id)
     .execute();
-  ready(tx);
+  ready(tx, kind);
 }
 
 /** Puts an item aside until what it waits for happens; at once ready again if it already has. */
@@ -230,6 +233,6 @@ export async function putAside(
     wait_ms: wait.atLatestMs ?? null,
   });
   if (updated === undefined) throw new TypeError(`there is no work item ${row.id}`);
-  if (goesOn) ready(tx);
+  if (goesOn) ready(tx, row.kind);
   else if (wait.childId === undefined) await announce(tx, updated, 'waiting');
 }

@@ -9,7 +9,7 @@ import { askForFamily } from './family.ts';
 import { SteppedAside, type ChildOptions, type WaitFor, type WorkContext } from './handler.ts';
 import type { LogStore, LogWriter } from './logs.ts';
 import { announce, enqueue, expectWake, owned } from './queue.ts';
-import { childOf, setCheckpoint, setPhase } from './queue-queries.ts';
+import { childOf, isClaim, setCheckpoint, setPhase, type Claim } from './queue-queries.ts';
 import { toWorkItem } from './records.ts';
 
 /** What a run needs from the engine. */
@@ -131,15 +131,17 @@ export class Run<C> implements WorkContext<C> {
     this.#stop.abort(reason);
   }
 
-  /** Runs `change` if this run still owns the item, and hands it the item's row. */
+  get #claim(): Claim {
+    return { id: this.id, owner: this.#owner, fence: this.fence };
+  }
+
+  /** Runs `change` if this run still owns the item, and hands it the item's row, which `find` reads. */
   async fenced<T>(
     change: (tx: StoreTransaction, row: Selectable<WorkRow>) => Promise<T>,
-    ahead: (tx: StoreTransaction) => void = () => undefined,
+    find: (tx: StoreTransaction) => Promise<Selectable<WorkRow> | undefined> = ({ db }) => owned(db, this.#claim),
   ): Promise<T> {
     return this.#services.store.transaction(async (tx) => {
-      const claim = owned(tx.db, { id: this.id, owner: this.#owner, fence: this.fence });
-      ahead(tx);
-      const row = await claim;
+      const row = await find(tx);
       if (row === undefined) {
         const lost = new BringupError('lease-lost', `${this.kind} ${this.id} was taken over by another process`);
         this.stop(lost);
@@ -157,7 +159,7 @@ export class Run<C> implements WorkContext<C> {
     });
   }
 
-  /** The same for the end of the item, which its parent hears of. */
+  /** The same for the end of the item, which its parent hears of: one look shows whether it is still owned, and how the parent stands. */
   async end(change: (tx: StoreTransaction, row: Selectable<WorkRow>) => Promise<void>): Promise<void> {
     const { parentId } = this;
     await this.fenced(
@@ -165,9 +167,9 @@ export class Run<C> implements WorkContext<C> {
         await change(tx, row);
         this.leaveWith(tx);
       },
-      (tx) => {
-        if (parentId !== undefined) askForFamily(tx, parentId);
-      },
+      parentId === undefined
+        ? undefined
+        : async (tx) => (await askForFamily(tx, parentId)).find((one) => isClaim(one, this.#claim)),
     );
   }
 

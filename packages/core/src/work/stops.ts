@@ -53,7 +53,7 @@ export async function requestStop(
     .where('id', '=', id)
     .execute();
   if (isFlow) tx.beforeCommit('parents', id);
-  else if (row.state === 'waiting') ready(tx);
+  else if (row.state === 'waiting') ready(tx, row.kind);
   tx.wake('stops');
   tx.wake('work');
 }

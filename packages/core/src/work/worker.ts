@@ -19,6 +19,9 @@ import { Run } from './run.ts';
 import { stopOverdue } from './stops.ts';
 import { unstored, watchedRun } from './watched-run.ts';
 
+/** Undoes a transaction in which there was nothing to claim: a commit would be made durable for nothing. */
+const nothingReady: unique symbol = Symbol('nothing ready');
+
 /** What a worker is made of. */
 export interface WorkerOptions {
   readonly store: Store;
@@ -60,7 +63,10 @@ export class Worker implements AsyncDisposable {
   #state: 'idle' | 'started' | 'stopping' = 'idle';
   #pumping: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
-  #pumpAgain = false;
+  /** Whether another process has said that it left work that is done here. */
+  #told = false;
+  /** Whether to look for what nobody has told of. */
+  #look = false;
   /** Whether the next look is for processes that have died, too: they don't tell. */
   #lookForDead = true;
   #renewedAt = 0;
@@ -69,6 +75,11 @@ export class Worker implements AsyncDisposable {
     this.#options = options;
     this.#far = new FarTimes(options.clock);
     this.#owner = formatOwner(this.#identity, newId(options.clock, options.random));
+    // For as long as there is the store: what a process that ends hands back, others are to claim.
+    options.store.onBeforeCommit('ready', async (tx, kinds) => {
+      await this.#claim(tx);
+      for (const kind of kinds) if (!this.#takes(kind)) tx.wake(`ready:${kind as WorkKind}`);
+    });
   }
 
   /** Says who does one kind of work. */
@@ -89,13 +100,16 @@ export class Worker implements AsyncDisposable {
   /** Begins to claim and run work of these kinds, besides those it was started with before. */
   start(kinds: readonly WorkKind[]): void {
     if (kinds.length === 0) return;
-    for (const kind of kinds) if (this.#handlers.has(kind)) this.#kinds.add(kind);
+    const { store } = this.#options;
+    for (const kind of kinds) {
+      if (!this.#handlers.has(kind) || this.#kinds.has(kind)) continue;
+      this.#kinds.add(kind);
+      this.#resources.use(store.onCommit(`ready:${kind}`, () => this.#hear()));
+    }
     this.#pump();
     if (this.#state !== 'idle') return;
     this.#state = 'started';
     this.#renewedAt = this.#options.clock.now();
-    const { store } = this.#options;
-    this.#resources.use(store.onBeforeCommit('ready', (tx) => this.#claim(tx)));
     this.#resources.use(store.onCommit('elsewhere', () => this.#pump()));
     this.#resources.use(store.onCommit('stops', () => this.#pump()));
     this.#every(limits.workPollMs, () => {
@@ -124,25 +138,51 @@ export class Worker implements AsyncDisposable {
     this.#resources.defer(() => timer?.[Symbol.dispose]());
   }
 
-  #pump(): void {
-    if (this.#state !== 'started') return;
-    if (this.#pumping !== undefined) {
-      this.#pumpAgain = true;
-      return;
+  /** Another process has left work that is done here. */
+  #hear(): void {
+    if (this.#room <= 0) this.#more = true;
+    else {
+      this.#told = true;
+      this.#work();
     }
+  }
+
+  /** Something may have happened: looks what there is to do. */
+  #pump(): void {
+    this.#look = true;
+    this.#work();
+  }
+
+  #work(): void {
+    if (this.#state !== 'started' || this.#pumping !== undefined) return;
     this.#pumping = (async () => {
-      do {
+      while ((this.#told || this.#look) && this.#state === 'started') {
         // Word of one commit may come by more than one way: one look for all.
         await Promise.resolve();
-        this.#pumpAgain = false;
+        const told = this.#told;
+        this.#told = false;
         try {
-          await this.#lookForWork();
+          if (told) await this.#claimWhatWasTold();
+          else {
+            this.#look = false;
+            await this.#lookForWork();
+          }
         } catch (error) {
           this.#options.logger.error({ error }, 'looking for work failed; trying again at the next poll');
         }
-      } while (this.#pumpAgain && this.#state === 'started');
+      }
       this.#pumping = undefined;
     })();
+  }
+
+  async #claimWhatWasTold(): Promise<void> {
+    try {
+      await this.#options.store.transaction(async (tx) => {
+        if ((await this.#claim(tx)) === 0) throw nothingReady;
+      });
+    } catch (thrown) {
+      if (thrown !== nothingReady) throw thrown;
+    }
   }
 
   async #lookForWork(): Promise<void> {
@@ -165,15 +205,20 @@ export class Worker implements AsyncDisposable {
     return limits.workConcurrency - this.#places.size;
   }
 
-  /** Claims what is ready and there is room for; it runs if and when the transaction commits. */
-  async #claim(tx: StoreTransaction): Promise<void> {
-    if (this.#state !== 'started' || this.#kinds.size === 0) return;
+  /** Whether all that is ready of a kind is claimed here, as far as the last claim has shown. The kind '' is none. */
+  #takes(kind: string): boolean {
+    return kind === '' || (this.#state === 'started' && !this.#more && this.#kinds.has(kind as WorkKind));
+  }
+
+  /** Claims what is ready and there is room for, and gives how much; it runs if and when the transaction commits. */
+  async #claim(tx: StoreTransaction): Promise<number> {
+    if (this.#state !== 'started' || this.#kinds.size === 0) return 0;
     const room = this.#room;
     this.#more = true;
-    if (room <= 0) return;
+    if (room <= 0) return 0;
     const rows = await claim(tx, [...this.#kinds], this.#owner, room, this.#options.clock.now());
     this.#more = rows.length === room;
-    if (rows.length === 0) return;
+    if (rows.length === 0) return 0;
     const runs = rows.map((row) => {
       const run: Run<unknown> = new Run<unknown>(this.#options, row, this.#owner, (last) => this.#leave(run, last));
       this.#places.add(run);
@@ -189,6 +234,7 @@ export class Worker implements AsyncDisposable {
       this.#claiming.delete(promise);
       resolve();
     });
+    return rows.length;
   }
 
   #begin(run: Run<unknown>): void {

@@ -184,7 +184,7 @@ describe('a lab in PostgreSQL', () => {
 });
 
 describe('word of commits', () => {
-  it('reaches other processes with the commit, and not the one that made it', async () => {
+  it('reaches other processes with the commit, says of what, and does not reach the one that made it', async () => {
     await using here = await open();
     await using there = await open();
     await until(listening, 2);
@@ -197,10 +197,12 @@ describe('word of commits', () => {
       heard += 1;
       back.resolve();
     });
-    await here.transaction(async (tx) => tx.wake('work'));
+    using _ready = here.onCommit('ready:build', () => (heard += 10));
+    await here.transaction(async (tx) => tx.wake('ready:build'));
     await there.transaction(async (tx) => tx.wake('work'));
+    await there.transaction(async (tx) => tx.wake('grants'));
     await back.promise;
-    // They come in order: one's own would have been the first.
+    // They come in order: one's own, and that of something else, would have been before.
     expect(heard).toBe(1);
   });
 

@@ -4,7 +4,8 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fakeClock } from '@bringup/core/testing';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
-import { Store, type Topic } from '../../src/store/store.ts';
+import { Store } from '../../src/store/store.ts';
+import type { Topic } from '../../src/store/topics.ts';
 
 let folder: string;
 
