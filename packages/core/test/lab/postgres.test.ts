@@ -291,6 +291,19 @@ describe('a connection that is lost', () => {
     },
   );
 
+  it('because the server crashes before a commit: nothing of the transaction is there, and it may be tried again', async () => {
+    await using store = await open();
+    await addFact(store, 'first');
+    let back: Promise<void> | undefined;
+    const adding = addFact(store, 'second', async () => {
+      await server.stop('immediate');
+      back = server.start();
+    });
+    await expect(adding).rejects.toMatchObject({ code: 'store-failed', retryable: true });
+    await back;
+    expect(await facts(store)).toEqual(['first']);
+  });
+
   it.each(['before', 'after'] as const)(
     'at the beginning of a transaction, %s that was done: it begins anew, with all that was asked for already',
     async (where) => {
