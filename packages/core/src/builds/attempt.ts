@@ -12,7 +12,14 @@ import { fetchOutput, findOutputs, type FoundOutput } from './collect.ts';
 import { errorLines } from './error-lines.ts';
 import { planBuild } from './recipes.ts';
 import { buildScript, readNoteScript } from './scripts.ts';
-import { buildLogId, jobFolder, type BuildCheckpoint, type BuildServices, type HeldServer } from './services.ts';
+import {
+  buildLogId,
+  jobFolder,
+  overMark,
+  type BuildCheckpoint,
+  type BuildServices,
+  type HeldServer,
+} from './services.ts';
 
 /**
  * What the build script may say went wrong. The file in which it does is within reach of the recipe, so nothing
@@ -77,7 +84,8 @@ export class BuildAttempt {
       plan.script,
       ...plan.args,
     ];
-    await this.#sessions.run((session) => startDetached(session, this.#folder, command, { signal }));
+    const unless = overMark(this.#server, this.#context.id);
+    await this.#sessions.run((session) => startDetached(session, this.#folder, command, { signal, unless }));
     await this.#follow();
     await this.#context.phase('collecting');
     const found = await this.#sessions.run((session) =>

@@ -15,7 +15,14 @@ import { release } from '../pool/reservations.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { BuildAttempt } from './attempt.ts';
 import { cleanServer, readResourceUse, removeFolder } from './housekeeping.ts';
-import { buildLogId, jobFolder, type BuildCheckpoint, type BuildServices, type HeldServer } from './services.ts';
+import {
+  buildLogId,
+  jobFolder,
+  overMark,
+  type BuildCheckpoint,
+  type BuildServices,
+  type HeldServer,
+} from './services.ts';
 import { isServerTrouble } from './trouble.ts';
 
 type Context = WorkContext<BuildCheckpoint>;
@@ -64,7 +71,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     await context.phase('collecting');
     const { commitHash = '', fetched = [] } = context.checkpoint ?? {};
     const log = await this.#keepLog(context);
-    const use = await this.#tidyUp(context, sessions, jobFolder(server, context.id));
+    const use = await this.#tidyUp(context, sessions, server);
     const output: { commitHash: string; artifactIds: string[] } = { commitHash, artifactIds: [] };
     return {
       output,
@@ -112,12 +119,13 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
   async #tidyUp(
     context: Context,
     sessions: SessionHolder,
-    folder: string,
+    server: BuildServer,
   ): Promise<Awaited<ReturnType<typeof readResourceUse>> | null> {
+    const folder = jobFolder(server, context.id);
     try {
       return await sessions.run(async (session) => {
         const use = await readResourceUse(session, folder, context.signal);
-        await removeFolder(session, folder, context.signal);
+        await removeFolder(session, { folder, mark: overMark(server, context.id) }, context.signal);
         return use ?? null;
       });
     } catch (error) {
@@ -162,7 +170,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     const last = request.serverId !== undefined || tried.length + 1 >= limits.buildServersTried;
     if (full) await this.#pauseForRoom(context, held, error);
     if (last && !stays) throw error;
-    await this.#stopAndRemove(context, held, context.signal).catch((failure: unknown) => {
+    await this.#stopAndRemove(context, held, { forGood: !stays }, context.signal).catch((failure: unknown) => {
       context.signal.throwIfAborted();
       context.logger.warn({ error: failure, build: context.id }, 'a build could not be removed from its server');
     });
@@ -236,7 +244,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     }
     if (context.checkpoint === undefined) return;
     if (held !== undefined) {
-      await this.#stopAndRemove(context, held, signal).catch((error: unknown) => {
+      await this.#stopAndRemove(context, held, { forGood: true }, signal).catch((error: unknown) => {
         context.logger.warn({ error, build: context.id }, 'a build could not be removed from its server');
       });
     }
@@ -251,7 +259,12 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     });
   }
 
-  async #stopAndRemove(context: Context, held: HeldServer, signal: AbortSignal): Promise<void> {
+  async #stopAndRemove(
+    context: Context,
+    held: HeldServer,
+    { forGood }: { readonly forGood: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
     const server = await this.#services.buildServer(held.serverId);
     const folder = jobFolder(server, context.id);
     await using session = await this.#services.connectors.openShell(server, { signal });
@@ -266,6 +279,6 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
       clock: context.clock,
       onBytes: (bytes) => log.append(bytes),
     }).catch(() => undefined);
-    await removeFolder(session, folder, signal);
+    await removeFolder(session, { folder, ...(forGood && { mark: overMark(server, context.id) }) }, signal);
   }
 }

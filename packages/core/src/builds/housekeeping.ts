@@ -38,7 +38,15 @@ export async function readResourceUse(
   return { cpuSeconds: Math.round(cpuSeconds * 100) / 100, storageMb: Math.ceil(Number(kilobytes) / 1024) };
 }
 
-/** Removes a job's folder. */
-export async function removeFolder(session: ShellSession, folder: string, signal: AbortSignal): Promise<void> {
-  await session.exec(['sh', '-c', removeScript, 'bringup-remove', folder], { signal, timeoutMs: limits.hashTimeoutMs });
+/** Removes a job's folder. @param mark - see `overMark`; without it, the job may begin again. */
+export async function removeFolder(
+  session: ShellSession,
+  { folder, mark = '' }: { readonly folder: string; readonly mark?: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const minutes = String(Math.ceil(limits.overMarkMs / 60_000));
+  await session.exec(['sh', '-c', removeScript, 'bringup-remove', folder, mark, minutes], {
+    signal,
+    timeoutMs: limits.hashTimeoutMs,
+  });
 }

@@ -6,7 +6,7 @@ import type { Connectors } from '../pool/connectors.ts';
 import type { Store } from '../store/store.ts';
 import { stopDetached } from '../work/detached.ts';
 import { removeFolder } from './housekeeping.ts';
-import { buildsFolder, jobFolder } from './services.ts';
+import { buildsFolder, jobFolder, overMark } from './services.ts';
 
 /** What is looked for left builds with. */
 export interface LeftBuildServices {
@@ -29,7 +29,7 @@ export async function removeLeftBuilds(services: LeftBuildServices, signal: Abor
       for (const id of await leftOn(services.store, server, await buildsOn(session, server, { signal }))) {
         const folder = jobFolder(server, id);
         await stopDetached(session, folder, { signal });
-        await removeFolder(session, folder, signal);
+        await removeFolder(session, { folder, mark: overMark(server, id) }, signal);
         logger.warn({ server: server.id, build: id }, 'a build that nobody waits for was removed from its server');
       }
     } catch (error) {
@@ -41,7 +41,7 @@ export async function removeLeftBuilds(services: LeftBuildServices, signal: Abor
 
 async function buildsOn(session: ShellSession, server: BuildServer, options: CallOptions): Promise<readonly string[]> {
   const call = { timeoutMs: limits.execTimeoutMs, ...options };
-  const { exitCode, stdout } = await session.exec(['ls', '-A', '--', buildsFolder(server)], call);
+  const { exitCode, stdout } = await session.exec(['ls', '--', buildsFolder(server)], call);
   // Nothing has been built there yet.
   return exitCode === 0 ? stdout.toString('utf8').split('\n').filter(Boolean) : [];
 }

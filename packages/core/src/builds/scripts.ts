@@ -174,8 +174,16 @@ for pattern do
 done
 `;
 
-/** Removes a job's folder. `$1` folder. */
+/**
+ * Removes a job's folder. `$1` folder, `$2` file that says from now on that the job is over, or empty, `$3` minutes after
+ * which such files are removed.
+ */
 export const removeScript: string = `set -u
+if [ -n "$2" ]; then
+  marks=\${2%/*}
+  mkdir -p -- "$marks" && : > "$2"
+  find "$marks" -type f -mmin "+$3" -exec rm -f -- {} +
+fi
 chmod -R u+w -- "$1" 2> /dev/null
 rm -rf -- "$1"
 `;

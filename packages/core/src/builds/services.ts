@@ -62,3 +62,11 @@ export function buildsFolder({ workspace }: BuildServer): string {
 export function jobFolder(server: BuildServer, buildId: string): string {
   return `${buildsFolder(server)}/${buildId}`;
 }
+
+/**
+ * The file that says on a server that a build is over there. A process that stood still, and does not know yet that
+ * another one has done its work, would begin the build again once its folder is gone.
+ */
+export function overMark(server: BuildServer, buildId: string): string {
+  return `${buildsFolder(server)}/.over/${buildId}`;
+}

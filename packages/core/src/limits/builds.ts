@@ -25,6 +25,8 @@ export const buildLimits = {
   maxBuildOutputBytes: 68_719_476_736,
   /** Builds on a server that the store is asked about at a time, when those are searched for that nobody waits for. */
   leftBuildsBatch: 500,
+  /** How long a server remembers that a build is over: longer than a process may stand still and go on as if nothing had been. */
+  overMarkMs: 604_800_000,
   /** First pause before an output is fetched again whose storage failed; doubles each time. */
   artifactRetryMs: 1_000,
 } as const;

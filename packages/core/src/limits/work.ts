@@ -13,7 +13,7 @@ export const workLimits = {
   /** Unfinished work items of a lab; what is submitted beyond that is refused. What they start themselves is not counted against it. */
   workUnfinishedMax: 100_000,
   /** Attempts of a work item whose process died, before it is given up. */
-  workMaxTakeovers: 10,
+  workMaxTakeovers: 25,
   /** Putting back in order what a failed or cancelled work item left behind. */
   workCleanUpMs: 60_000,
   /** One piece of a stored log. */

@@ -79,7 +79,7 @@ export function memoryBuildScripts(
   return new Map<string, MemoryCommand>([
     [buildScript, (context) => runBuild(context, repositories, build)],
     [collectScript, collect],
-    [removeScript, ({ argv: [, folder = ''], fs }) => fs.stat(folder) && fs.remove(folder, { recursive: true })],
+    [removeScript, remove],
     [cleanServerScript, clean],
     [resourceUseScript, resourceUse],
     [
@@ -88,6 +88,14 @@ export function memoryBuildScripts(
         (fs.stat(path) && stdout.write(fs.readFile(path).subarray(0, 4096))) ?? 0,
     ],
   ]);
+}
+
+function remove({ argv: [, folder = '', mark = ''], fs }: MemoryCommandContext): void {
+  if (mark !== '') {
+    fs.makeFolder(posix.dirname(mark), { recursive: true });
+    fs.writeFile(mark, '');
+  }
+  if (fs.stat(folder) !== undefined) fs.remove(folder, { recursive: true });
 }
 
 /** A failure that the script tells by its code. */

@@ -37,7 +37,8 @@ export class MemoryJobs {
 
   #start(context: MemoryCommandContext): number {
     const { fs } = context;
-    const [, folder = '', ...command] = context.argv;
+    const [, folder = '', unless = '', ...command] = context.argv;
+    if (unless !== '' && fs.stat(unless) !== undefined) return 75;
     fs.makeFolder(folder, { recursive: true });
     if (fs.stat(`${folder}/started`) !== undefined) return 0;
     // A command that fills the disk can still tell how it ended.

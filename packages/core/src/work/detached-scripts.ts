@@ -34,13 +34,14 @@ printf '%-8s\\n' "$?" 1<> exit.new && mv exit.new exit
 `;
 
 /**
- * Starts a command unless it was started before. `$1` folder, then the command. Exit status 69: the
- * target has no `setsid`.
+ * Starts a command unless it was started before. `$1` folder, `$2` file whose presence forbids it, or empty, then the
+ * command. Exit status 69: the target has no `setsid`; 75: it is forbidden.
  */
 export const startScript: string = `set -eu
 command -v setsid > /dev/null || exit 69
 dir=$1
-shift
+if [ -n "$2" ] && [ -e "$2" ]; then exit 75; fi
+shift 2
 mkdir -p -- "$dir"
 cd -- "$dir"
 launch() {

@@ -22,22 +22,34 @@ export interface DetachedNews {
   readonly note: string;
 }
 
+/** What {@link startDetached} takes. */
+export interface StartOptions extends CallOptions {
+  /** File on the target that says that the command has been done, and cleared away. */
+  readonly unless?: string;
+}
+
 /**
  * Starts a command on the target that needs neither this process nor the connection to go on.
  * Starting it again only makes sure that it was started.
- * @throws `dependency-missing`, `command-failed`, and those of the session.
+ * @throws `lease-lost` when it has been done already, by another process then; `dependency-missing`, `command-failed`,
+ * and those of the session.
  */
 export async function startDetached(
   session: ShellSession,
   folder: string,
   argv: readonly string[],
-  options: CallOptions = {},
+  { unless = '', ...options }: StartOptions = {},
 ): Promise<void> {
-  const result = await session.exec(['sh', '-c', startScript, 'bringup-start', folder, ...argv], {
+  const result = await session.exec(['sh', '-c', startScript, 'bringup-start', folder, unless, ...argv], {
     timeoutMs: limits.execTimeoutMs,
     ...options,
   });
   if (result.exitCode === 0) return;
+  if (result.exitCode === 75) {
+    throw new BringupError('lease-lost', `what was to be done in ${folder} has been done by another process`, {
+      details: { folder },
+    });
+  }
   if (result.exitCode === 69) {
     throw new BringupError('dependency-missing', "the target has no 'setsid'; install util-linux there", {
       details: { dependency: 'setsid' },

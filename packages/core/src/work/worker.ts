@@ -364,6 +364,7 @@ export class Worker implements AsyncDisposable {
     } catch (thrown) {
       const bounds = { clock, logger, uncancellable: this.uncancellable, ending: this.#ending.signal };
       return endUnfinished(run, handler, thrown, bounds).catch((error: unknown) => {
+        if (run.stopReason?.code === 'lease-lost') return { outcome: 'lost' as const, error: run.stopReason };
         // The lease runs out, and the item is taken up again from its checkpoint.
         logger.error({ error, work: run.id }, 'the end of a work item could not be stored');
         return unstored();

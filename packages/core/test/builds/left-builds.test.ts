@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { limits } from '@bringup/core';
+import { mkdtemp, mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { limits, localShell } from '@bringup/core';
 import { memoryLab, type MemoryBuildFunction, type MemoryLab } from '@bringup/core/testing';
+import { removeFolder } from '../../src/builds/housekeeping.ts';
 import { kernelBuild, repositories } from '../support/requests.ts';
 
 const workspace = '/work';
@@ -24,7 +28,8 @@ async function labOf(servers: number) {
 
 const foldersOf = (lab: MemoryLab, name = 'build1'): readonly string[] => {
   const { fs } = lab.shell.host(name);
-  return fs.list(`${workspace}/builds`);
+  // What begins with a dot says which builds are over.
+  return fs.list(`${workspace}/builds`).filter((entry) => !entry.startsWith('.'));
 };
 
 describe('a build that is left on its server', () => {
@@ -71,5 +76,26 @@ describe('a build that is left on its server', () => {
     lab.shell.host('build1').fs.makeFolder(`${workspace}/builds/of-another-lab`);
     await lab.clock.advance(2 * sweep);
     expect([...foldersOf(lab)].sort()).toEqual([id, 'of-another-lab'].sort());
+  });
+});
+
+describe('a server on which builds are over', () => {
+  it('remembers which for a week', async () => {
+    const builds = await mkdtemp(join(tmpdir(), 'bringup-over-'));
+    const marks = join(builds, '.over');
+    await mkdir(marks);
+    const markedAgo = async (name: string, ms: number): Promise<void> => {
+      await writeFile(join(marks, name), '');
+      const at = new Date(Date.now() - ms);
+      await utimes(join(marks, name), at, at);
+    };
+    await markedAgo('long-ago', limits.overMarkMs + 120_000);
+    await markedAgo('lately', limits.overMarkMs - 120_000);
+    await using shell = localShell();
+    await using session = await shell.connect({ hostname: 'localhost', username: 'me' });
+    const { signal } = new AbortController();
+    await removeFolder(session, { folder: join(builds, 'now'), mark: join(marks, 'now') }, signal);
+    expect((await readdir(marks)).sort()).toEqual(['lately', 'now']);
+    await rm(builds, { recursive: true });
   });
 });

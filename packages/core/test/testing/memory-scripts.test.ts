@@ -7,8 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localShell, type ShellSession } from '@bringup/core';
 import { memoryShell, type MemoryCommand } from '@bringup/core/testing';
 import { findOutputs } from '../../src/builds/collect.ts';
-import { cleanServer, readResourceUse } from '../../src/builds/housekeeping.ts';
-import { buildScript, readNoteScript, removeScript, scriptRecipe } from '../../src/builds/scripts.ts';
+import { cleanServer, readResourceUse, removeFolder } from '../../src/builds/housekeeping.ts';
+import { buildScript, readNoteScript, scriptRecipe } from '../../src/builds/scripts.ts';
 import { presentScript } from '../../src/deployments/transfer.ts';
 import { readVitals, utilizationOf, vitalsScript } from '../../src/health/vitals.ts';
 import { probeBoard } from '../../src/pool/peripherals.ts';
@@ -242,7 +242,22 @@ describe.each([
         new AbortController().signal,
       ),
     ).rejects.toMatchObject({ code: 'output-missing' });
-    await side.session.exec(['sh', '-c', removeScript, 'remove', folder]);
+    await removeFolder(side.session, { folder }, new AbortController().signal);
+    expect(await pollDetached(side.session, folder, 0)).toMatchObject({ state: 'gone' });
+  });
+
+  it('begin again what was removed, but not what is over', async () => {
+    const { signal } = new AbortController();
+    const unless = `${side.folder}/builds/.over/one`;
+    const folder = newFolder();
+    const begin = (): Promise<void> => startDetached(side.session, folder, ['sh', '-c', talks], { unless });
+    await begin();
+    await end(folder);
+    await removeFolder(side.session, { folder }, signal);
+    await begin();
+    await end(folder);
+    await removeFolder(side.session, { folder, mark: unless }, signal);
+    await expect(begin()).rejects.toMatchObject({ code: 'lease-lost' });
     expect(await pollDetached(side.session, folder, 0)).toMatchObject({ state: 'gone' });
   });
 
