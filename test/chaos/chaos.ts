@@ -52,8 +52,8 @@ export interface ChaosResult {
 
 const buildLines = 500;
 /** One point in so many is a process that stands still and comes back. */
-const stopsOneIn = 12;
-const crashesOneIn = 15;
+const stopsOneIn = 6;
+const crashesOneIn = 10;
 
 const buildScript = `echo ran >> "$MARKS"
 i=0; while [ $i -lt ${buildLines} ]; do i=$((i + 1)); echo "line $i"; done

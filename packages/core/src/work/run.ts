@@ -1,6 +1,7 @@
 import type { Selectable } from 'kysely';
 import { BringupError, fromStoredError, isBringupError, toBringupError, type StoredError } from '../errors.ts';
 import type { Clock, Logger, Random } from '../contracts/runtime.ts';
+import { limits } from '../limits.ts';
 import { isFinal, type WorkItem, type WorkKind, type WorkState } from '../model/work.ts';
 import { newId } from '../runtime.ts';
 import type { WorkRow } from '../store/schema/work.ts';
@@ -135,20 +136,29 @@ export class Run<C> implements WorkContext<C> {
     return { id: this.id, owner: this.#owner, fence: this.fence };
   }
 
-  /** Runs `change` if this run still owns the item, and hands it the item's row, which `find` reads. */
+  /**
+   * Runs `change` if this run still owns the item, and hands it the item's row, which `find` reads.
+   * @throws `lease-lost`, even after the commit, when this process stood still for so long meanwhile that it may not act
+   * on what it saw.
+   */
   async fenced<T>(
     change: (tx: StoreTransaction, row: Selectable<WorkRow>) => Promise<T>,
     find: (tx: StoreTransaction) => Promise<Selectable<WorkRow> | undefined> = ({ db }) => owned(db, this.#claim),
   ): Promise<T> {
-    return this.#services.store.transaction(async (tx) => {
+    const since = this.clock.now();
+    const changed = await this.#services.store.transaction(async (tx) => {
       const row = await find(tx);
-      if (row === undefined) {
-        const lost = new BringupError('lease-lost', `${this.kind} ${this.id} was taken over by another process`);
-        this.stop(lost);
-        throw lost;
-      }
+      if (row === undefined) throw this.#lost('was taken over by another process');
       return change(tx, row);
     });
+    if (this.clock.now() - since >= limits.leaseMs) throw this.#lost('stood still for longer than its lease');
+    return changed;
+  }
+
+  #lost(how: string): BringupError {
+    const lost = new BringupError('lease-lost', `${this.kind} ${this.id} ${how}`);
+    this.stop(lost);
+    return lost;
   }
 
   /** The run's last transaction: it gives up the item with it. */

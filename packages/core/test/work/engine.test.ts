@@ -219,6 +219,24 @@ describe('durable work', () => {
     expect(runs).toBe(0);
   });
 
+  it('does nothing more in a process that stood still for longer than its lease while it looked whether it had one', async () => {
+    const clock = fakeClock();
+    let stoodMs = 0;
+    const engineClock = { ...clock, now: () => clock.now() + stoodMs, timer: clock.timer.bind(clock) };
+    const acted: string[] = [];
+    const build = handler('build', async (context) => {
+      const looking = context.guard();
+      stoodMs = acted.length === 0 ? limits.leaseMs : stoodMs;
+      acted.push('looked');
+      await looking;
+      acted.push('acted');
+    });
+    await using t = await startEngine([build], { clock, engineClock });
+    const id = await t.engine.submit('build', {});
+    expect(await clock.runUntil(t.engine.finished(id))).toMatchObject({ state: 'succeeded', takeovers: 1 });
+    expect(acted).toEqual(['looked', 'looked', 'acted']);
+  });
+
   it('is handed back when the engine shuts down, and goes on in the next', async () => {
     const clock = fakeClock();
     await using store = await Store.open(sqlite(), clock);
