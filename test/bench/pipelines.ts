@@ -8,6 +8,8 @@ import type { Bench, Measured } from './bench.ts';
 import { alternate, printTable } from './bench.ts';
 
 const roundMs = 1_000;
+/** Processes of the lab that have nothing to do. */
+const idle = 12;
 
 /** What durable pipelines cost beside what their stages do. */
 export const bench: Bench = {
@@ -42,12 +44,20 @@ export const bench: Bench = {
           ['32', rates.dbos32, rates.ours32, rates.embedded32],
         ],
       );
+      await using others = new AsyncDisposableStack();
+      const program = '../../packages/core/test/support/started-work.ts';
+      for (let at = 0; at < idle; at += 1) others.use(await startRunner(program, server.url, 'notification'));
+      const { besideIdle } = await alternate({ besideIdle: ours.perSecond(1) });
+      console.log(
+        `${besideIdle.toPrecision(3)} on PostgreSQL one at a time beside ${idle} processes that have nothing to do\n`,
+      );
       return {
         vs_dbos_1: rates.ours1 / rates.dbos1,
         vs_dbos_10: rates.ours10 / rates.dbos10,
         vs_dbos_32: rates.ours32 / rates.dbos32,
         sqlite_vs_dbos_1: rates.embedded1 / rates.dbos1,
         sqlite_vs_dbos_32: rates.embedded32 / rates.dbos32,
+        beside_12_idle: besideIdle / rates.ours1,
       };
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -60,8 +70,8 @@ interface Runner extends AsyncDisposable {
 }
 
 /** A process of its own that runs pipelines when it is told to. */
-async function startRunner(program: string, place: string): Promise<Runner> {
-  const child = fork(join(import.meta.dirname, program), [place], { execArgv: process.execArgv });
+async function startRunner(program: string, ...args: readonly string[]): Promise<Runner> {
+  const child = fork(join(import.meta.dirname, program), args, { execArgv: process.execArgv });
   await once(child, 'message');
   return {
     perSecond: (together) => async () => {

@@ -89,7 +89,7 @@ interface Starts extends AsyncDisposable {
 /** One process queues work, another does it. */
 async function startWork(url: string): Promise<Starts> {
   const program = '../../packages/core/test/support/started-work.ts';
-  const [queueing, running] = [await forked(program, url), await forked(program, url, 'run')];
+  const [queueing, running] = [await forked(program, url), await forked(program, url, 'build')];
   const [queuer, runner] = [messages(queueing), messages(running)];
   return {
     async startMs() {

@@ -1,23 +1,26 @@
-// Forked by the benchmark `wake` with a store's address: queues work each time it is told to, and says when that was and then that
-// it is done; or, with `run`, does what others queue and says when it began.
+// Forked by the benchmarks `wake` and `pipelines` with a store's address: queues builds each time it is told to, and says when that
+// was and then that they are done; or, with a kind of work, does what others queue of that kind and says when it began.
 import { silentLogger, systemClock } from '@bringup/core';
+import type { WorkKind } from '../../src/model/work.ts';
 import { systemRandom } from '../../src/runtime.ts';
 import { postgres } from '../../src/store/postgres-provider.ts';
 import { Store } from '../../src/store/store.ts';
 import { WorkEngine } from '../../src/work/engine.ts';
 
-const [, , url = '', role] = process.argv;
+const [, , url = '', kind] = process.argv;
 const store = await Store.open(postgres({ url }), systemClock);
 const work = new WorkEngine({ store, clock: systemClock, random: systemRandom, logger: silentLogger });
 const sayNow = (): void => void process.send?.(String(process.hrtime.bigint()));
-work.register({
-  kind: 'build',
-  run: async () => {
-    sayNow();
-    return { output: {} };
-  },
-});
-if (role === 'run') work.start(['build']);
+if (kind !== undefined) {
+  work.register({
+    kind: kind as WorkKind,
+    run: async () => {
+      sayNow();
+      return { output: {} };
+    },
+  });
+  work.start([kind as WorkKind]);
+}
 
 process.on('message', () => {
   sayNow();
