@@ -4,6 +4,7 @@ import { limits } from '@bringup/core';
 import type { MemoryLab } from '@bringup/core/testing';
 import { boots, kernelOf, labWithBoard } from '../support/boards.ts';
 import { expectNothingHeld } from '../support/leftovers.ts';
+import { withLimits } from '../support/limits.ts';
 
 const alerts = (lab: MemoryLab) => lab.alerts.list({ type: 'flash-failed', state: ['open', 'acknowledged'] });
 
@@ -97,44 +98,49 @@ describe('a flash that is cut short', () => {
     await expectNothingHeld(lab);
   });
 
-  it('since every process that goes on with it dies is given up, and a person is told', async () => {
-    const { lab, boardId, id } = await midway();
-    let current = lab;
-    for (let deaths = 0; deaths <= limits.workMaxTakeovers; deaths += 1) {
-      await current.clock.advance(2 * limits.leaseMs);
-      await current.crash();
-      current = await current.reopen();
-      current.board('board1').flash.bytesPerSecond = 0.001;
-    }
-    await using last = current;
-    expect(await last.clock.runUntil(last.flash.waitForFlash(id))).toMatchObject({ status: 'failed' });
-    expect(await last.boards.getBoardStatus(boardId)).toMatchObject({ status: 'offline', blockedBy: ['half-flashed'] });
-    expect(await alerts(last)).toMatchObject([{ severity: 'critical', subject: boardId }]);
-    await expectNothingHeld(last);
-  });
-
-  it.each(['is cancelled', 'loses its controllers'])(
-    'between off and on, for its station restarts the board: it gets its power back when it %s',
-    async (how) => {
-      const { lab, boardId, buildId } = await labWithBoard(boots, {
-        board: { powerSequence: { offMs: limits.powerStepMaxMs } },
-      });
-      lab.flashStations.restarting.add('station-board1');
-      const { id } = await lab.boards.flashFirmware(boardId, { artifactIds: [await kernelOf(lab, buildId)] });
+  it('since every process that goes on with it dies is given up, and a person is told', () =>
+    withLimits({ workMaxTakeovers: 3 }, async () => {
+      const { lab, boardId, id } = await midway();
       let current = lab;
-      const { outlet } = lab.board('board1');
-      while (outlet.actual === 'on') await current.clock.advance(100);
-      if (how === 'is cancelled') await current.flash.cancelFlash(id);
-      for (let deaths = 0; how !== 'is cancelled' && deaths <= limits.workMaxTakeovers; deaths += 1) {
+      for (let deaths = 0; deaths <= limits.workMaxTakeovers; deaths += 1) {
         await current.clock.advance(2 * limits.leaseMs);
         await current.crash();
         current = await current.reopen();
+        current.board('board1').flash.bytesPerSecond = 0.001;
       }
       await using last = current;
-      await last.clock.runUntil(last.flash.waitForFlash(id));
-      expect(outlet.actual).toBe('on');
+      expect(await last.clock.runUntil(last.flash.waitForFlash(id))).toMatchObject({ status: 'failed' });
+      expect(await last.boards.getBoardStatus(boardId)).toMatchObject({
+        status: 'offline',
+        blockedBy: ['half-flashed'],
+      });
+      expect(await alerts(last)).toMatchObject([{ severity: 'critical', subject: boardId }]);
       await expectNothingHeld(last);
-    },
+    }));
+
+  it.each(['is cancelled', 'loses its controllers'])(
+    'between off and on, for its station restarts the board: it gets its power back when it %s',
+    (how) =>
+      withLimits({ workMaxTakeovers: 3 }, async () => {
+        const { lab, boardId, buildId } = await labWithBoard(boots, {
+          board: { powerSequence: { offMs: limits.powerStepMaxMs } },
+        });
+        lab.flashStations.restarting.add('station-board1');
+        const { id } = await lab.boards.flashFirmware(boardId, { artifactIds: [await kernelOf(lab, buildId)] });
+        let current = lab;
+        const { outlet } = lab.board('board1');
+        while (outlet.actual === 'on') await current.clock.advance(100);
+        if (how === 'is cancelled') await current.flash.cancelFlash(id);
+        for (let deaths = 0; how !== 'is cancelled' && deaths <= limits.workMaxTakeovers; deaths += 1) {
+          await current.clock.advance(2 * limits.leaseMs);
+          await current.crash();
+          current = await current.reopen();
+        }
+        await using last = current;
+        await last.clock.runUntil(last.flash.waitForFlash(id));
+        expect(outlet.actual).toBe('on');
+        await expectNothingHeld(last);
+      }),
   );
 
   it('between off and on, with its outlet out of reach: a person is told', async () => {
