@@ -1,4 +1,5 @@
 import { BringupError, fromStoredError, isBringupError, toBringupError, type ErrorCode } from '../errors.ts';
+import { machineTrouble } from '../pool/machine-trouble.ts';
 import { limits } from '../limits.ts';
 import type { BootReport } from '../model/deployment.ts';
 import { extend } from '../pool/reservations.ts';
@@ -22,24 +23,13 @@ type Context = WorkContext<DeploymentCheckpoint>;
 
 /** What says something about the host or board, and nothing about what is deployed. */
 const targetTrouble: readonly ErrorCode[] = [
-  'connection-failed',
-  'connection-lost',
-  'unavailable',
-  'authentication-failed',
-  'host-key-unknown',
-  'host-key-changed',
-  'deadline-exceeded',
-  'process-lost',
-  'dependency-missing',
-  'disk-full',
+  ...machineTrouble,
   'transfer-failed',
   'checksum-mismatch',
   'hypervisor-failed',
   'unsupported',
   'flash-failed',
   'power-failed',
-  // It was decommissioned by force.
-  'not-found',
 ];
 
 /**
