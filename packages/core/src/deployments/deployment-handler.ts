@@ -1,7 +1,7 @@
 import { BringupError, fromStoredError, isBringupError, toBringupError, type ErrorCode } from '../errors.ts';
-import { machineTrouble } from '../pool/machine-trouble.ts';
 import { limits } from '../limits.ts';
 import type { BootReport } from '../model/deployment.ts';
+import { machineTrouble } from '../pool/machine-trouble.ts';
 import { extend } from '../pool/reservations.ts';
 import { giveUpWaiting, obtain } from '../selection/obtain.ts';
 import { newId } from '../runtime.ts';
