@@ -33,13 +33,11 @@ export function checkEnd({ unfinished, database, world, plan, scenery }: Outcome
   );
 }
 
+/** Those of builds, but not what says which of them are over. */
 function buildFolders(fs: MemoryFileSystem): string[] {
-  const workspaces = ['/root', '/home'].flatMap((home) => below(fs, home)).flatMap((folder) => below(fs, folder));
-  return workspaces.map((folder) => `${folder}/builds`).flatMap((folder) => below(fs, folder));
-}
-
-function below(fs: MemoryFileSystem, folder: string): string[] {
-  return fs.stat(folder)?.kind === 'folder' ? fs.list(folder).map((name) => `${folder}/${name}`) : [];
+  const folder = '/root/.bringup/builds';
+  const names = fs.stat(folder) === undefined ? [] : fs.list(folder);
+  return names.filter((name) => !name.startsWith('.')).map((name) => `${folder}/${name}`);
 }
 
 /** A pipeline that nothing happened to ends as it was fated to. */

@@ -26,10 +26,13 @@ const onBoards = ['flash', 'powerOn', 'powerOff'];
 
 /**
  * Nobody drives a machine that somebody else drives: whoever changes a VM, writes a board's flash or switches its
- * power has the work that is done there. A call that was on its way when the work was lost can't be called
+ * power has the work that is done there. No build runs twice in one place. A call that was on its way when the work was lost can't be called
  * back, nor can one be held up whose process had just looked whether it may, and stood still before it was sent.
  */
-export function checkMachines({ history, audit, database }: Outcome, report: Report): void {
+export function checkMachines({ history, audit, database, plan, scenery }: Outcome, report: Report): void {
+  // A server that was full is cleaned up, and given the same build once more.
+  const most = plan.faults.some(({ kind }) => kind === 'disk-full') ? 2 : 1;
+  for (const [build, times] of scenery.begun) if (times > most) report(`${build} ran ${times} times`);
   const had = spansOfWork(audit);
   const stood = stops(history.entries);
   const workOn = workByDevice(database.rows.bind(database));

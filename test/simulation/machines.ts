@@ -28,6 +28,8 @@ export interface Scenery {
   readonly buildLogs: Said;
   /** Builds that run now, and where. */
   readonly building: ReadonlySet<string>;
+  /** How often each of them has begun to run. */
+  readonly begun: ReadonlyMap<string, number>;
   /** Connects what was registered with it. */
   watch(lab: MemoryLab): void;
 }
@@ -49,6 +51,7 @@ export function scenery(plan: Plan): Scenery {
   const consoles: Said = new Map();
   const buildLogs: Said = new Map();
   const building = new Set<string>();
+  const begun = new Map<string, number>();
   let lab: MemoryLab | undefined;
   let boots = 0;
   const begin = (said: Said, key: string): ((text: string) => void) => {
@@ -83,6 +86,7 @@ export function scenery(plan: Plan): Scenery {
       if (item === undefined) return 1;
       const what = `the build in ${src} on ${server}`;
       building.add(what);
+      begun.set(what, (begun.get(what) ?? 0) + 1);
       using _ended = { [Symbol.dispose]: () => void building.delete(what) };
       for (let line = 0; line < item.lines; line += 1) {
         await log(`  CC      line-${line} of ${item.id} ${'x'.repeat(line * 7)}\n`);
@@ -106,6 +110,7 @@ export function scenery(plan: Plan): Scenery {
     saidBy: (board) => lab?.board(board).line.said.toString() ?? '',
     buildLogs,
     building,
+    begun,
     watch: (registered) => {
       lab = registered;
       for (const name of ['build1', 'build2']) watchBuildLogs(registered, name, buildLogs, begin);
