@@ -46,6 +46,12 @@ export interface TestRunOutput {
 
 type CommandResult = ReturnType<typeof commandResult>;
 
+/** How a command ended. */
+interface CommandEnd {
+  readonly exitCode: number;
+  readonly output: string;
+}
+
 interface Checkpoint {
   /** Results of the commands that are done. */
   readonly done: readonly CommandResult[];
@@ -255,7 +261,9 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
       clock,
       signal,
     });
-    return await this.#eachCommand(context, tests.commands, async (command, index) => {
+    const clear = (index: number): Promise<void> =>
+      sessions.run((session) => endRemote(session, remoteFolder(context.id, index), signal));
+    const run = async (command: TestCommand, index: number): Promise<CommandEnd> => {
       const folder = remoteFolder(context.id, index);
       const logStart = context.checkpoint?.logStart ?? log.sizeBytes;
       await context.save({ done: [], ...context.checkpoint, logStart });
@@ -269,10 +277,9 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
         onBytes: (bytes) => log.append(bytes),
       });
       await log.flush();
-      const output = await this.#logFrom(log.logId, logStart);
-      await sessions.run((session) => endRemote(session, folder, signal));
-      return { exitCode, output };
-    });
+      return { exitCode, output: await this.#logFrom(log.logId, logStart) };
+    };
+    return await this.#eachCommand(context, tests.commands, run, clear);
   }
 
   async #logFrom(logId: string, offset: number): Promise<string> {
@@ -298,21 +305,29 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
     if (tests.from !== 'shell') return;
     const remote = await this.#remote(tests, await placedDeployment(this.#services.store, deploymentId));
     await using session = await this.#services.connectors.openShell(remote, { signal });
-    await endRemote(session, remoteFolder(context.id, context.checkpoint?.done.length ?? 0), signal);
+    const done = context.checkpoint?.done.length ?? 0;
+    // The one before may not have been cleared away.
+    for (const index of [done - 1, done])
+      if (index >= 0) await endRemote(session, remoteFolder(context.id, index), signal);
   }
 
+  /** Each is run once: what is left of it is cleared away only when its result is stored. */
   async #eachCommand(
     context: WorkContext<Checkpoint>,
     commands: readonly TestCommand[],
-    run: (command: TestCommand, index: number) => Promise<{ exitCode: number; output: string }>,
+    run: (command: TestCommand, index: number) => Promise<CommandEnd>,
+    clear?: (index: number) => Promise<void>,
   ): Promise<TestReport> {
     const done = [...(context.checkpoint?.done ?? [])];
+    // Whoever stored the last result may have died of it.
+    if (done.length > 0) await clear?.(done.length - 1);
     for (const [index, command] of commands.entries()) {
       if (index < done.length) continue;
       const startedAt = context.clock.now();
       const result = await run(command, index);
       done.push(commandResult(command, { ...result, durationSeconds: (context.clock.now() - startedAt) / 1000 }));
       await context.save({ done });
+      await clear?.(index);
     }
     return combineResults(done);
   }

@@ -104,6 +104,38 @@ describe('a test run', () => {
     );
   });
 
+  it('runs each command once, though its process dies while what is left of one is cleared away', async () => {
+    const { lab, deploymentId } = await deployed(prints(''));
+    const ran: string[] = [];
+    const clearing = Promise.withResolvers<void>();
+    let died = false;
+    const target = lab.shell.host('target1');
+    lab.shell.commands.set('selftest', ({ argv }) => void ran.push(argv[1] ?? ''));
+    lab.shell.commands.set('rm', async ({ argv, fs }) => {
+      fs.remove(argv.at(-1) ?? '', { recursive: true });
+      clearing.resolve();
+      if (!died) await new Promise(() => undefined);
+    });
+    const { id } = await lab.testRuns.runTests(deploymentId, {
+      from: 'shell',
+      target: { hostname: 'target1' },
+      commands: [
+        { name: 'first', argv: ['selftest', 'first'] },
+        { name: 'second', argv: ['selftest', 'second'] },
+      ],
+    });
+    await lab.clock.runUntil(clearing.promise);
+    await lab.crash();
+    died = true;
+    await using next = await lab.reopen();
+    expect(await next.clock.runUntil(next.testRuns.waitForTestRun(id))).toMatchObject({
+      status: 'completed',
+      results: { totals: { pass: 2 } },
+    });
+    expect(ran).toEqual(['first', 'second']);
+    expect(target.fs.list('/tmp')).toEqual([]);
+  });
+
   it('that takes too long has failed, and was not cancelled', async () => {
     const { lab, deploymentId } = await deployed(prints(''));
     await using _lab = lab;
