@@ -4,7 +4,12 @@ import type { PostgresConnection } from './postgres-connection.ts';
 import { isLostConnection, postgresFailure } from './postgres-errors.ts';
 import type { PostgresLinks } from './postgres-links.ts';
 
-const thisServer = 'pg_postmaster_start_time()::text';
+/**
+ * Which life of the server this is: since when it runs, and its own processes, which it starts anew when it recovers from
+ * the crash of a backend. Everybody may see their numbers.
+ */
+const ownProcesses = `select string_agg(pid::text, ' ' order by pid) from pg_stat_activity where datid is null and usesysid is null`;
+const life = `pg_postmaster_start_time() || ' ' || coalesce((${ownProcesses}), '')`;
 
 /** A transaction that has done its part and waits for the commit it shares. */
 interface Member {
@@ -17,8 +22,6 @@ interface Begun {
   readonly connection: PostgresConnection;
   /** PostgreSQL's name for the transaction, by which it tells later how it ended. */
   readonly xid: string;
-  /** When the server was started. One that crashed gives the names of transactions that it forgot to others. */
-  readonly server: string;
 }
 
 /** Transactions that share one of PostgreSQL's. */
@@ -52,6 +55,8 @@ export class PostgresLine {
   readonly #links: PostgresLinks;
   readonly #lock: string;
   readonly #writers: (() => void)[] = [];
+  /** The life of the server in which each connection was made: none outlives it. */
+  readonly #lives = new WeakMap<PostgresConnection, string>();
   #connection: PostgresConnection | undefined;
   #taken = false;
   #group: Group | undefined;
@@ -143,8 +148,20 @@ export class PostgresLine {
   }
 
   async #connected(): Promise<PostgresConnection> {
-    if (this.#connection === undefined || this.#connection.lost) this.#connection = await this.#links.connect();
+    while (this.#connection === undefined || this.#connection.lost) this.#connection = await this.#connect();
     return this.#connection;
+  }
+
+  async #connect(): Promise<PostgresConnection> {
+    const connection = await this.#links.connect();
+    try {
+      const { row } = await connection.run(`select ${life} as life`);
+      this.#lives.set(connection, String(row['life']));
+    } catch (error) {
+      if (!isLostConnection(error)) throw postgresFailure(error, this.#links.settings.where);
+      await connection.close();
+    }
+    return connection;
   }
 
   /** Begins PostgreSQL's transaction. A connection that turns out to be gone has done nothing yet: another one will do. */
@@ -154,11 +171,11 @@ export class PostgresLine {
       const { connection } = group;
       try {
         void connection.run('begin').catch(() => undefined);
-        const { rows } = await connection.query<{ xid: string; server: string }>(
-          `select pg_advisory_xact_lock(${this.#lock}), pg_current_xact_id()::text as xid, ${thisServer} as server`,
+        const { rows } = await connection.query<{ xid: string }>(
+          `select pg_advisory_xact_lock(${this.#lock}), pg_current_xact_id()::text as xid`,
           [],
         );
-        return { connection, xid: rows[0]?.xid ?? '', server: rows[0]?.server ?? '' };
+        return { connection, xid: rows[0]?.xid ?? '' };
       } catch (error) {
         const lost = connection.lost || isLostConnection(error);
         if (lost) await connection.close();
@@ -190,13 +207,14 @@ export class PostgresLine {
   }
 
   /**
-   * Whether a transaction whose connection was lost at its commit is known to have been committed. After a restart nobody
-   * knows: whoever asked is told that it may be tried again, and looks.
+   * Whether a transaction whose connection was lost at its commit is known to have been committed. A server that crashed
+   * gives the names of transactions that it forgot to others: nobody knows then, and whoever asked is told that it may be
+   * tried again, and looks.
    */
-  async #wasCommitted({ xid, server }: Begun): Promise<boolean> {
+  async #wasCommitted({ connection, xid }: Begun): Promise<boolean> {
     const giveUpAt = performance.now() + limits.postgresPatienceMs;
-    // Of a transaction that it forgot when it crashed, another start of the server does not even take the name.
-    const same = `${thisServer} = '${server}'`;
+    // A name that was not given anew yet is not even taken.
+    const same = `${life} = '${this.#lives.get(connection) ?? ''}'`;
     const statement = `select case when ${same} then pg_xact_status('${xid}') else 'forgotten' end as status`;
     for (;;) {
       const { row } = await this.#links.read((reader) => reader.run(statement), true);

@@ -64,6 +64,25 @@ async function hangUp(statement = ''): Promise<number> {
   return ended.length;
 }
 
+/** Kills a backend, upon which the server ends all others and recovers. */
+async function crashOfABackend(): Promise<void> {
+  const client = new pg.Client({ connectionString: server.url });
+  client.on('error', () => undefined);
+  await client.connect();
+  const [row] = (await client.query<{ pid: number }>('select pg_backend_pid() as pid')).rows;
+  const before = await checkpointer();
+  process.kill(row?.pid ?? 0, 'SIGKILL');
+  for (;;) {
+    const now = await checkpointer().catch(() => before);
+    if (now !== before) return;
+  }
+}
+
+/** One of the server's own processes. */
+async function checkpointer(): Promise<unknown> {
+  return (await ask("select pid from pg_stat_activity where backend_type = 'checkpointer'"))[0]?.['pid'] ?? 0;
+}
+
 /** A way to the server that breaks at the next such statement: before it got there, or before its answer is back. */
 async function breaking(
   where: 'before' | 'after',
@@ -291,18 +310,33 @@ describe('a connection that is lost', () => {
     },
   );
 
-  it('because the server crashes before a commit: nothing of the transaction is there, and it may be tried again', async () => {
-    await using store = await open();
-    await addFact(store, 'first');
-    let back: Promise<void> | undefined;
-    const adding = addFact(store, 'second', async () => {
-      await server.stop('immediate');
-      back = server.start();
-    });
-    await expect(adding).rejects.toMatchObject({ code: 'store-failed', retryable: true });
-    await back;
-    expect(await facts(store)).toEqual(['first']);
-  });
+  describe.each([
+    [
+      'the server',
+      async () => {
+        await server.stop('immediate');
+        await server.start();
+      },
+    ],
+    ['a backend', crashOfABackend],
+  ] as const)(
+    'because %s crashes before a commit: nothing of the transaction is there, and it may be tried again',
+    (_of, crash) => {
+      it.each([
+        ['and others have its name', 20],
+        ['and nobody has its name', 0],
+      ] as const)('%s', async (_name, others) => {
+        await using store = await open();
+        await addFact(store, 'first');
+        const adding = addFact(store, 'second', async () => {
+          await crash();
+          for (let other = 0; other < others; other += 1) await ask('select pg_current_xact_id()');
+        });
+        await expect(adding).rejects.toMatchObject({ code: 'store-failed', retryable: true });
+        expect(await facts(store)).toEqual(['first']);
+      });
+    },
+  );
 
   it.each(['before', 'after'] as const)(
     'at the beginning of a transaction, %s that was done: it begins anew, with all that was asked for already',
