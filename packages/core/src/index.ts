@@ -9,6 +9,7 @@ export type { Lab, LabOptions } from './lab.ts';
 export { sqlite, type SqliteOptions } from './store/sqlite-provider.ts';
 export { postgres, type PostgresOptions } from './store/postgres-provider.ts';
 export type { CommitSignal, StoreProvider, OpenedDatabase } from './store/provider.ts';
+export type { Topic } from './store/topics.ts';
 export type { StoreFlavor } from './store/flavor.ts';
 export type { EventFeed, ReadEventsOptions } from './store/feed.ts';
 export type { EventMap, EventName, LabEvent, TransferReport, VmActionEvent, WorkEvent, WorkVerb } from './events.ts';
