@@ -28,8 +28,8 @@ export interface Scenery {
   readonly buildLogs: Said;
   /** Builds that run now, and where. */
   readonly building: ReadonlySet<string>;
-  /** How often each of them has begun to run. */
-  readonly begun: ReadonlyMap<string, number>;
+  /** Those that began once more in the same place after they had run to their end. */
+  readonly repeated: ReadonlySet<string>;
   /** Connects what was registered with it. */
   watch(lab: MemoryLab): void;
 }
@@ -51,7 +51,8 @@ export function scenery(plan: Plan): Scenery {
   const consoles: Said = new Map();
   const buildLogs: Said = new Map();
   const building = new Set<string>();
-  const begun = new Map<string, number>();
+  const finished = new Set<string>();
+  const repeated = new Set<string>();
   let lab: MemoryLab | undefined;
   let boots = 0;
   const begin = (said: Said, key: string): ((text: string) => void) => {
@@ -86,7 +87,7 @@ export function scenery(plan: Plan): Scenery {
       if (item === undefined) return 1;
       const what = `the build in ${src} on ${server}`;
       building.add(what);
-      begun.set(what, (begun.get(what) ?? 0) + 1);
+      if (finished.has(what)) repeated.add(what);
       using _ended = { [Symbol.dispose]: () => void building.delete(what) };
       for (let line = 0; line < item.lines; line += 1) {
         await log(`  CC      line-${line} of ${item.id} ${'x'.repeat(line * 7)}\n`);
@@ -94,11 +95,13 @@ export function scenery(plan: Plan): Scenery {
       }
       if (item.fate === 'build-fails') {
         await log('init/main.c:1:1: error: it was fated to fail\n');
+        finished.add(what);
         return 2;
       }
       await log('  LD      vmlinux\n');
       output('arch/x86/boot/bzImage', kernelOf(item.id));
       output('.config', 'CONFIG_64BIT=y\n');
+      finished.add(what);
       return 0;
     },
     guest: (guest) => play(guest.spec.name, byImage.get(guest.spec.kernel.split('/').at(-1) ?? ''))(guest),
@@ -110,7 +113,7 @@ export function scenery(plan: Plan): Scenery {
     saidBy: (board) => lab?.board(board).line.said.toString() ?? '',
     buildLogs,
     building,
-    begun,
+    repeated,
     watch: (registered) => {
       lab = registered;
       for (const name of ['build1', 'build2']) watchBuildLogs(registered, name, buildLogs, begin);

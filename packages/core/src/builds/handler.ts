@@ -14,7 +14,7 @@ import { SessionHolder } from '../work/session.ts';
 import { release } from '../pool/reservations.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { BuildAttempt } from './attempt.ts';
-import { cleanServer, readResourceUse, removeFolder } from './housekeeping.ts';
+import { cleanServer, markOver, readResourceUse, removeFolder } from './housekeeping.ts';
 import {
   buildLogId,
   jobFolder,
@@ -125,7 +125,8 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     try {
       return await sessions.run(async (session) => {
         const use = await readResourceUse(session, folder, context.signal);
-        await removeFolder(session, { folder, mark: overMark(server, context.id) }, context.signal);
+        await markOver(session, overMark(server, context.id), context.signal);
+        await removeFolder(session, folder, context.signal);
         return use ?? null;
       });
     } catch (error) {
@@ -268,6 +269,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     const server = await this.#services.buildServer(held.serverId);
     const folder = jobFolder(server, context.id);
     await using session = await this.#services.connectors.openShell(server, { signal });
+    if (forGood) await markOver(session, overMark(server, context.id), signal);
     await stopDetached(session, folder, { signal });
     // What it said between the last poll and its end belongs to the log too.
     await using log = await context.openLog(buildLogId(context.id));
@@ -279,6 +281,6 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
       clock: context.clock,
       onBytes: (bytes) => log.append(bytes),
     }).catch(() => undefined);
-    await removeFolder(session, { folder, ...(forGood && { mark: overMark(server, context.id) }) }, signal);
+    await removeFolder(session, folder, signal);
   }
 }

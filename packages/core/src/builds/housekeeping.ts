@@ -1,7 +1,7 @@
 import type { ShellSession } from '../contracts/shell.ts';
 import { limits } from '../limits.ts';
 import type { BuildResourceUse } from '../model/build.ts';
-import { cleanServerScript, removeScript, resourceUseScript } from './scripts.ts';
+import { cleanServerScript, overScript, removeScript, resourceUseScript } from './scripts.ts';
 
 /**
  * Removes from a full build server what nobody needs: folders of builds that are not `active`, and
@@ -38,15 +38,19 @@ export async function readResourceUse(
   return { cpuSeconds: Math.round(cpuSeconds * 100) / 100, storageMb: Math.ceil(Number(kilobytes) / 1024) };
 }
 
-/** Removes a job's folder. @param mark - see `overMark`; without it, the job may begin again. */
-export async function removeFolder(
-  session: ShellSession,
-  { folder, mark = '' }: { readonly folder: string; readonly mark?: string },
-  signal: AbortSignal,
-): Promise<void> {
+/**
+ * Has a server remember that a build is over there, see `overMark`. Before it is stopped and its folder removed: so it can't
+ * begin in between.
+ */
+export async function markOver(session: ShellSession, mark: string, signal: AbortSignal): Promise<void> {
   const minutes = String(Math.ceil(limits.overMarkMs / 60_000));
-  await session.exec(['sh', '-c', removeScript, 'bringup-remove', folder, mark, minutes], {
+  await session.exec(['sh', '-c', overScript, 'bringup-over', mark, minutes], {
     signal,
-    timeoutMs: limits.hashTimeoutMs,
+    timeoutMs: limits.execTimeoutMs,
   });
+}
+
+/** Removes a job's folder. */
+export async function removeFolder(session: ShellSession, folder: string, signal: AbortSignal): Promise<void> {
+  await session.exec(['sh', '-c', removeScript, 'bringup-remove', folder], { signal, timeoutMs: limits.hashTimeoutMs });
 }

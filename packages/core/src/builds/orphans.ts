@@ -5,7 +5,7 @@ import type { BuildServer } from '../model/resource.ts';
 import type { Connectors } from '../pool/connectors.ts';
 import type { Store } from '../store/store.ts';
 import { stopDetached } from '../work/detached.ts';
-import { removeFolder } from './housekeeping.ts';
+import { markOver, removeFolder } from './housekeeping.ts';
 import { buildsFolder, jobFolder, overMark } from './services.ts';
 
 /** What is looked for left builds with. */
@@ -28,8 +28,9 @@ export async function removeLeftBuilds(services: LeftBuildServices, signal: Abor
       await using session = await connectors.openShell(server, { signal });
       for (const id of await leftOn(services.store, server, await buildsOn(session, server, { signal }))) {
         const folder = jobFolder(server, id);
+        await markOver(session, overMark(server, id), signal);
         await stopDetached(session, folder, { signal });
-        await removeFolder(session, { folder, mark: overMark(server, id) }, signal);
+        await removeFolder(session, folder, signal);
         logger.warn({ server: server.id, build: id }, 'a build that nobody waits for was removed from its server');
       }
     } catch (error) {

@@ -174,16 +174,15 @@ for pattern do
 done
 `;
 
-/**
- * Removes a job's folder. `$1` folder, `$2` file that says from now on that the job is over, or empty, `$3` minutes after
- * which such files are removed.
- */
+/** Says from now on that a job is over. `$1` file that says so, `$2` minutes after which such files are removed. */
+export const overScript: string = `set -u
+marks=\${1%/*}
+mkdir -p -- "$marks" && : > "$1"
+find "$marks" -type f -mmin "+$2" -exec rm -f -- {} +
+`;
+
+/** Removes a job's folder. `$1` folder. */
 export const removeScript: string = `set -u
-if [ -n "$2" ]; then
-  marks=\${2%/*}
-  mkdir -p -- "$marks" && : > "$2"
-  find "$marks" -type f -mmin "+$3" -exec rm -f -- {} +
-fi
 chmod -R u+w -- "$1" 2> /dev/null
 rm -rf -- "$1"
 `;

@@ -17,7 +17,7 @@ export const nameField: v.GenericSchema<unknown, string> = v.pipe(
 /** One of the known architectures. */
 export const architectureField: v.GenericSchema<unknown, (typeof architectures)[number]> = v.picklist(
   architectures,
-  (issue) => `'${String(issue.input)}' is not an architecture; known are ${architectures.join(', ')}`,
+  (issue) => `${issue.received} is not an architecture; known are ${architectures.join(', ')}`,
 );
 
 /** A folder on the target. */

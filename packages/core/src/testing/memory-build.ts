@@ -7,6 +7,7 @@ import {
   collectScript,
   kernelRecipe,
   makeRecipe,
+  overScript,
   readNoteScript,
   removeScript,
   resourceUseScript,
@@ -79,7 +80,8 @@ export function memoryBuildScripts(
   return new Map<string, MemoryCommand>([
     [buildScript, (context) => runBuild(context, repositories, build)],
     [collectScript, collect],
-    [removeScript, remove],
+    [overScript, over],
+    [removeScript, ({ argv: [, folder = ''], fs }) => fs.stat(folder) && fs.remove(folder, { recursive: true })],
     [cleanServerScript, clean],
     [resourceUseScript, resourceUse],
     [
@@ -90,12 +92,9 @@ export function memoryBuildScripts(
   ]);
 }
 
-function remove({ argv: [, folder = '', mark = ''], fs }: MemoryCommandContext): void {
-  if (mark !== '') {
-    fs.makeFolder(posix.dirname(mark), { recursive: true });
-    fs.writeFile(mark, '');
-  }
-  if (fs.stat(folder) !== undefined) fs.remove(folder, { recursive: true });
+function over({ argv: [, mark = ''], fs }: MemoryCommandContext): void {
+  fs.makeFolder(posix.dirname(mark), { recursive: true });
+  fs.writeFile(mark, '');
 }
 
 /** A failure that the script tells by its code. */

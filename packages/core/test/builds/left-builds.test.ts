@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { limits, localShell } from '@bringup/core';
 import { memoryLab, type MemoryBuildFunction, type MemoryLab } from '@bringup/core/testing';
-import { removeFolder } from '../../src/builds/housekeeping.ts';
+import { markOver } from '../../src/builds/housekeeping.ts';
 import { kernelBuild, repositories } from '../support/requests.ts';
 
 const workspace = '/work';
@@ -94,7 +94,7 @@ describe('a server on which builds are over', () => {
     await using shell = localShell();
     await using session = await shell.connect({ hostname: 'localhost', username: 'me' });
     const { signal } = new AbortController();
-    await removeFolder(session, { folder: join(builds, 'now'), mark: join(marks, 'now') }, signal);
+    await markOver(session, join(marks, 'now'), signal);
     expect((await readdir(marks)).sort()).toEqual(['lately', 'now']);
     await rm(builds, { recursive: true });
   });

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localShell, type ShellSession } from '@bringup/core';
 import { memoryShell, type MemoryCommand } from '@bringup/core/testing';
 import { findOutputs } from '../../src/builds/collect.ts';
-import { cleanServer, readResourceUse, removeFolder } from '../../src/builds/housekeeping.ts';
+import { cleanServer, markOver, readResourceUse, removeFolder } from '../../src/builds/housekeeping.ts';
 import { buildScript, readNoteScript, scriptRecipe } from '../../src/builds/scripts.ts';
 import { presentScript } from '../../src/deployments/transfer.ts';
 import { readVitals, utilizationOf, vitalsScript } from '../../src/health/vitals.ts';
@@ -242,7 +242,7 @@ describe.each([
         new AbortController().signal,
       ),
     ).rejects.toMatchObject({ code: 'output-missing' });
-    await removeFolder(side.session, { folder }, new AbortController().signal);
+    await removeFolder(side.session, folder, new AbortController().signal);
     expect(await pollDetached(side.session, folder, 0)).toMatchObject({ state: 'gone' });
   });
 
@@ -253,10 +253,11 @@ describe.each([
     const begin = (): Promise<void> => startDetached(side.session, folder, ['sh', '-c', talks], { unless });
     await begin();
     await end(folder);
-    await removeFolder(side.session, { folder }, signal);
+    await removeFolder(side.session, folder, signal);
     await begin();
     await end(folder);
-    await removeFolder(side.session, { folder, mark: unless }, signal);
+    await markOver(side.session, unless, signal);
+    await removeFolder(side.session, folder, signal);
     await expect(begin()).rejects.toMatchObject({ code: 'lease-lost' });
     expect(await pollDetached(side.session, folder, 0)).toMatchObject({ state: 'gone' });
   });
