@@ -1,4 +1,5 @@
 import type { MemoryFileSystem } from '@bringup/core/testing';
+import { buildsFolder } from './machines.ts';
 import type { Outcome, Report } from './outcome.ts';
 
 /** Everything came to its end, and nothing was left behind: nothing reserved, no VM, no board without power. */
@@ -35,9 +36,8 @@ export function checkEnd({ unfinished, database, world, plan, scenery }: Outcome
 
 /** Those of builds, but not what says which of them are over. */
 function buildFolders(fs: MemoryFileSystem): string[] {
-  const folder = '/root/.bringup/builds';
-  const names = fs.stat(folder) === undefined ? [] : fs.list(folder);
-  return names.filter((name) => !name.startsWith('.')).map((name) => `${folder}/${name}`);
+  const names = fs.stat(buildsFolder) === undefined ? [] : fs.list(buildsFolder);
+  return names.filter((name) => !name.startsWith('.')).map((name) => `${buildsFolder}/${name}`);
 }
 
 /** A pipeline that nothing happened to ends as it was fated to. */

@@ -26,11 +26,11 @@ const onBoards = ['flash', 'powerOn', 'powerOff'];
 
 /**
  * Nobody drives a machine that somebody else drives: whoever changes a VM, writes a board's flash or switches its
- * power has the work that is done there. No build that has run to its end runs again in the same place. A call that was on its way when the work was lost can't be called
+ * power has the work that is done there. No build begins where it is over. A call that was on its way when the work was lost can't be called
  * back, nor can one be held up whose process had just looked whether it may, and stood still before it was sent.
  */
 export function checkMachines({ history, audit, database, scenery }: Outcome, report: Report): void {
-  for (const build of scenery.repeated) report(`${build} ran again after it had run to its end`);
+  for (const build of scenery.late) report(`${build} began after it was over`);
   const had = spansOfWork(audit);
   const stood = stops(history.entries);
   const workOn = workByDevice(database.rows.bind(database));

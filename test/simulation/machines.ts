@@ -28,8 +28,8 @@ export interface Scenery {
   readonly buildLogs: Said;
   /** Builds that run now, and where. */
   readonly building: ReadonlySet<string>;
-  /** Those that began once more in the same place after they had run to their end. */
-  readonly repeated: ReadonlySet<string>;
+  /** Those that began where somebody had said before that they are over. */
+  readonly late: ReadonlySet<string>;
   /** Connects what was registered with it. */
   watch(lab: MemoryLab): void;
 }
@@ -37,6 +37,9 @@ export interface Scenery {
 const commitOf = (id: string): string => createHash('sha256').update(id).digest('hex').slice(0, 40);
 const kernelOf = (id: string): string => `kernel of ${commitOf(id)}\n`;
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/** Where the servers have the folders of builds. */
+export const buildsFolder = '/root/.bringup/builds';
 
 /** Where a pipeline's source is. */
 export function repositoryOf(id: string): string {
@@ -51,8 +54,7 @@ export function scenery(plan: Plan): Scenery {
   const consoles: Said = new Map();
   const buildLogs: Said = new Map();
   const building = new Set<string>();
-  const finished = new Set<string>();
-  const repeated = new Set<string>();
+  const late = new Set<string>();
   let lab: MemoryLab | undefined;
   let boots = 0;
   const begin = (said: Said, key: string): ((text: string) => void) => {
@@ -82,12 +84,12 @@ export function scenery(plan: Plan): Scenery {
     repositories: Object.fromEntries(
       pipelines.map(({ id }) => [repositoryOf(id), { branches: { main: commitOf(id) } }]),
     ),
-    async build({ server, src, repository, log, sleep, output }) {
+    async build({ server, src, repository, files, log, sleep, output }) {
       const item = byRepository.get(repository);
       if (item === undefined) return 1;
       const what = `the build in ${src} on ${server}`;
       building.add(what);
-      if (finished.has(what)) repeated.add(what);
+      if (files.stat(`${buildsFolder}/.over/${src.split('/').at(-2)}`) !== undefined) late.add(what);
       using _ended = { [Symbol.dispose]: () => void building.delete(what) };
       for (let line = 0; line < item.lines; line += 1) {
         await log(`  CC      line-${line} of ${item.id} ${'x'.repeat(line * 7)}\n`);
@@ -95,13 +97,11 @@ export function scenery(plan: Plan): Scenery {
       }
       if (item.fate === 'build-fails') {
         await log('init/main.c:1:1: error: it was fated to fail\n');
-        finished.add(what);
         return 2;
       }
       await log('  LD      vmlinux\n');
       output('arch/x86/boot/bzImage', kernelOf(item.id));
       output('.config', 'CONFIG_64BIT=y\n');
-      finished.add(what);
       return 0;
     },
     guest: (guest) => play(guest.spec.name, byImage.get(guest.spec.kernel.split('/').at(-1) ?? ''))(guest),
@@ -113,7 +113,7 @@ export function scenery(plan: Plan): Scenery {
     saidBy: (board) => lab?.board(board).line.said.toString() ?? '',
     buildLogs,
     building,
-    repeated,
+    late,
     watch: (registered) => {
       lab = registered;
       for (const name of ['build1', 'build2']) watchBuildLogs(registered, name, buildLogs, begin);
