@@ -34,10 +34,9 @@ export function checkEnd({ unfinished, database, world, plan, scenery }: Outcome
   );
 }
 
-/** Those of builds, but not what says which of them are over. */
 function buildFolders(fs: MemoryFileSystem): string[] {
   const names = fs.stat(buildsFolder) === undefined ? [] : fs.list(buildsFolder);
-  return names.filter((name) => !name.startsWith('.')).map((name) => `${buildsFolder}/${name}`);
+  return names.map((name) => `${buildsFolder}/${name}`);
 }
 
 /** A pipeline that nothing happened to ends as it was fated to. */

@@ -89,7 +89,7 @@ export function scenery(plan: Plan): Scenery {
       if (item === undefined) return 1;
       const what = `the build in ${src} on ${server}`;
       building.add(what);
-      if (files.stat(`${buildsFolder}/.over/${src.split('/').at(-2)}`) !== undefined) late.add(what);
+      if (files.stat(`/root/.bringup/.over/${src.split('/').at(-2)}`) !== undefined) late.add(what);
       using _ended = { [Symbol.dispose]: () => void building.delete(what) };
       for (let line = 0; line < item.lines; line += 1) {
         await log(`  CC      line-${line} of ${item.id} ${'x'.repeat(line * 7)}\n`);

@@ -67,6 +67,6 @@ export function jobFolder(server: BuildServer, buildId: string): string {
  * The file that says on a server that a build is over there. A process that stood still, and does not know yet that
  * another one has done its work, would begin the build again once its folder is gone.
  */
-export function overMark(server: BuildServer, buildId: string): string {
-  return `${buildsFolder(server)}/.over/${buildId}`;
+export function overMark({ workspace }: BuildServer, buildId: string): string {
+  return `${workspace}/.over/${buildId}`;
 }
