@@ -4,10 +4,20 @@ import type { Clock, Logger, Random, Timer } from './contracts/runtime.ts';
 export const systemClock: Clock = {
   now: () => Date.now(),
   timer(delayMs, fire, options): Timer {
-    // setTimeout fires at once for delays beyond 2^31 ms; nothing here needs to wait 24 days.
-    const handle = setTimeout(fire, Math.min(delayMs, 2 ** 31 - 1));
-    if (options?.background === true) handle.unref();
-    return handle;
+    const due = performance.now() + delayMs;
+    // setTimeout counts in whole milliseconds, and fires by up to one too early; at once for delays beyond 2^31 ms.
+    const set = (ms: number): NodeJS.Timeout => {
+      const timeout = setTimeout(onTimeout, Math.min(ms, 2 ** 31 - 1));
+      if (options?.background === true) timeout.unref();
+      return timeout;
+    };
+    const onTimeout = (): void => {
+      const restMs = due - performance.now();
+      if (restMs > 0) handle = set(restMs);
+      else fire();
+    };
+    let handle = set(delayMs);
+    return { [Symbol.dispose]: () => clearTimeout(handle) };
   },
 };
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { newId, type Clock, type Random } from '@bringup/core';
+import { newId, systemClock, type Clock, type Random } from '@bringup/core';
 import { seededRandom } from '@bringup/core/testing';
 
 /** A clock that shows the given times, one a look, and the last one for ever. */
@@ -24,6 +24,32 @@ const random = fc.oneof(
   // Leaves no room to count up in a millisecond.
   fc.constant<Random>({ next: () => 1 - Number.EPSILON / 2 }),
 );
+
+describe('the machine’s clock', () => {
+  it('fires no timer before its time, whatever fraction of a millisecond it is set at', async () => {
+    const after = async (delayMs: number): Promise<number> => {
+      const set = performance.now();
+      await new Promise<void>((resolve) => systemClock.timer(delayMs, resolve));
+      return performance.now() - set;
+    };
+    const waits = Array.from({ length: 100 }, () => {
+      const wait = after(20);
+      for (const until = performance.now() + 0.11; performance.now() < until;);
+      return wait;
+    });
+    expect(Math.min(...(await Promise.all(waits)))).toBeGreaterThanOrEqual(20);
+  });
+
+  it('fires no timer of a month at once, and none that is disposed', async () => {
+    const fired: string[] = [];
+    const month = systemClock.timer(31 * 86_400_000, () => fired.push('month'));
+    const disposed = systemClock.timer(1, () => fired.push('disposed'));
+    disposed[Symbol.dispose]();
+    await new Promise<void>((resolve) => systemClock.timer(5, resolve));
+    expect(fired).toEqual([]);
+    month[Symbol.dispose]();
+  });
+});
 
 describe('ids', () => {
   it('sort in the order they were made, whatever the clock does, and none comes twice', () => {

@@ -9,7 +9,7 @@ export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
   /**
-   * Calls `fire` once, after `delayMs`. A real clock's timers keep the process alive unless
+   * Calls `fire` once, after `delayMs`, never before. A real clock's timers keep the process alive unless
    * `background` is set.
    */
   timer(delayMs: number, fire: () => void, options?: { readonly background?: boolean }): Timer;
