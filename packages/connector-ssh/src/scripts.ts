@@ -13,6 +13,16 @@ fi`;
 /** \`wc -c\` reads all of a file in some shells' own version, so it comes second. */
 const sizeOf = `size_of() { stat -c %s -- "$1" 2>/dev/null || wc -c <"$1" | tr -d ' '; }`;
 
+/** Writes the part file through to the disk, prints its hash, and gives it its name if it has the hash that is wanted. */
+const proveAndRename = `
+{ sync -- "$part" 2>/dev/null || sync; } &
+sum=$($hash <"$part") || exit 1
+wait $! || exit 1
+sum=\${sum%% *}
+echo "sha256:$sum"
+[ "$sum" = "$want" ] || exit 5
+chmod "$mode" -- "$part" && mv -f -- "$part" "$path" || exit 1`;
+
 /**
  * Stores standard input beside the path and renames it when it is whole. The input's last 64 bytes
  * are the SHA-256 the sender computed on the way: a connection that is cut leaves them out, and then
@@ -33,13 +43,7 @@ cat >"$part" || exit 1
 [ "$(size_of "$part")" = "$sent" ] || { echo "the bytes did not all arrive" >&2; exit 4; }
 want=$(tail -c 64 -- "$part")
 truncate -s "$size" -- "$part" 2>/dev/null || dd if=/dev/null of="$part" bs=1 seek="$size" 2>/dev/null || exit 1
-{ sync -- "$part" 2>/dev/null || sync; } &
-sum=$($hash <"$part") || exit 1
-wait $! || exit 1
-sum=\${sum%% *}
-echo "sha256:$sum"
-[ "$sum" = "$want" ] || exit 5
-chmod "$mode" -- "$part" && mv -f -- "$part" "$path" || exit 1
+${proveAndRename}
 trap - EXIT
 `;
 
@@ -70,13 +74,7 @@ dd bs=1 skip="$have" count=0 <&3 >/dev/null 2>&1
 echo "have:$have"
 cat >&3 || exit 1
 [ "$(size_of "$part")" = "$size" ] || { keep=1; echo "the bytes did not all arrive" >&2; exit 4; }
-{ sync -- "$part" 2>/dev/null || sync; } &
-sum=$($hash <"$part") || exit 1
-wait $! || exit 1
-sum=\${sum%% *}
-echo "sha256:$sum"
-[ "$sum" = "$want" ] || exit 5
-chmod "$mode" -- "$part" && mv -f -- "$part" "$path" || exit 1
+${proveAndRename}
 keep=1
 `;
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { architectures, limits, type Artifact, type LabEvent } from '@bringup/core';
 import { memoryGuests, type MemoryLab } from '@bringup/core/testing';
 import { planFlash } from '../../src/deployments/flash-plan.ts';
-import { boots, build, deployToBoard, labWithBoard } from '../support/boards.ts';
+import { boots, bootsSlowly, build, deployToBoard, labWithBoard } from '../support/boards.ts';
 import { expectNothingHeld } from '../support/leftovers.ts';
 import { headCommit, textOf } from '../support/requests.ts';
 
@@ -185,14 +185,7 @@ describe('a deployment to a board', () => {
   });
 
   it('goes on listening when the connection to the console breaks', async () => {
-    const { lab, buildId } = await labWithBoard(async (guest) => {
-      for (let line = 0; line < 20; line += 1) {
-        guest.say(`line ${line}\r\n`);
-        await guest.sleep(1_000);
-      }
-      guest.say('login: ');
-      await guest.idle();
-    });
+    const { lab, buildId } = await labWithBoard(bootsSlowly);
     await using _lab = lab;
     const { id } = await lab.deployments.deployToBoard({ artifacts: { buildId } });
     for (let time = 0; time < 3; time += 1) {

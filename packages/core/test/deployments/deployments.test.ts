@@ -10,6 +10,7 @@ import {
   type MemoryLabOptions,
 } from '@bringup/core/testing';
 import { pickBootFiles } from '../../src/deployments/vm.ts';
+import { bootsSlowly } from '../support/boards.ts';
 import { expectNothingHeld } from '../support/leftovers.ts';
 import { kernelBuild, repositories, textOf } from '../support/requests.ts';
 
@@ -116,14 +117,7 @@ describe('a deployment', () => {
   });
 
   it('goes on listening when the connection to the console breaks', async () => {
-    const { lab, buildId } = await labWith(async (guest) => {
-      for (let line = 0; line < 20; line += 1) {
-        guest.say(`line ${line}\r\n`);
-        await guest.sleep(1_000);
-      }
-      guest.say('login: ');
-      await guest.idle();
-    });
+    const { lab, buildId } = await labWith(bootsSlowly);
     await using _lab = lab;
     const { id } = await lab.deployments.deployToQemu({ artifacts: { buildId } });
     for (let second = 0; second < 15; second += 3) {

@@ -2,9 +2,10 @@ import { createRequire } from 'node:module';
 import type { AddressInfo, Server } from 'node:net';
 import type { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { emailNotifier, Secret, type Notification } from '@bringup/core';
+import { emailNotifier, Secret } from '@bringup/core';
 import { notifierContract } from '@bringup/core/testing';
 import { alertMail } from '../../src/notifiers/email.ts';
+import { notification } from '../support/notification.ts';
 
 type Done = (error?: Error) => void;
 
@@ -106,24 +107,6 @@ notifierContract({
     };
   },
 });
-
-const notification: Notification = {
-  id: '01notification',
-  reason: 'raised',
-  alert: {
-    id: '01alert',
-    type: 'manual-intervention',
-    severity: 'critical',
-    state: 'open',
-    subject: '01board',
-    message:
-      'board1 did not answer within 180 s after 2 power cycles. Look at the board: its supply, its boot medium, its console.',
-    details: { board: 'board1', cycles: 2, code: 'boot-timeout' },
-    count: 3,
-    raisedAt: Date.UTC(2026, 0, 1, 12),
-    lastSeenAt: Date.UTC(2026, 0, 1, 12, 5),
-  },
-};
 
 describe('a mail of an alert', () => {
   it('R16.5: says in its subject how bad and what, and in its text what happened and what to do', () => {

@@ -2,8 +2,9 @@ import { createHmac } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { Secret, webhookNotifier, type Notification, type WebhookBody, type WebhookOptions } from '@bringup/core';
+import { Secret, webhookNotifier, type WebhookBody, type WebhookOptions } from '@bringup/core';
 import { fakeClock, notifierContract } from '@bringup/core/testing';
+import { notification } from '../support/notification.ts';
 
 interface Received {
   readonly headers: IncomingMessage['headers'];
@@ -79,24 +80,6 @@ notifierContract({
     };
   },
 });
-
-const notification: Notification = {
-  id: '01notification',
-  reason: 'raised',
-  alert: {
-    id: '01alert',
-    type: 'manual-intervention',
-    severity: 'critical',
-    state: 'open',
-    subject: '01board',
-    message:
-      'board1 did not answer within 180 s after 2 power cycles. Look at the board: its supply, its boot medium, its console.',
-    details: { board: 'board1', cycles: 2, cause: 'no-answer' },
-    count: 1,
-    raisedAt: Date.UTC(2026, 0, 1, 12),
-    lastSeenAt: Date.UTC(2026, 0, 1, 12),
-  },
-};
 
 async function deliver(to: Receiver, options: Partial<WebhookOptions> = {}): Promise<Received> {
   await webhookNotifier({ url: to.url, secret, ...options }).deliver(notification);

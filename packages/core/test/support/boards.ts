@@ -15,6 +15,16 @@ export const boots = async (guest: MemoryGuest): Promise<void> => {
   await guest.idle();
 };
 
+/** Boots to a login prompt, a line a second for twenty seconds. */
+export const bootsSlowly = async (guest: MemoryGuest): Promise<void> => {
+  for (let line = 0; line < 20; line += 1) {
+    guest.say(`line ${line}\r\n`);
+    await guest.sleep(1_000);
+  }
+  guest.say('login: ');
+  await guest.idle();
+};
+
 /** A lab with a board and a finished build. */
 export async function labWithBoard(
   guest: MemoryBoot = boots,
