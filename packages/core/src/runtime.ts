@@ -5,7 +5,7 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   timer(delayMs, fire, options): Timer {
     const due = performance.now() + delayMs;
-    // setTimeout counts in whole milliseconds, and fires by up to one too early; at once for delays beyond 2^31 ms.
+    // setTimeout counts in whole milliseconds, and fires by up to one too early, and at once for delays beyond 2^31 ms.
     const set = (ms: number): NodeJS.Timeout => {
       const timeout = setTimeout(onTimeout, Math.min(ms, 2 ** 31 - 1));
       if (options?.background === true) timeout.unref();

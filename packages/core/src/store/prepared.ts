@@ -1,7 +1,6 @@
 import type {
   Compilable,
   CompiledQuery,
-  DatabaseConnection,
   DeleteResult,
   InsertResult,
   Kysely,
@@ -32,9 +31,10 @@ interface Immediate {
 
 const connections = new WeakMap<Kysely<Schema>, Immediate>();
 
-/** Says which connection a transaction runs on, so that prepared queries find it. */
-export function noteConnection(transaction: Kysely<Schema>, connection: DatabaseConnection): void {
-  connections.set(transaction, connection as Immediate);
+/** Asks for the connection that a transaction runs on, so that prepared queries find it. */
+export async function noteConnection(transaction: Kysely<Schema>): Promise<void> {
+  const connection = (await transaction.getExecutor().provideConnection(async (provided) => provided)) as Immediate;
+  connections.set(transaction, connection);
 }
 
 class Parameter {

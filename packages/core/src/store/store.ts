@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Kysely, Transaction } from 'kysely';
+import { Kysely, type Transaction } from 'kysely';
 import type { Clock } from '../contracts/runtime.ts';
 import type { EventMap, EventName } from '../events.ts';
 import type { OpenedDatabase, StoreProvider } from './provider.ts';
 import { migrate } from './migrate.ts';
-import { Database } from './database.ts';
 import { NewEvents } from './new-events.ts';
+import { noteConnection } from './prepared.ts';
 import type { Schema } from './schema.ts';
 import { isForOthers, type Topic } from './topics.ts';
 
@@ -42,7 +42,7 @@ export type Reaction<N extends EventName> = (tx: StoreTransaction, subject: stri
  * {@link Store.transaction}; no I/O but the database's happens inside one.
  */
 export class Store implements AsyncDisposable {
-  readonly #database: Database;
+  readonly #kysely: Kysely<Schema>;
   readonly #opened: OpenedDatabase;
   readonly #clock: Clock;
   readonly #inTransaction = new AsyncLocalStorage<true>();
@@ -55,7 +55,7 @@ export class Store implements AsyncDisposable {
   private constructor(opened: OpenedDatabase, clock: Clock) {
     this.#opened = opened;
     this.#clock = clock;
-    this.#database = new Database(opened.dialect);
+    this.#kysely = new Kysely<Schema>({ dialect: opened.dialect });
     this.#others = opened.signal?.listen((topics) => {
       const any = (): Topic[] => [...this.#waiters.keys()].filter((topic) => !isForOthers(topic));
       for (const topic of topics ?? any()) this.#wake(topic);
@@ -67,7 +67,7 @@ export class Store implements AsyncDisposable {
     const opened = await provider.open();
     const store = new Store(opened, clock);
     try {
-      await migrate(store.#database.kysely, opened);
+      await migrate(store.#kysely, opened);
     } catch (error) {
       await store[Symbol.asyncDispose]();
       throw error;
@@ -80,29 +80,26 @@ export class Store implements AsyncDisposable {
    * query would wait for the transaction, and the transaction for the query, for ever.
    */
   get db(): Kysely<Schema> {
-    this.#refuseInside();
-    return this.#database.kysely;
-  }
-
-  #refuseInside(): void {
     if (this.#closing !== undefined) throw new TypeError('the lab is closed');
     if (this.#inTransaction.getStore() === true) {
       throw new TypeError("inside a transaction only the transaction's own handle may be used");
     }
+    return this.#kysely;
   }
 
   /** Runs `change` in one transaction: all of it is durable when this resolves, or none of it happened. */
   async transaction<T>(change: (tx: StoreTransaction) => Promise<T>): Promise<T> {
-    this.#refuseInside();
     const topics = new Set<Topic>();
     const matters = new Map<Matter, Set<string>>();
     const events = new NewEvents();
     const listeners: ((committed: boolean) => void)[] = [];
+    const db = this.db;
     const ended = (committed: boolean): void => {
       for (const listener of listeners) listener(committed);
     };
-    const execution = this.#database.transaction((trx) =>
+    const execution = db.transaction().execute((trx) =>
       this.#inTransaction.run(true, async () => {
+        await noteConnection(trx);
         const tx: StoreTransaction = {
           db: trx,
           wake: (topic) => topics.add(topic),
@@ -181,7 +178,7 @@ export class Store implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= (async () => {
       this.#others?.[Symbol.dispose]();
-      await this.#database.kysely.destroy();
+      await this.#kysely.destroy();
       await this.#opened.close();
     })();
     await this.#closing;
