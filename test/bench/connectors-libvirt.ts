@@ -28,7 +28,7 @@ export const bench: Bench = {
     const shell = await shells.connect(host);
     await using hypervisor = await connector.connect({ host, workspace: daemon.workspace }, shell);
     const virsh = (...argv: readonly string[]): Promise<{ readonly stdout: string }> =>
-      exec('virsh', ['-c', `qemu+unix:///system?socket=${daemon.socketPath}`, ...argv]);
+      exec('virsh', ['-c', daemon.uri, ...argv]);
 
     const define = async (index: number): Promise<void> => {
       const xml = `${daemon.workspace}/bench-${index}.xml`;

@@ -23,9 +23,8 @@ test('a console that another client grabs by force says so, and can be had again
   await session.startVm('grabbed');
   await reader.until('\r\n');
   const heard = reader.bytes.length;
-  const url = `qemu+unix:///system?socket=${host.daemon.socketPath}`;
   // virsh wants a terminal.
-  const robber = spawn('script', ['-qefc', `virsh -c '${url}' console --force grabbed`, '/dev/null'], {
+  const robber = spawn('script', ['-qefc', `virsh -c '${host.daemon.uri}' console --force grabbed`, '/dev/null'], {
     stdio: ['pipe', 'ignore', 'ignore'],
   });
   await expect(reader.ended).rejects.toMatchObject({

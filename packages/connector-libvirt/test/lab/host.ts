@@ -46,8 +46,7 @@ export async function startLocalHost(options?: LibvirtdOptions): Promise<LocalHo
       tags: { reservation: 'r-1' },
       ...more,
     }),
-    virsh: async (...argv) =>
-      (await run('virsh', ['-c', `qemu+unix:///system?socket=${daemon.socketPath}`, ...argv])).stdout,
+    virsh: async (...argv) => (await run('virsh', ['-c', daemon.uri, ...argv])).stdout,
     async [Symbol.asyncDispose]() {
       await connector[Symbol.asyncDispose]();
       await shells[Symbol.asyncDispose]();
