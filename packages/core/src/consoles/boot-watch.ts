@@ -152,7 +152,7 @@ export class BootWatch implements Disposable {
     if (!this.#isFatal(this.#open)) this.#lookForFailure(line);
     const whole = this.#programs.push(line.text).find((part) => part.joined)?.text;
     // A prompt with a kernel message right behind it may never get a rest.
-    this.#lookForSuccess(line.offset, line.text, whole ?? this.#programs.peek(''));
+    this.#lookForSuccess(line.offset, line.text, whole ?? this.#programs.peek('').held);
   }
 
   #lookForFailure(line: ConsoleLine): void {
@@ -170,7 +170,8 @@ export class BootWatch implements Disposable {
     const partial = this.#settled ? undefined : this.#splitter.partial;
     if (partial === undefined) return;
     if (partial.text !== '') this.#lastLine = partial.text;
-    this.#lookForSuccess(partial.offset, partial.text, this.#programs.peek(partial.text));
+    const { held, program } = this.#programs.peek(partial.text);
+    this.#lookForSuccess(partial.offset, partial.text, held + program);
   }
 
   #lookForSuccess(offset: number, line: string, joined: string | undefined): void {

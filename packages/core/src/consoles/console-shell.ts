@@ -88,8 +88,8 @@ export class ConsoleShell {
    * Runs one command with no standard input and waits for it. A command that takes too long or is
    * aborted gets an interrupt (^C). One command at a time.
    * @param options `timeoutMs` default `limits.execTimeoutMs`.
-   * @throws `deadline-exceeded`, `aborted`, `console-closed`, `connection-lost`, `invalid-input` for a
-   * line longer than `limits.consoleInputLineBytes`; TypeError while another command runs.
+   * @throws `deadline-exceeded`, `aborted`, `console-closed`, `connection-lost`, `invalid-input` for what is no
+   * argument; TypeError while another command runs.
    */
   async run(argv: readonly string[], options: ConsoleRunOptions = {}): Promise<ConsoleRunResult> {
     if (this.#busy) throw new TypeError('this console shell is already running a command');

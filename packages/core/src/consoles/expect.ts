@@ -66,7 +66,8 @@ export class ExpectWindow {
       this.#drop();
       const found = this.#matchProgram(patterns, line.text);
       if (found !== undefined) {
-        this.#putBack(line.text.slice(Math.max(0, line.text.length - found.rest)));
+        // Its end is still to come, even with nothing before it, as it is for a match in a line that had no end yet.
+        this.#putBack(line.text.slice(found.end));
         return found.match;
       }
       // Only now: what is matched and consumed must not be joined to what comes after it.
@@ -99,24 +100,24 @@ export class ExpectWindow {
     if (text === '') return undefined;
     const found = this.#matchProgram(patterns, text);
     if (found === undefined) return undefined;
-    this.#consumed += Math.max(0, text.length - found.rest);
+    this.#consumed += found.end;
     return found.match;
   }
 
   /** Matches a line as it stands, or together with what a kernel message had cut off from it. */
   #matchProgram(patterns: readonly CompiledPattern[], text: string): FoundMatch | undefined {
-    const whole = this.#programs.peek(text);
-    // A line with a message in it is whole only with the next one.
-    const joined = whole !== text && whole.endsWith(text) ? leftmost(patterns, whole) : undefined;
-    const found = leftmost(patterns, text) ?? joined;
+    const { held, program } = this.#programs.peek(text);
+    const found = leftmost(patterns, text);
+    const joined = held === '' ? undefined : leftmost(patterns, held + program);
+    if (joined !== undefined && (found === undefined || joined.start < held.length)) {
+      // What stands behind the match is still to be looked at, the part before the message included.
+      this.#programs.replaceHeld(held.slice(joined.end));
+      return { ...joined, end: Math.max(0, joined.end - held.length) };
+    }
     if (found === undefined) return undefined;
-    // What stands behind the match is still to be looked at, the part before the message included.
-    this.#programs.replaceHeld(
-      found.rest > text.length ? whole.slice(whole.length - found.rest, whole.length - text.length) : '',
-    );
-    return joined === undefined
-      ? found
-      : { match: { ...found.match, programBefore: joined.match.before }, rest: found.rest };
+    this.#programs.replaceHeld('');
+    const programBefore = found.start <= program.length ? held + found.match.before : found.match.before;
+    return { ...found, match: { ...found.match, programBefore } };
   }
 
   #add(line: ConsoleLine): void {
@@ -133,7 +134,6 @@ export class ExpectWindow {
   }
 
   #putBack(rest: string): void {
-    if (rest === '') return;
     this.#lines.unshift({ text: rest, truncated: false });
     this.#size += rest.length + lineOverhead;
   }
@@ -141,12 +141,13 @@ export class ExpectWindow {
 
 interface FoundMatch {
   readonly match: ExpectMatch;
-  /** How many characters of the text stand behind the match. */
-  readonly rest: number;
+  readonly start: number;
+  /** Where what stands behind the match begins. */
+  readonly end: number;
 }
 
 function leftmost(patterns: readonly CompiledPattern[], text: string): FoundMatch | undefined {
-  let best: { match: ExpectMatch; start: number; rest: number } | undefined;
+  let best: FoundMatch | undefined;
   for (const [index, pattern] of patterns.entries()) {
     const found = pattern.find(text);
     if (found === undefined || (best !== undefined && best.start <= found.start)) continue;
@@ -154,7 +155,7 @@ function leftmost(patterns: readonly CompiledPattern[], text: string): FoundMatc
     best = {
       match: { index, groups: found.groups, before, programBefore: before },
       start: found.start,
-      rest: text.length - found.end,
+      end: found.end,
     };
   }
   return best;

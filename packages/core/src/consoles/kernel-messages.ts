@@ -64,11 +64,9 @@ export class KernelMessageFilter {
     return lines;
   }
 
-  /** The program's line as it stands when `partial` is the unfinished end of the console. */
-  peek(partial: string): string {
-    const cut = cutIn.exec(partial);
-    const tail = cut === null ? partial : partial.slice(0, cut.index);
-    return (this.#held.at(-1)?.text ?? '') + tail;
+  /** What of the next line is the program's, and what a message had cut off from it. */
+  peek(line: string): { readonly held: string; readonly program: string } {
+    return { held: this.#held.at(-1)?.text ?? '', program: line.slice(0, cutIn.exec(line)?.index) };
   }
 
   /** Forgets interrupted lines, because they were dealt with as they stood, but for this rest of one. */
