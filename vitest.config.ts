@@ -14,6 +14,7 @@ export default defineConfig({
     isolate: false,
     // Properties run a hundred labs each; a machine may be busy with other things.
     testTimeout: 120_000,
+    hookTimeout: 120_000,
     reporters: reporters('unit'),
   },
 });

@@ -41,7 +41,8 @@ export function run(argv: readonly [string, ...string[]], options: RunOptions): 
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, {
       cwd: options.cwd,
-      env: { ...process.env, ...options.env },
+      // Packed packages lie somewhere else each time.
+      env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: options.timeoutMs ?? 300_000,
     });
