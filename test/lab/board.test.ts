@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { watch } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,6 +33,21 @@ async function build(lab: Lab, folder: string, edit?: (tree: string) => Promise<
 /** What the board said the last time it had power, as QEMU logged it. */
 async function lastLife({ board }: BoardRack): Promise<string> {
   return (await board.lives()).at(-1)?.toString() ?? '';
+}
+
+/** Waits until it has said that since. */
+async function untilSaid(rack: BoardRack, text: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const look = (): void => {
+    lastLife(rack).then((life) => life.includes(text) && resolve(), reject);
+  };
+  const watcher = watch(rack.board.folder, look);
+  look();
+  try {
+    await promise;
+  } finally {
+    watcher.close();
+  }
 }
 
 /** Takes everything down. What is left of it is nothing. */
@@ -97,7 +113,7 @@ describe('A board with U-Boot that boots over TFTP, its serial line behind ser2n
     });
     expect(await lab.boards.getBoardStatus(board.id)).toMatchObject({ status: 'available' });
     // It was left to boot by itself.
-    expect(await lastLife(rack)).toContain('bsp: ready');
+    await untilSaid(rack, 'bsp: ready');
     expect(await rack.board.machines()).toHaveLength(1);
     good = await lab.deployments.getDeploymentStatus(outputOf(pipeline, 'deploy'));
   });
@@ -123,7 +139,7 @@ describe('A board with U-Boot that boots over TFTP, its serial line behind ser2n
     const back = await lab.deployments.waitForDeployment(rollback.id);
     expect(back).toMatchObject({ status: 'completed', bootVerified: true, buildId: good.buildId });
     expect(await lab.deployments.getDeploymentStatus(id)).toMatchObject({ status: 'rolled_back' });
-    expect(await lastLife(rack)).toContain('bsp: ready');
+    await untilSaid(rack, 'bsp: ready');
     await lab.deployments.releaseDeployment(back.id);
     expect(await lab.boards.getBoardStatus(board.id)).toMatchObject({
       status: 'available',
@@ -172,7 +188,7 @@ describe('A board that boots from its disk and is flashed by its own U-Boot,', (
         { slot: 'initrd', verified: 'readback' },
       ],
     });
-    expect(await lastLife(rack)).toContain('bsp: ready');
+    await untilSaid(rack, 'bsp: ready');
     await lab.deployments.releaseDeployment(done.id);
   });
 

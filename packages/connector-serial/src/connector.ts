@@ -1,4 +1,5 @@
 import {
+  isBringupError,
   BringupError,
   invalidInput,
   limits,
@@ -108,8 +109,15 @@ export class SerialConnector implements ConsoleConnector {
         });
       }
       case 'rfc2217': {
-        const carrier = new Rfc2217Carrier(await openSocket(address, signal), this.#clock);
-        return closedOnFailure(carrier, () => carrier.setUp(baudRate, address.settings, signal));
+        const open = async (): Promise<Carrier> => {
+          const carrier = new Rfc2217Carrier(await openSocket(address, signal), this.#clock);
+          return closedOnFailure(carrier, () => carrier.setUp(baudRate, address.settings, signal));
+        };
+        return open().catch((error: unknown) => {
+          // Why it hung up may have been lost, since we were writing: it says so again.
+          if (isBringupError(error, 'connection-failed') && error.details['said'] === '') return open();
+          throw error;
+        });
       }
       case 'exporter': {
         const exporter = this.#exporters[address.exporter];

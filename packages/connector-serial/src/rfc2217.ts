@@ -157,7 +157,7 @@ function refusal(said: string, cause: unknown): BringupError {
   const quoted = words === '' ? 'nothing' : words;
   const code = /in use|busy|already/i.test(words) ? 'console-busy' : 'connection-failed';
   const meaning = code === 'console-busy' ? 'somebody else holds the console' : 'the server hung up';
-  return new BringupError(code, `${meaning}; it says: ${quoted}`, { cause, retryable: true });
+  return new BringupError(code, `${meaning}; it says: ${quoted}`, { cause, retryable: true, details: { said: words } });
 }
 
 function bigEndian(value: number): number[] {

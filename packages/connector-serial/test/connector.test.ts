@@ -85,6 +85,30 @@ describe('an RFC 2217 line', () => {
     await expect(open()).rejects.toMatchObject({ code: 'console-busy', retryable: true });
   });
 
+  it('asks again why, when a server hung up and its words were lost with what we were writing', async () => {
+    let visits = 0;
+    const server = createServer((socket) => {
+      visits += 1;
+      socket.on('error', () => undefined);
+      if (visits === 2) {
+        socket.end("Port's device already in use\n\r");
+        return;
+      }
+      // WILL COM-PORT-OPTION, and gone at our answer.
+      socket.write(Buffer.from([255, 251, 44]));
+      socket.once('data', () => socket.resetAndDestroy());
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const device = `rfc2217://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await using connector = serial();
+    const open = () => connector.open({ name: 'board1', device, baudRate: 115_200 });
+    await expect(open()).rejects.toMatchObject({ code: 'console-busy', retryable: true });
+    expect(visits).toBe(2);
+    await expect(open()).rejects.toMatchObject({ code: 'connection-failed', details: { said: '' } });
+    expect(visits).toBe(4);
+    server.close();
+  });
+
   it('waits with typing while the server asks it to', async () => {
     const { server, open } = await line({ protocol: 'rfc2217' });
     const console = await open();
