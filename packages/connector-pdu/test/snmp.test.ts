@@ -15,17 +15,8 @@ import {
   type SnmpAccess,
 } from '../src/index.ts';
 import { hastyClock } from './fixtures/clock.ts';
-import { readOnly, readWrite, v3User } from '../../../test/fixtures/snmp-users.ts';
+import { readOnly, readWrite, v2c, v3, v3User } from '../../../test/fixtures/snmp-users.ts';
 import { SnmpPdu, type Column, type Layout } from './fixtures/snmp-pdu.ts';
-
-const v2c = { version: 'v2c', community: new Secret(readWrite) } as const;
-const v3 = {
-  version: 'v3',
-  username: v3User.name,
-  authProtocol: 'sha256',
-  authPassword: new Secret(v3User.authKey),
-  privPassword: new Secret(v3User.privKey),
-} as const;
 
 /** The usual layout: one object takes 1 and 2, another tells. */
 function layout(control: Column, status: Column = control, states = { on: 1, off: 2 }): Layout {

@@ -1,18 +1,9 @@
 import { createLab, localShell, Secret } from '@bringup/core';
 import { memoryArtifactStorage, powerContract } from '@bringup/core/testing';
 import { describe, expect, it } from 'vitest';
-import { readOnly, readWrite, v3User } from '../../../../test/fixtures/snmp-users.ts';
+import { readOnly, v2c, v3, v3User } from '../../../../test/fixtures/snmp-users.ts';
 import { SnmpdPdu } from '../../../../test/fixtures/snmpd.ts';
 import { apc, pdu, type SnmpAccess } from '../../src/index.ts';
-
-const v2c = { version: 'v2c', community: new Secret(readWrite) } as const;
-const v3 = {
-  version: 'v3',
-  username: v3User.name,
-  authProtocol: 'sha256',
-  authPassword: new Secret(v3User.authKey),
-  privPassword: new Secret(v3User.privKey),
-} as const;
 
 const config = { method: 'network_pdu', pduAddress: 'rack', pduOutlet: '4' } as const;
 

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { architectures, limits, type Artifact, type LabEvent } from '@bringup/core';
+import { limits, type LabEvent } from '@bringup/core';
 import { memoryGuests, type MemoryLab } from '@bringup/core/testing';
 import { planFlash } from '../../src/deployments/flash-plan.ts';
 import { boots, bootsSlowly, build, deployToBoard, labWithBoard } from '../support/boards.ts';
+import { expectForeignFilesRefused } from '../support/foreign-files.ts';
 import { expectNothingHeld } from '../support/leftovers.ts';
 import { headCommit, textOf } from '../support/requests.ts';
 
@@ -234,38 +235,7 @@ describe('a deployment to a board', () => {
 });
 
 it('P6: files of another architecture than the board’s are refused', () => {
-  const architecture = fc.constantFrom(...architectures);
-  const file = (type: Artifact['artifactType'], of: Artifact['architecture']): Artifact => ({
-    id: type,
-    producerId: 'b',
-    artifactType: type,
-    filename: type,
-    sizeBytes: 1,
-    checksumSha256: '',
-    architecture: of,
-    metadata: {},
-    createdAt: 0,
-  });
-  fc.assert(
-    fc.property(
-      architecture,
-      architecture,
-      fc.option(architecture, { nil: undefined }),
-      fc.option(architecture, { nil: undefined }),
-      (kernel, tree, rootfs, wanted) => {
-        const built = [
-          file('kernel_image', kernel),
-          file('device_tree', tree),
-          ...(rootfs === undefined ? [] : [file('rootfs', rootfs)]),
-        ];
-        const target = wanted ?? kernel;
-        const plan = (): unknown => planFlash(built, [], undefined, wanted);
-        if (built.every((one) => one.architecture === target)) expect(plan()).toMatchObject({ architecture: target });
-        else expect(plan).toThrow(expect.objectContaining({ code: 'architecture-mismatch' }));
-      },
-    ),
-    { numRuns: 200 },
-  );
+  expectForeignFilesRefused('device_tree', (built, wanted) => planFlash(built, [], undefined, wanted));
 });
 
 it(

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { architectures, BringupError, limits, type Deployment } from '@bringup/core';
+import { BringupError, limits, type Deployment } from '@bringup/core';
 import {
   memoryGuests,
   memoryLab,
@@ -11,6 +11,7 @@ import {
 } from '@bringup/core/testing';
 import { pickBootFiles } from '../../src/deployments/vm.ts';
 import { bootsSlowly } from '../support/boards.ts';
+import { expectForeignFilesRefused } from '../support/foreign-files.ts';
 import { expectNothingHeld } from '../support/leftovers.ts';
 import { kernelBuild, repositories, textOf } from '../support/requests.ts';
 
@@ -221,37 +222,5 @@ describe('a deployment', () => {
 });
 
 it('P6: files of another architecture than the VM’s are refused', () => {
-  const file = (architecture: (typeof architectures)[number], artifactType: 'kernel_image' | 'initrd' | 'rootfs') =>
-    ({
-      id: artifactType,
-      producerId: 'b',
-      artifactType,
-      filename: artifactType,
-      sizeBytes: 1,
-      checksumSha256: '',
-      architecture,
-      metadata: {},
-      createdAt: 0,
-    }) as const;
-  const architecture = fc.constantFrom(...architectures);
-  fc.assert(
-    fc.property(
-      architecture,
-      architecture,
-      fc.option(architecture, { nil: undefined }),
-      fc.option(architecture, { nil: undefined }),
-      (kernel, initrd, rootfs, wanted) => {
-        const built = [
-          file(kernel, 'kernel_image'),
-          file(initrd, 'initrd'),
-          ...(rootfs === undefined ? [] : [file(rootfs, 'rootfs')]),
-        ];
-        const target = wanted ?? kernel;
-        const pick = (): unknown => pickBootFiles(built, [], {}, wanted);
-        if (built.every((one) => one.architecture === target)) expect(pick()).toMatchObject({ architecture: target });
-        else expect(pick).toThrow(expect.objectContaining({ code: 'architecture-mismatch' }));
-      },
-    ),
-    { numRuns: 200 },
-  );
+  expectForeignFilesRefused('initrd', (built, wanted) => pickBootFiles(built, [], {}, wanted));
 });
