@@ -23,7 +23,12 @@ const columns = {
     'old',
     ['id', 'resource_id', 'holder', 'slots', 'cpu', 'memory_mb', 'fence', 'expires_at'],
   ],
-  'work+': ['work_items', 'insert', 'new', ['id', 'kind', 'parent_id', 'child_key', 'priority']],
+  'work+': [
+    'work_items',
+    'insert',
+    'new',
+    ['id', 'kind', 'parent_id', 'child_key', 'priority', 'state', 'owner', 'fence'],
+  ],
   'waiting+': ['waiting', 'insert', 'new', ['id', 'shape', 'rank', 'seq', 'waiter', 'deadline_at']],
   'waiting-': ['waiting', 'delete', 'old', ['id', 'shape', 'rank', 'seq', 'waiter', 'state']],
 } as const;

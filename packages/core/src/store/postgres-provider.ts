@@ -29,6 +29,13 @@ export interface PostgresOptions {
 const oldestServer = 13;
 
 /**
+ * Every query has its index, and most of what the tables of queued work hold at any time are rows that have been changed since. A
+ * plan that was made while a table was small or just analyzed would read all of it, and stays for as long as its connection
+ * does; and only a plain scan of an index marks entries of dead rows, so that the next one passes over them.
+ */
+const indexesOnly = '-c enable_seqscan=off -c enable_bitmapscan=off';
+
+/**
  * Keeps the lab's records in PostgreSQL (13 or later), for any number of processes on any number of machines. Needs the
  * package `pg`. Processes hear of each other's commits by LISTEN and NOTIFY, so connect to the server itself or through
  * a pooler in session mode. A lost connection is made anew, and a server that restarts is waited for
@@ -57,7 +64,7 @@ export function postgres(options: PostgresOptions = {}): StoreProvider {
           ...(password !== undefined && { password: () => password.reveal() }),
           ...(tls !== undefined && { ssl: tls }),
           application_name: 'bringup',
-          options: `-c search_path=${schema}`,
+          options: `-c search_path=${schema} ${indexesOnly}`,
           lock_timeout: limits.postgresPatienceMs,
           idle_in_transaction_session_timeout: limits.postgresIdleMs,
         },

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { Kysely, type Transaction } from 'kysely';
+import { Kysely, type Selectable, type Transaction } from 'kysely';
 import type { Clock } from '../contracts/runtime.ts';
 import type { EventMap, EventName } from '../events.ts';
 import type { OpenedDatabase, StoreProvider } from './provider.ts';
@@ -7,6 +7,7 @@ import { migrate } from './migrate.ts';
 import { NewEvents } from './new-events.ts';
 import { noteConnection } from './prepared.ts';
 import type { Schema } from './schema.ts';
+import type { WorkRow } from './schema/work.ts';
 import { isForOthers, type Topic } from './topics.ts';
 
 /**
@@ -18,6 +19,18 @@ export type Matter = 'capacity' | 'parents' | 'ready';
 /** Seeing to one matter raises only later ones, as a rule. */
 const inTurn: readonly Matter[] = ['capacity', 'parents', 'ready'];
 
+/** A claim of an item of work that is only being added. */
+export interface NewClaim {
+  readonly owner: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly leaseUntil: number;
+  /** Hands over the item as it was added; it runs if and when the transaction commits. */
+  readonly took: (row: Selectable<WorkRow>) => void;
+}
+
+/** Says whether new work of a kind is claimed as it is added. */
+export type ClaimNew = (tx: StoreTransaction, kind: string) => NewClaim | undefined;
+
 /** The handle inside {@link Store.transaction}. */
 export interface StoreTransaction {
   readonly db: Transaction<Schema>;
@@ -25,6 +38,8 @@ export interface StoreTransaction {
   emit<N extends EventName>(name: N, subject: string, data: EventMap[N]): Promise<void>;
   /** After the commit, wakes those who wait for the topic. */
   wake(topic: Topic): void;
+  /** Claims new work of a kind for this process, if it is to have it at once; the caller adds it and hands it over. */
+  claimNew(kind: string): NewClaim | undefined;
   /** At the transaction's end, but still in it, has the matter seen to; once for each key. */
   beforeCommit(matter: Matter, key: string): void;
   /** Says how the transaction ended, before those who wait for a topic are woken. */
@@ -48,6 +63,7 @@ export class Store implements AsyncDisposable {
   readonly #inTransaction = new AsyncLocalStorage<true>();
   readonly #waiters = new Map<Topic, Set<() => void>>();
   readonly #settlers = new Map<Matter, Set<Settle>>();
+  readonly #claimants: ClaimNew[] = [];
   readonly #reactions = new Map<EventName, Reaction<EventName>[]>();
   readonly #others: Disposable | undefined;
   #closing: Promise<void> | undefined;
@@ -105,6 +121,13 @@ export class Store implements AsyncDisposable {
           wake: (topic) => topics.add(topic),
           beforeCommit: (matter, key) => matters.set(matter, (matters.get(matter) ?? new Set()).add(key)),
           onEnd: (listener) => listeners.push(listener),
+          claimNew: (kind) => {
+            for (const claimNew of this.#claimants) {
+              const claim = claimNew(tx, kind);
+              if (claim !== undefined) return claim;
+            }
+            return undefined;
+          },
           emit: async (name, subject, data) => {
             topics.add('events');
             events.push({ at: this.#clock.now(), name, subject, data: JSON.stringify(data) });
@@ -134,6 +157,11 @@ export class Store implements AsyncDisposable {
     const settlers = this.#settlers.get(matter) ?? new Set();
     this.#settlers.set(matter, settlers.add(settle));
     return { [Symbol.dispose]: () => settlers.delete(settle) };
+  }
+
+  /** Says who may claim new work as it is added, for as long as there is the store. */
+  onNewWork(claimNew: ClaimNew): void {
+    this.#claimants.push(claimNew);
   }
 
   /** Seeing to one matter may raise another, or the same again. */

@@ -7,9 +7,9 @@ import type { WorkRow } from '../store/schema/work.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { FlowChild, FlowStart, FlowState, FlowStep, WorkFlow } from './flow.ts';
-import { announce, enqueue, finish, ready } from './queue.ts';
+import { addWork, announce, begin, finish, ready } from './queue.ts';
 import { takeFamily } from './family.ts';
-import { readyItem, setPhase } from './queue-queries.ts';
+import { readyItem, stepFlow } from './queue-queries.ts';
 import { children, endOf } from './records.ts';
 import { beginToFail } from './stops.ts';
 import { tellOfFlow } from './watched-run.ts';
@@ -122,11 +122,14 @@ export class Flows {
     const id = newId(clock, random);
     const place = { parentId: row.id, childKey: key, priority: row.priority };
     const more = { traceparent: row.traceparent ?? undefined, ...(timeoutMs !== undefined && { timeoutMs }) };
-    await enqueue(tx, { id, kind, input, ...place, ...more }, now);
-    if (phase !== undefined) {
-      await setPhase.send(tx.db, { id: row.id, phase });
-      await announce(tx, { ...row, phase }, 'phase');
-    }
+    const added = await addWork(tx, { id, kind, input, ...place, ...more }, now);
+    // It has started when the first of its children has.
+    const starts = added.claim !== undefined && row.started_at === null;
+    const stepped = { ...row, phase: phase ?? row.phase, started_at: starts ? now : row.started_at };
+    if (starts || phase !== undefined) await stepFlow.send(tx.db, stepped);
+    if (phase !== undefined) await announce(tx, stepped, 'phase');
+    if (starts) await announce(tx, stepped, 'started');
+    await begin(tx, added);
     await start.prepare?.(tx, id);
   }
 }

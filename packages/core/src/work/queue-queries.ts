@@ -1,56 +1,13 @@
 // The SQL that every item of work runs through, see queue.ts.
-import { sql, type InsertResult, type Selectable, type SelectQueryBuilder, type UpdateResult } from 'kysely';
-import { prepared, preparedFor, type Bind, type PreparedQuery } from '../store/prepared.ts';
+import { sql, type Kysely, type Selectable, type SelectQueryBuilder, type UpdateResult } from 'kysely';
+import { insertion, prepared, preparedFor, type Bind, type PreparedQuery } from '../store/prepared.ts';
 import type { WorkRow } from '../store/schema/work.ts';
 import type { Schema } from '../store/schema.ts';
 
 type Row = Selectable<WorkRow>;
 
-export type NewWorkValues = Pick<
-  WorkRow,
-  | 'id'
-  | 'kind'
-  | 'state'
-  | 'input'
-  | 'parent_id'
-  | 'child_key'
-  | 'wake_on'
-  | 'priority'
-  | 'run_after'
-  | 'deadline_at'
-  | 'traceparent'
-> & { readonly now: number };
-
-export const addItem: PreparedQuery<NewWorkValues, InsertResult> = prepared((db, p: Bind<NewWorkValues>) =>
-  db
-    .insertInto('work_items')
-    .values({
-      id: p('id'),
-      kind: p('kind'),
-      state: p('state'),
-      phase: null,
-      input: p('input'),
-      checkpoint: null,
-      output: null,
-      error: null,
-      parent_id: p('parent_id'),
-      child_key: p('child_key'),
-      wake_on: p('wake_on'),
-      priority: p('priority'),
-      run_after: p('run_after'),
-      wait_ms: null,
-      deadline_at: p('deadline_at'),
-      stop_reason: null,
-      takeovers: 0,
-      traceparent: p('traceparent'),
-      owner: null,
-      lease_until: null,
-      fence: 0,
-      created_at: p('now'),
-      started_at: null,
-      finished_at: null,
-    }),
-);
+/** Adds an item, in whatever state. */
+export const addItem: (db: Kysely<Schema>, row: Row) => Promise<void> = insertion('work_items');
 
 interface ClaimValues {
   readonly kinds: readonly string[];
@@ -239,6 +196,16 @@ export const setPhase: PreparedQuery<Phase, Row> = prepared((db, p: Bind<Phase>)
     .returningAll(),
 );
 
+type Stepped = Pick<WorkRow, 'id' | 'phase' | 'started_at'>;
+
+/** Notes what a flow does next. */
+export const stepFlow: PreparedQuery<Stepped, UpdateResult> = prepared((db, p: Bind<Stepped>) =>
+  db
+    .updateTable('work_items')
+    .set({ phase: p('phase'), started_at: p('started_at') })
+    .where('id', '=', p('id')),
+);
+
 interface StartValues {
   readonly ids: readonly string[];
   readonly now: number;
@@ -263,7 +230,8 @@ export const familyOf: PreparedQuery<{ id: string }, Row> = prepared((db, p: Bin
   db
     .selectFrom('work_items')
     .selectAll()
-    .where((eb) => eb.or([eb('id', '=', p('id')), eb('parent_id', '=', p('id'))]))
+    .where('id', '=', p('id'))
+    .unionAll(db.selectFrom('work_items').selectAll().where('parent_id', '=', p('id')))
     .orderBy('id'),
 );
 

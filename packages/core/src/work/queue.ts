@@ -5,7 +5,7 @@ import type { WorkKind, WorkState } from '../model/work.ts';
 import { isFinal } from '../model/work.ts';
 import type { WorkRow } from '../store/schema/work.ts';
 import type { Schema } from '../store/schema.ts';
-import type { StoreTransaction } from '../store/store.ts';
+import type { NewClaim, StoreTransaction } from '../store/store.ts';
 import { limits } from '../limits.ts';
 import {
   addItem,
@@ -48,41 +48,80 @@ export function ready(tx: StoreTransaction, kind: string): void {
   tx.wake('work');
 }
 
-/** Puts a new item into the queue. */
+/** Puts a new item into the queue. Where there is room for it, it is claimed as it is added. */
 export async function enqueue(tx: StoreTransaction, work: NewWork, now: number): Promise<void> {
-  await add(tx, work, { state: 'queued', wakeOn: null, runAfter: now }, now);
-  ready(tx, work.kind);
+  await begin(tx, await addWork(tx, work, now));
+}
+
+/** A new item, and its claim where it has one: {@link begin} lets it go. */
+export interface AddedWork {
+  readonly row: Selectable<WorkRow>;
+  readonly claim: NewClaim | undefined;
+}
+
+/** Adds a new item which {@link begin} lets go, once it has been told what goes before that. */
+export async function addWork(tx: StoreTransaction, work: NewWork, now: number): Promise<AddedWork> {
+  const queued = toRow(work, now);
+  const claim = tx.claimNew(work.kind);
+  const row =
+    claim === undefined
+      ? queued
+      : { ...queued, state: 'running', owner: claim.owner, lease_until: claim.leaseUntil, fence: 1, started_at: now };
+  await add(tx, row);
+  return { row, claim };
+}
+
+/** Starts what was added with a claim, queues what was not. */
+export async function begin(tx: StoreTransaction, { row, claim }: AddedWork): Promise<void> {
+  if (claim === undefined) {
+    ready(tx, row.kind);
+    return;
+  }
+  await announce(tx, row, 'started');
+  claim.took(row);
+  tx.wake('work');
 }
 
 /** Adds an item that nobody claims: it goes from one of its children to the next, see flows.ts. */
 export async function addFlow(tx: StoreTransaction, work: NewWork, now: number): Promise<void> {
-  await add(tx, work, { state: 'waiting', wakeOn: children, runAfter: never }, now);
+  await add(tx, { ...toRow(work, now), state: 'waiting', wake_on: children, run_after: never });
   void askForFamily(tx, work.id).catch(() => undefined);
   tx.beforeCommit('parents', work.id);
 }
 
-async function add(
-  tx: StoreTransaction,
-  work: NewWork,
-  place: { readonly state: WorkState; readonly wakeOn: string | null; readonly runAfter: number },
-  now: number,
-): Promise<void> {
-  const { id, kind, parentId = null } = work;
-  await addItem.send(tx.db, {
-    id,
-    kind,
-    state: place.state,
-    wake_on: place.wakeOn,
-    run_after: place.runAfter,
+async function add(tx: StoreTransaction, row: Selectable<WorkRow>): Promise<void> {
+  await addItem(tx.db, row);
+  await announce(tx, row, 'queued');
+}
+
+/** As it is queued. */
+function toRow(work: NewWork, now: number): Selectable<WorkRow> {
+  return {
+    id: work.id,
+    kind: work.kind,
+    state: 'queued',
+    phase: null,
     input: JSON.stringify(work.input),
-    parent_id: parentId,
+    checkpoint: null,
+    output: null,
+    error: null,
+    parent_id: work.parentId ?? null,
     child_key: work.childKey ?? null,
+    wake_on: null,
     priority: work.priority ?? 0,
+    run_after: now,
+    wait_ms: null,
     deadline_at: work.timeoutMs === undefined ? null : now + work.timeoutMs,
+    stop_reason: null,
+    takeovers: 0,
     traceparent: work.traceparent ?? null,
-    now,
-  });
-  await announce(tx, { id, kind, parent_id: parentId, phase: null, error: null }, 'queued');
+    owner: null,
+    lease_until: null,
+    fence: 0,
+    created_at: now,
+    started_at: null,
+    finished_at: null,
+  };
 }
 
 /**

@@ -1,11 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Selectable } from 'kysely';
 import type { Clock, Logger, Random } from '../contracts/runtime.ts';
 import { Cleanup } from '../cleanup.ts';
 import { BringupError, fromStoredError, type StoredError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { WorkKind } from '../model/work.ts';
+import type { WorkRow } from '../store/schema/work.ts';
 import { newId } from '../runtime.ts';
-import type { Store, StoreTransaction } from '../store/store.ts';
+import type { NewClaim, Store, StoreTransaction } from '../store/store.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { FarTimes } from '../store/far-times.ts';
 import { endUnfinished, shuttingDown, type RunEnd } from './endings.ts';
@@ -38,7 +40,7 @@ export interface WorkerOptions {
  * claimed by another, or by the same program started again, and go on from their checkpoint.
  *
  * What a transaction of this process makes ready is claimed in that transaction, if there is room: the end of
- * one stage, what follows from it and the claim of the next stage are one commit. What others make ready is found when
+ * one stage, what follows from it and the claim of the next stage are one commit. New work is not even queued then. What others make ready is found when
  * word of their commits comes, or at the next poll.
  */
 export class Worker implements AsyncDisposable {
@@ -53,8 +55,8 @@ export class Worker implements AsyncDisposable {
   readonly #places = new Set<Run<unknown>>();
   /** Claims whose transactions have not ended. */
   readonly #claiming = new Set<Promise<void>>();
-  /** Whether more may be ready than there was room for. */
-  #more = false;
+  /** Whether more may be ready than was claimed here, as far as this process knows. */
+  #more = true;
   /** Runs are nobody's doing, whoever's transaction claimed them. */
   readonly #apart = AsyncLocalStorage.snapshot();
   readonly #resources = new Cleanup();
@@ -75,6 +77,7 @@ export class Worker implements AsyncDisposable {
     this.#options = options;
     this.#far = new FarTimes(options.clock);
     this.#owner = formatOwner(this.#identity, newId(options.clock, options.random));
+    options.store.onNewWork((tx, kind) => this.#claimNew(tx, kind));
     // For as long as there is the store: what a process that ends hands back, others are to claim.
     options.store.onBeforeCommit('ready', async (tx, kinds) => {
       await this.#claim(tx);
@@ -104,6 +107,7 @@ export class Worker implements AsyncDisposable {
     for (const kind of kinds) {
       if (!this.#handlers.has(kind) || this.#kinds.has(kind)) continue;
       this.#kinds.add(kind);
+      this.#more = true;
       this.#resources.use(store.onCommit(`ready:${kind}`, () => this.#hear()));
     }
     this.#pump();
@@ -218,23 +222,32 @@ export class Worker implements AsyncDisposable {
     if (room <= 0) return 0;
     const rows = await claim(tx, [...this.#kinds], this.#owner, room, this.#options.clock.now());
     this.#more = rows.length === room;
-    if (rows.length === 0) return 0;
-    const runs = rows.map((row) => {
-      const run: Run<unknown> = new Run<unknown>(this.#options, row, this.#owner, (last) => this.#leave(run, last));
-      this.#places.add(run);
-      return run;
-    });
+    for (const row of rows) this.#beginWith(tx, row);
+    return rows.length;
+  }
+
+  /** What is added where there is room, and where nothing else is known to be ready, need not be queued first. */
+  #claimNew(tx: StoreTransaction, kind: string): NewClaim | undefined {
+    if (this.#room <= 0 || !this.#takes(kind)) return undefined;
+    return {
+      owner: this.#owner,
+      leaseUntil: this.#options.clock.now() + limits.leaseMs,
+      took: (row) => this.#beginWith(tx, row),
+    };
+  }
+
+  /** Makes room for what a transaction has claimed, and runs it if and when that commits. */
+  #beginWith(tx: StoreTransaction, row: Selectable<WorkRow>): void {
+    const run: Run<unknown> = new Run<unknown>(this.#options, row, this.#owner, (last) => this.#leave(run, last));
+    this.#places.add(run);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#claiming.add(promise);
     tx.onEnd((committed) => {
-      for (const run of runs) {
-        if (committed) this.#apart(() => this.#begin(run));
-        else this.#places.delete(run);
-      }
+      if (committed) this.#apart(() => this.#begin(run));
+      else this.#places.delete(run);
       this.#claiming.delete(promise);
       resolve();
     });
-    return rows.length;
   }
 
   #begin(run: Run<unknown>): void {
