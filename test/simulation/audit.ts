@@ -23,12 +23,7 @@ const columns = {
     'old',
     ['id', 'resource_id', 'holder', 'slots', 'cpu', 'memory_mb', 'fence', 'expires_at'],
   ],
-  'work+': [
-    'work_items',
-    'insert',
-    'new',
-    ['id', 'kind', 'parent_id', 'child_key', 'priority', 'state', 'owner', 'fence'],
-  ],
+  'work+': ['work_items', 'insert', 'new', ['id', 'kind', 'parent_id', 'child_key', 'priority']],
   'waiting+': ['waiting', 'insert', 'new', ['id', 'shape', 'rank', 'seq', 'waiter', 'deadline_at']],
   'waiting-': ['waiting', 'delete', 'old', ['id', 'shape', 'rank', 'seq', 'waiter', 'state']],
 } as const;
@@ -50,9 +45,17 @@ export function auditDatabase(database: MemoryDatabase, who: () => string, now: 
     const name = what.replace('+', '_added').replace('-', '_removed');
     raw.exec(`create trigger sim_${name} after ${verb} on ${table} begin ${note(what, object(side, names))} end`);
   }
+  const work = (before: Readonly<Record<'state' | 'fence' | 'owner' | 'lease_until' | 'takeovers', string>>): string =>
+    note(
+      'work',
+      `'id', new.id, 'kind', new.kind, 'from', ${before.state}, 'to', new.state, 'fence_before', ${before.fence}, 'fence', new.fence, 'owner_before', ${before.owner}, 'owner', new.owner, 'lease_before', ${before.lease_until}, 'takeovers_before', ${before.takeovers}, 'takeovers', new.takeovers`,
+    );
   raw.exec(`create trigger sim_work_changed after update of state, fence on work_items
     when old.state <> new.state or old.fence <> new.fence
-    begin ${note('work', `'id', new.id, 'kind', new.kind, 'from', old.state, 'to', new.state, 'fence_before', old.fence, 'fence', new.fence, 'owner_before', old.owner, 'owner', new.owner, 'lease_before', old.lease_until, 'takeovers_before', old.takeovers, 'takeovers', new.takeovers`)} end`);
+    begin ${work({ state: 'old.state', fence: 'old.fence', owner: 'old.owner', lease_until: 'old.lease_until', takeovers: 'old.takeovers' })} end`);
+  // What is claimed as it is added counts as queued before.
+  raw.exec(`create trigger sim_work_begun after insert on work_items when new.owner is not null
+    begin ${work({ state: "'queued'", fence: '0', owner: 'null', lease_until: 'null', takeovers: '0' })} end`);
   raw.exec(`create trigger sim_fence after update of fence, slots_used on resources
     begin ${note('resource', `'id', new.id, 'fence_before', old.fence, 'fence', new.fence, 'slots_used', new.slots_used, 'slots_total', new.slots_total, 'cpu_used', new.cpu_used, 'cpu_total', new.cpu_total, 'memory_used', new.memory_mb_used, 'memory_total', new.memory_mb_total`)} end`);
   raw.exec(`create trigger sim_log after update of size_bytes on logs when old.size_bytes <> new.size_bytes

@@ -23,11 +23,6 @@ export function checkWork({ audit, plan, database, unhandled }: Outcome, report:
       if (stages.has(stage)) report(`stage ${stage} was started twice (at ${at}, by ${by})`);
       stages.add(stage);
     }
-    if (what === 'work+' && typeof row['owner'] === 'string') {
-      owners.set(row['owner'], by);
-      if (row['state'] !== 'running' || row['fence'] !== 1)
-        report(`added with an owner, but not claimed: ${row['kind']} ${row['id']} (at ${at}, by ${by})`);
-    }
     if (what !== 'work') continue;
     const where = `${row['kind']} ${row['id']} (at ${at}, by ${by})`;
     checkFence(row, where, report);
