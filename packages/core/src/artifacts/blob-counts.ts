@@ -26,7 +26,10 @@ export class BlobCounts {
     const files = await this.#store.db
       .selectFrom('artifacts')
       .select(['sha256', 'size_bytes'])
-      .where((eb) => eb.or([eb('producer_id', '=', buildId), eb('build_id', '=', buildId)]))
+      .where('id', 'in', (eb) => {
+        const ids = eb.selectFrom('artifacts').select('id');
+        return ids.where('producer_id', '=', buildId).union(ids.where('build_id', '=', buildId));
+      })
       .execute();
     let freedBytes = 0;
     for (const { sha256, size_bytes } of files) {

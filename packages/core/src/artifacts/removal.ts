@@ -44,12 +44,11 @@ export async function removeRecords(
 ): Promise<{ readonly hashes: readonly string[]; readonly artifacts: number }> {
   const removed = await tx.db
     .deleteFrom('artifacts')
-    .where((eb) =>
-      eb.or([
-        eb('producer_id', 'in', producerIds),
-        ...(andOfBuild === undefined ? [] : [eb('build_id', '=', andOfBuild)]),
-      ]),
-    )
+    .where('id', 'in', (eb) => {
+      const ids = eb.selectFrom('artifacts').select('id');
+      const made = ids.where('producer_id', 'in', producerIds);
+      return andOfBuild === undefined ? made : made.union(ids.where('build_id', '=', andOfBuild));
+    })
     .returning(['sha256', 'producer_id'])
     .execute();
   await tx.db

@@ -6,6 +6,7 @@ import { silentLogger, systemClock } from '../../src/runtime.ts';
 import { EventFeed } from '../../src/store/feed.ts';
 import { postgres } from '../../src/store/postgres-provider.ts';
 import type { Store } from '../../src/store/store.ts';
+import { handler, startEngine } from '../support/engine.ts';
 import { addFact, facts, serverOfSuite, turn } from '../support/postgres/server-of-suite.ts';
 
 const suite = serverOfSuite();
@@ -87,6 +88,33 @@ describe('a lab in PostgreSQL', () => {
     });
     await expect(careless).rejects.toThrow(/duplicate key/);
     expect(await facts(store)).toEqual(['a']);
+  });
+});
+
+describe('durable work in PostgreSQL', () => {
+  const read = async (): Promise<unknown> => {
+    // What a connection has counted, it tells when it ends.
+    while ((await suite.ask("select from pg_stat_activity where application_name = 'bringup'")).length > 0)
+      await turn();
+    const where = `schemaname = '${suite.schema}' and relname = 'work_items'`;
+    return (await suite.ask(`select seq_scan from pg_stat_user_tables where ${where}`))[0]?.['seq_scan'];
+  };
+
+  it('never reads the whole table, though it was empty when its connection asked first', async () => {
+    await (await suite.open())[Symbol.asyncDispose]();
+    const before = await read();
+    {
+      await using store = await suite.open();
+      await using t = await startEngine(
+        [handler('deployment', (context) => context.child('boot', 'boot', {})), handler('boot', async () => undefined)],
+        { store },
+      );
+      for (let n = 0; n < 50; n += 1) {
+        const item = await t.engine.finished(await t.engine.submit('deployment', {}));
+        expect(item.state).toBe('succeeded');
+      }
+    }
+    expect(await read()).toBe(before);
   });
 });
 

@@ -201,6 +201,20 @@ describe('work that a transaction makes ready', () => {
     expect(await states()).toEqual(['queued', 'running']);
   });
 
+  it('does not overtake what was queued before the process came', async () => {
+    await using idle = await startEngine([]);
+    const older = await idle.engine.submit('build', {});
+    await using t = await startEngine([does('build', untilStopped)], idle);
+    const newer = await t.engine.submit('build', {});
+    const begun = await idle.store.db
+      .selectFrom('events')
+      .select('subject')
+      .where('name', '=', 'build:started')
+      .orderBy('seq')
+      .execute();
+    expect(begun.map(({ subject }) => subject)).toEqual([older, newer]);
+  });
+
   it('is not run when the transaction fails, and leaves its room to others', async () => {
     said.length = 0;
     await using t = await startEngine([does('build', untilStopped)]);
