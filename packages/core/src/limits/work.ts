@@ -9,7 +9,7 @@ export const workLimits = {
   /** How often a process looks for work that another process queued. */
   workPollMs: 500,
   /** Work items one process runs at the same time; waiting parents don't count. */
-  workConcurrency: 64,
+  workConcurrency: 32,
   /** Unfinished work items of a lab; what is submitted beyond that is refused. What they start themselves is not counted against it. */
   workUnfinishedMax: 100_000,
   /** Attempts of a work item whose process died, before it is given up. */
