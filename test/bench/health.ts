@@ -1,22 +1,18 @@
-import { execFile, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { createLab, sqlite, type Lab } from '@bringup/core';
 import { memoryArtifactStorage } from '@bringup/core/testing';
 import type { WatchingCost } from '../fixtures/health-watcher.ts';
 import { simulatedMachines } from '../fixtures/simulated-machines.ts';
 import { printTable, type Bench } from './bench.ts';
+import { buildProgram, reportOf } from './program.ts';
 
 const resources = { servers: 2_000, hosts: 1_000, boards: 2_000 } as const;
 const total = resources.servers + resources.hosts + resources.boards;
 /** Every resource was looked at several times, the connections are open, and the memory has found its size. */
 const settleMs = 60_000;
 const windowMs = 60_000;
-/** In the package of the tests, where it finds core. */
-const watcherFolder = join(import.meta.dirname, '../.cache/health-watcher');
 
 /**
  * Shown beside Node's defaults, with which V8 lets the space for new objects grow to some 130 MB on a
@@ -29,13 +25,13 @@ export const bench: Bench = {
   name: 'health',
   describe: '5,000 simulated build servers, hosts and boards watched by one process at the default interval',
   async run() {
-    await build();
+    const program = await buildProgram('health-watcher');
     const folder = await mkdtemp(join(tmpdir(), 'bringup-bench-'));
     try {
       const file = join(folder, 'lab.db');
       await register(file);
-      const plain = await watch(file, []);
-      const bounded = await watch(file, [boundedNursery]);
+      const plain = await watch(program, file, []);
+      const bounded = await watch(program, file, [boundedNursery]);
       printTable(
         ['process', 'resources', 'looks per second', '% of a core', 'RSS, MB'],
         [row('node', plain), row(`node ${boundedNursery}`, bounded)],
@@ -46,16 +42,6 @@ export const bench: Bench = {
     }
   },
 };
-
-/** What users run: JavaScript. Node's compiler that strips sources of their types takes 17 MB in the process. */
-async function build(): Promise<void> {
-  const cwd = join(import.meta.dirname, '../..');
-  const run = promisify(execFile);
-  await run('pnpm', ['--filter', '@bringup/core', 'run', 'build'], { cwd });
-  const entry = join(import.meta.dirname, '../fixtures/health-watcher.ts');
-  const options = ['--format', 'esm', '--target', 'node22.18', '--external', '@bringup/core', '--no-config'];
-  await run('pnpm', ['exec', 'tsup', entry, ...options, '--out-dir', watcherFolder], { cwd });
-}
 
 /** Fills a database, so that the process that is measured has nothing to do but watch. */
 async function register(file: string): Promise<void> {
@@ -81,19 +67,8 @@ function row(name: string, { watched, looksPerSecond, corePercent, rssMb }: Watc
   return [name, watched, looksPerSecond, corePercent, rssMb];
 }
 
-async function watch(file: string, flags: string[]): Promise<WatchingCost> {
-  const watcher = fork(join(watcherFolder, 'health-watcher.js'), [file, `${settleMs}`, `${windowMs}`], {
-    execArgv: flags,
-  });
-  const ended = once(watcher, 'exit');
-  const cost = await Promise.race([
-    once(watcher, 'message').then(([message]) => message as WatchingCost),
-    ended.then(() => {
-      throw new Error('the watching process ended early');
-    }),
-  ]);
-  watcher.disconnect();
-  await ended;
+async function watch(program: string, file: string, flags: string[]): Promise<WatchingCost> {
+  const cost = await reportOf<WatchingCost>(program, [file, `${settleMs}`, `${windowMs}`], flags);
   if (cost.watched < total) throw new Error(`only ${cost.watched} of ${total} resources were looked at`);
   return cost;
 }

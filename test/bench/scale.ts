@@ -1,25 +1,21 @@
-import { execFile, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import type { ScaleLoad, ScaleReport } from '../fixtures/scale-load.ts';
 import { printTable, type Bench } from './bench.ts';
+import { buildProgram, reportOf } from './program.ts';
 
 const load: ScaleLoad = { pipelines: 10_000, builds: 400, logBytes: 2 ** 30, artifacts: 100_000 };
-/** In the package of the tests, where it finds core. */
-const folderOfLab = join(import.meta.dirname, '../.cache/scale-lab');
 
 /** Whether a lab's memory depends on how much it has to do and has done. */
 export const bench: Bench = {
   name: 'scale',
   describe: 'one process with 10,000 queued pipelines, while some make 1 GiB of log and 100,000 artifacts are stored',
   async run() {
-    await build();
+    const program = await buildProgram('scale-lab');
     const folder = await mkdtemp(join(tmpdir(), 'bringup-bench-scale-'));
     try {
-      const { samples, logBytes, artifacts, queued } = await age(join(folder, 'lab.db'));
+      const { samples, logBytes, artifacts, queued } = await age(program, join(folder, 'lab.db'));
       const [start] = samples;
       if (start === undefined) throw new Error('nothing was measured');
       printTable(
@@ -36,32 +32,11 @@ export const bench: Bench = {
   },
 };
 
-/** What users run: JavaScript. */
-async function build(): Promise<void> {
-  const cwd = join(import.meta.dirname, '../..');
-  const run = promisify(execFile);
-  await run('pnpm', ['--filter', '@bringup/core', 'run', 'build'], { cwd });
-  const entry = join(import.meta.dirname, '../fixtures/scale-lab.ts');
-  const options = ['--format', 'esm', '--target', 'node22.18', '--external', '@bringup/core', '--no-config'];
-  await run('pnpm', ['exec', 'tsup', entry, ...options, '--out-dir', folderOfLab], { cwd });
-}
-
 /**
  * Before each figure garbage is collected, and the space for new objects is bounded, which V8 lets grow by some 130 MB,
  * nearly all of it empty: what is left is what the lab holds.
  */
-async function age(file: string): Promise<ScaleReport> {
-  const lab = fork(join(folderOfLab, 'scale-lab.js'), [file, JSON.stringify(load)], {
-    execArgv: ['--expose-gc', '--max-semi-space-size=8'],
-  });
-  const ended = once(lab, 'exit');
-  const report = await Promise.race([
-    once(lab, 'message').then(([message]) => message as ScaleReport),
-    ended.then(() => {
-      throw new Error('the process of the lab ended early');
-    }),
-  ]);
-  lab.disconnect();
-  await ended;
-  return report;
+async function age(program: string, file: string): Promise<ScaleReport> {
+  const args = [file, JSON.stringify(load)];
+  return reportOf<ScaleReport>(program, args, ['--expose-gc', '--max-semi-space-size=8']);
 }

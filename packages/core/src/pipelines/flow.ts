@@ -77,7 +77,6 @@ function stageWork(
         ...(input.branch !== undefined && { branch: input.branch }),
         ...(input.commitHash !== undefined && { commitHash: input.commitHash }),
         ...(input.serverId !== undefined && { serverId: input.serverId }),
-        ...asker(input),
         ...(input.buildRequirements !== undefined && input.buildRequirements),
         ...asker(input),
       };

@@ -94,8 +94,8 @@ async function add(tx: StoreTransaction, row: Selectable<WorkRow>): Promise<void
   await announce(tx, row, 'queued');
 }
 
-/** As it is queued. */
-function toRow(work: NewWork, now: number): Selectable<WorkRow> {
+/** A new item as it is queued. */
+export function toRow(work: NewWork, now: number): Selectable<WorkRow> {
   return {
     id: work.id,
     kind: work.kind,

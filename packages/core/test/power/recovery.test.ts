@@ -7,6 +7,8 @@ import { reserve } from '../../src/pool/reservations.ts';
 import { changeStatus } from '../../src/pool/status.ts';
 import { insertPowerEvent } from '../../src/power/records.ts';
 import { recoverHungBoard, startRecovery, type RecoveryStart } from '../../src/power/recovery.ts';
+import { addItem } from '../../src/work/queue-queries.ts';
+import { toRow } from '../../src/work/queue.ts';
 
 const recover = (world: PowerWorld): Promise<RecoveryStart> =>
   world.store.transaction((tx) => startRecovery(tx, world.board.id, 'its shell does not answer', world.services));
@@ -323,33 +325,9 @@ describe('the history of a board’s power', () => {
     const ids = Array.from({ length: limits.powerHistory + 5 }, (_, index) => `e${String(index).padStart(6, '0')}`);
     await world.store.transaction(async (tx) => {
       for (const id of ids) {
-        await tx.db
-          .insertInto('work_items')
-          .values({
-            id,
-            kind: 'power',
-            state: 'succeeded',
-            phase: null,
-            input: '{}',
-            checkpoint: null,
-            output: '{"result":"switched"}',
-            error: null,
-            parent_id: null,
-            child_key: null,
-            wake_on: null,
-            priority: 0,
-            run_after: 0,
-            deadline_at: null,
-            stop_reason: null,
-            takeovers: 0,
-            owner: null,
-            lease_until: null,
-            fence: 0,
-            created_at: 0,
-            started_at: 0,
-            finished_at: 0,
-          })
-          .execute();
+        const asked = toRow({ id, kind: 'power', input: {} }, 0);
+        const output = '{"result":"switched"}';
+        await addItem(tx.db, { ...asked, state: 'succeeded', output, started_at: 0, finished_at: 0 });
         await insertPowerEvent(tx, id, {
           boardId: world.board.id,
           action: 'on',

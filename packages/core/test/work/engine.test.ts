@@ -9,6 +9,8 @@ import { BringupError, limits, systemClock } from '@bringup/core';
 import { fakeClock, seededRandom } from '@bringup/core/testing';
 import { sqlite } from '../../src/store/sqlite-provider.ts';
 import { Store } from '../../src/store/store.ts';
+import { addItem } from '../../src/work/queue-queries.ts';
+import { toRow } from '../../src/work/queue.ts';
 import { handler, startEngine, untilStopped } from '../support/engine.ts';
 
 describe('durable work', () => {
@@ -185,35 +187,8 @@ describe('durable work', () => {
   it('is given up after too many processes died of it', async () => {
     let runs = 0;
     await using t = await startEngine([handler('build', async () => (runs += 1))]);
-    await t.store.transaction(async ({ db }) => {
-      await db
-        .insertInto('work_items')
-        .values({
-          id: 'poison',
-          kind: 'build',
-          state: 'queued',
-          phase: null,
-          input: '{}',
-          checkpoint: null,
-          output: null,
-          error: null,
-          parent_id: null,
-          child_key: null,
-          wake_on: null,
-          priority: 0,
-          run_after: 0,
-          deadline_at: null,
-          stop_reason: null,
-          takeovers: limits.workMaxTakeovers + 1,
-          owner: null,
-          lease_until: null,
-          fence: 0,
-          created_at: 0,
-          started_at: null,
-          finished_at: null,
-        })
-        .execute();
-    });
+    const queued = toRow({ id: 'poison', kind: 'build', input: {} }, 0);
+    await t.store.transaction(({ db }) => addItem(db, { ...queued, takeovers: limits.workMaxTakeovers + 1 }));
     const item = await t.clock.runUntil(t.engine.finished('poison'));
     expect(item).toMatchObject({ state: 'failed', error: { code: 'process-lost' } });
     expect(runs).toBe(0);
