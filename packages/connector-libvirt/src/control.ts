@@ -34,27 +34,11 @@ export async function injectDomainNmi(daemon: Daemon, domain: DomainRef, options
   }
 }
 
-/** How often a picture that arrives damaged is taken anew. */
-const attempts = 3;
-
 /**
- * Takes a picture of a domain's display over connections of their own.
- * @throws `unsupported` without a display; `hypervisor-failed`, worth another try, when no picture arrived whole.
+ * Takes a picture of a domain's display over a connection of its own.
+ * @throws `unsupported` without a display; `hypervisor-failed`, worth another try, when the picture did not arrive whole.
  */
 export async function domainScreenshot(
-  openLine: (options: CallOptions) => Promise<Daemon>,
-  domain: DomainRef,
-  options: CallOptions,
-): Promise<Screenshot> {
-  // libvirt 9.0 can lose bytes of a stream on their way to us, and tells a screenshot's size to nobody.
-  for (let attempt = 0; attempt < attempts; attempt += 1) {
-    const taken = await takeScreenshot(openLine, domain, options);
-    if (isWhole(taken)) return taken;
-  }
-  throw new BringupError('hypervisor-failed', `No screenshot of ${domain.name} arrived whole.`, { retryable: true });
-}
-
-async function takeScreenshot(
   openLine: (options: CallOptions) => Promise<Daemon>,
   domain: DomainRef,
   options: CallOptions,
@@ -79,7 +63,12 @@ async function takeScreenshot(
     pieces.push(piece);
   }
   await stream.finish();
-  return { mimeType, image: Buffer.concat(pieces) };
+  const taken: Screenshot = { mimeType, image: Buffer.concat(pieces) };
+  // libvirt tells nobody how large it is.
+  if (isWhole(taken)) return taken;
+  throw new BringupError('hypervisor-failed', `The screenshot of ${domain.name} did not arrive whole.`, {
+    retryable: true,
+  });
 }
 
 const pngSignature = Buffer.from('89504e470d0a1a0a', 'hex');

@@ -3,7 +3,6 @@ import {
   BringupError,
   checkReceipt,
   checksumError,
-  isBringupError,
   limits,
   onAbort,
   ProgressReporter,
@@ -15,9 +14,6 @@ import type { Daemon } from './daemon.ts';
 import type { RpcStream } from './rpc/stream.ts';
 import { StorageCalls } from './storage-calls.ts';
 import type { VolumeRef } from './storage-calls.ts';
-
-/** How often a download that brings nothing is asked for, each time for its part of the time a transfer may stand still. */
-const attempts = 3;
 
 /** What transfers need of a host's storage. */
 export interface TransferParts {
@@ -70,11 +66,7 @@ export async function sendVolume(
   options: TransferOptions,
 ): Promise<TransferReceipt> {
   const sent = await send(parts, volume, source, options);
-  let stored = await readBack(parts, volume, source.sizeBytes, options.signal);
-  // libvirt 9.0 can lose bytes of a stream on their way to us: a volume is wrong only if it is wrong again and again.
-  for (let again = 1; again < attempts && stored.sha256 !== sent.sha256; again += 1) {
-    stored = await readBack(parts, volume, source.sizeBytes, options.signal);
-  }
+  const stored = await readBack(parts, volume, source.sizeBytes, options.signal);
   checkReceipt(volume.name, source, sent, stored);
   return stored;
 }
@@ -150,50 +142,24 @@ export async function* receiveVolume(
   progress.finish();
 }
 
-/**
- * A volume's first `bytes`. The stream of a small file may end before its bytes come, or stand still for ever:
- * libvirt 9.0 lets the thread that reads the file and the event loop that sends it miss each other. So the bytes
- * are counted: nobody waits for an end after the last of them, and those that are missing are asked for again.
- */
+/** A volume's first `bytes`, counted: nobody takes a part for the whole, nor waits for an end after the last of them. */
 async function* receive(
   parts: TransferParts,
   volume: VolumeRef,
   bytes: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer, void> {
-  let received = 0;
-  for (let inVain = 1; received < bytes; inVain += 1) {
-    try {
-      for await (const chunk of receiveFrom(parts, volume, received, bytes, signal)) {
-        inVain = 0;
-        received += chunk.length;
-        yield chunk;
-      }
-    } catch (error) {
-      if (inVain >= attempts || !isBringupError(error, 'deadline-exceeded')) throw error;
-    }
-    if (inVain >= attempts && received < bytes) throw early('download', volume);
-  }
-}
-
-/** One stream with a volume's bytes from one on up to another, or fewer. */
-async function* receiveFrom(
-  parts: TransferParts,
-  volume: VolumeRef,
-  from: number,
-  to: number,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer, void> {
+  if (bytes === 0) return;
   const what = `Download of ${volume.name}`;
-  await using line = await openTransfer(parts, what, limits.transferStallMs / attempts, signal, (calls) =>
-    calls.openDownload(volume, from, to - from, signal === undefined ? {} : { signal }),
+  await using line = await openTransfer(parts, what, limits.transferStallMs, signal, (calls) =>
+    calls.openDownload(volume, 0, bytes, signal === undefined ? {} : { signal }),
   );
   const chunks = line.stream.read();
-  for (let at = from; at < to;) {
+  for (let received = 0; received < bytes;) {
     const { done, value } = await line.step(chunks.next());
     throwIfAborted(signal, what);
-    if (done === true) break;
-    at += value.length;
+    if (done === true) throw early('download', volume);
+    received += value.length;
     yield value;
   }
   await line.step(line.stream.finish());

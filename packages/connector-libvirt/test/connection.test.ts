@@ -244,6 +244,47 @@ describe('a stream', () => {
     expect(await stream.ended).toBeUndefined();
   });
 
+  test('brings what the daemon has sent before its reply, however much, even all of it', async () => {
+    const { daemon, connection } = connect();
+    const opening = connection.openStream('domainScreenshot', new Uint8Array());
+    const call = await daemon.take();
+    for (let i = 0; i < 40; i += 1) daemon.stream(call, packetStatus.continue, 'y'.repeat(65_536));
+    daemon.stream(call, packetStatus.continue);
+    daemon.reply(call);
+    const { stream } = await opening;
+    expect((await text(stream.read())).length).toBe(40 * 65_536);
+  });
+
+  test('L-hypervisorEarlyStreamBytes: that brings more than that before the reply ends the connection', async () => {
+    const before = limits.hypervisorEarlyStreamBytes;
+    Object.assign(limits, { hypervisorEarlyStreamBytes: 1_000 });
+    try {
+      for (const bytes of [1_000, 1_001]) {
+        const { daemon, connection } = connect();
+        const opening = connection.openStream('domainScreenshot', new Uint8Array());
+        const call = await daemon.take();
+        daemon.stream(call, packetStatus.continue, 'y'.repeat(bytes));
+        daemon.reply(call);
+        if (bytes === 1_000) expect((await opening).stream).toBeDefined();
+        else await expect(opening).rejects.toMatchObject({ code: 'connection-lost' });
+      }
+    } finally {
+      Object.assign(limits, { hypervisorEarlyStreamBytes: before });
+    }
+  });
+
+  test('of a call that the daemon refuses is gone with it, whatever came on it', async () => {
+    const { daemon, connection } = connect();
+    const opening = connection.openStream('domainScreenshot', new Uint8Array());
+    const call = await daemon.take();
+    daemon.stream(call, packetStatus.continue, 'y'.repeat(2_000_000));
+    daemon.refuse(call, 1, 'no screen');
+    await expect(opening).rejects.toMatchObject({ code: 'hypervisor-failed' });
+    const next = connection.call('nodeGetInfo');
+    daemon.reply(await daemon.take());
+    await next;
+  });
+
   test('that the daemon breaks throws its error after what came before', async () => {
     const { daemon, call, stream } = await open();
     daemon.refuse(call, 1, 'console was taken over', packetType.stream);

@@ -26,7 +26,8 @@ export interface RpcConnectionOptions {
 interface OpenCall {
   readonly serial: number;
   readonly procedure: Procedure;
-  readonly stream: boolean;
+  /** Which the call opens. The daemon may send what comes on it before it answers. */
+  readonly stream: RpcStream | undefined;
   /** Says whether anybody still waited for it. */
   settle(result: Answer | Error): boolean;
 }
@@ -122,6 +123,8 @@ export class RpcConnection implements AsyncDisposable {
       };
       const giveUp = (error: Error): void => {
         done();
+        // What comes on it until the daemon answers is for nobody.
+        this.#open.get(serial)?.stream?.discard();
         reject(error);
       };
       const onAbort = (): void => giveUp(abortedError(what, signal));
@@ -137,7 +140,12 @@ export class RpcConnection implements AsyncDisposable {
         return true;
       };
       leaveQueue = this.#slots.enter(() => {
-        this.#open.set(serial, { serial, procedure, stream, settle });
+        this.#open.set(serial, {
+          serial,
+          procedure,
+          settle,
+          stream: stream ? this.#newStream(procedure, serial) : undefined,
+        });
         this.#send({
           ...programs.remote,
           procedure: procedures[procedure],
@@ -217,6 +225,8 @@ export class RpcConnection implements AsyncDisposable {
     if (call === undefined) return;
     this.#open.delete(packet.serial);
     this.#slots.leave();
+    const { stream } = call;
+    if (packet.status !== packetStatus.ok) this.#streams.delete(call.serial);
     if (packet.status !== packetStatus.ok && packet.status !== packetStatus.error) {
       call.settle(protocolError(`a reply has the status ${packet.status}`));
       return;
@@ -225,8 +235,7 @@ export class RpcConnection implements AsyncDisposable {
       call.settle(this.#error(packet.payload, `${call.procedure} on ${this.#options.peer}`));
       return;
     }
-    // Data may follow the reply in the same chunk, before the caller has run on.
-    const stream = call.stream ? this.#newStream(call.procedure, call.serial) : undefined;
+    stream?.answered();
     const wanted = call.settle({ body: new XdrReader(packet.payload), stream });
     // Whoever asked for it has given up: the daemon must not hold it for nobody.
     if (!wanted) stream?.abort().catch(() => {});

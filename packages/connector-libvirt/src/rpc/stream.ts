@@ -1,4 +1,6 @@
+import { limits } from '@bringup/core';
 import { maxStreamBytes, packetStatus } from './packet.ts';
+import { protocolError } from './protocol-error.ts';
 
 /** What a stream needs of its connection. */
 export interface StreamCarrier {
@@ -20,6 +22,7 @@ export class RpcStream {
   readonly #carrier: StreamCarrier;
   readonly #chunks: Buffer[] = [];
   #bufferedBytes = 0;
+  #answered = false;
   #paused = false;
   #discarding = false;
   #wake: (() => void) | undefined;
@@ -36,7 +39,13 @@ export class RpcStream {
     this.#carrier = carrier;
   }
 
-  /** For the connection: a packet came in. */
+  /** For the connection: the call that opens the stream has been answered. Until then all that comes is read, for the answer is behind it. */
+  answered(): void {
+    this.#answered = true;
+    this.#setPaused(this.#bufferedBytes >= highWaterBytes);
+  }
+
+  /** For the connection: a packet came in. @throws when too much comes without the answer. */
   receive(status: number, payload: Uint8Array, decodeError: (payload: Uint8Array) => Error): void {
     if (status === packetStatus.continue && payload.length > 0) {
       this.#push(Buffer.from(payload.buffer, payload.byteOffset, payload.length));
@@ -65,12 +74,15 @@ export class RpcStream {
     if (this.#end !== undefined || this.#discarding) return;
     this.#chunks.push(chunk);
     this.#bufferedBytes += chunk.length;
+    if (!this.#answered && this.#bufferedBytes > limits.hypervisorEarlyStreamBytes) {
+      throw protocolError(`a stream has sent ${this.#bufferedBytes} bytes, and its call has no answer`);
+    }
     this.#setPaused(this.#bufferedBytes >= highWaterBytes);
     this.#wake?.();
   }
 
   #setPaused(paused: boolean): void {
-    if (paused === this.#paused) return;
+    if (!this.#answered || paused === this.#paused) return;
     this.#paused = paused;
     this.#carrier.pause(paused);
   }

@@ -8,6 +8,8 @@ export const hypervisorLimits = {
   hypervisorKeepaliveMisses: 3,
   /** What waits to be sent to a daemon; beyond it, pings are not answered: it hears enough of us, or does not read. */
   hypervisorUnreadBytes: 65_536,
+  /** What comes on a stream before the call that opens it is answered; beyond it, the connection ends (`connection-lost`). */
+  hypervisorEarlyStreamBytes: 67_108_864,
   /** Calls that wait for their turn at a hypervisor's daemon on one connection; more are refused (`unavailable`). */
   hypervisorWaitingCalls: 1_000,
   /** Saying goodbye to a hypervisor's daemon, or letting go of a console. */
