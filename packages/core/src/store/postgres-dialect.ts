@@ -21,7 +21,7 @@ export function postgresDialect(links: PostgresLinks, lock: string): Dialect {
   return {
     createDriver: () => new PostgresDriver(links, lock),
     createQueryCompiler: () => new BinaryText(),
-    createAdapter: () => new LockedAdapter(),
+    createAdapter: () => adapter,
     createIntrospector: (db: Kysely<unknown>): DatabaseIntrospector => new PostgresIntrospector(db),
   };
 }
@@ -42,6 +42,9 @@ class LockedAdapter extends PostgresAdapter {
   override async acquireMigrationLock(): Promise<void> {}
   override async releaseMigrationLock(): Promise<void> {}
 }
+
+/** One for all databases: the queries that are prepared for it are then built once in a process. */
+const adapter = new LockedAdapter();
 
 class PostgresDriver implements Driver {
   readonly #links: PostgresLinks;

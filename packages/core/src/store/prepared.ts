@@ -59,7 +59,7 @@ function parametersOf({ parameters }: CompiledQuery, values: unknown): readonly 
 }
 
 /**
- * A query whose SQL is made once for each database and after that only run. Building and compiling
+ * A query whose SQL is made once for each dialect and after that only run. Building and compiling
  * costs Kysely several times what running a look-up costs SQLite: worth it for what each reservation
  * and each step of work does, not elsewhere.
  */
@@ -129,7 +129,7 @@ export class PreparedQuery<P, R> {
   }
 
   #compiledFor(db: Kysely<Schema>): CompiledQuery<R> {
-    // A transaction is a Kysely of its own; the adapter is what all handles of one database share.
+    // A transaction is a Kysely of its own; the adapter is what all handles of one database share, and all databases of a dialect of ours.
     const { adapter } = db.getExecutor();
     const known = this.#compiled.get(adapter);
     if (known !== undefined) return known;

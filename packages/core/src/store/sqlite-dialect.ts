@@ -56,7 +56,7 @@ export function sqliteDialect(options: SqliteDialectOptions): Dialect {
   return {
     createDriver: () => new SqliteDriver(resolved),
     createQueryCompiler: () => new LiteralLimits(),
-    createAdapter: () => new OneConnectionAdapter(),
+    createAdapter: () => adapter,
     createIntrospector: (db: Kysely<unknown>): DatabaseIntrospector => new SqliteIntrospector(db),
   };
 }
@@ -87,6 +87,9 @@ class OneConnectionAdapter extends SqliteAdapter {
     return true;
   }
 }
+
+/** One for all databases: the queries that are prepared for it are then built once in a process. */
+const adapter = new OneConnectionAdapter();
 
 class SqliteDriver implements Driver {
   readonly #options: SqliteConnectionOptions;
