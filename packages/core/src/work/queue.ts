@@ -224,10 +224,10 @@ export async function wake(
   wakeOn: string,
   count: number = limits.workConcurrency,
 ): Promise<void> {
-  const woken = readyWaiting({ count }).all(tx.db, { wakeOn });
+  const woken = readyWaiting({ count }).ahead(tx.db, { wakeOn });
   // Those that look right now whether they have to wait at all: see expectWake().
   await tellRunning.send(tx.db, { wakeOn });
-  for (const { kind } of await woken) ready(tx, kind);
+  for (const { kind } of await woken()) ready(tx, kind);
 }
 
 /**

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { fakeClock, MemoryDatabase, sqliteError } from '@bringup/core/testing';
+import { Store } from '../../src/store/store.ts';
 import { wake } from '../../src/work/queue.ts';
 import { handler, startEngine } from '../support/engine.ts';
 
@@ -20,6 +22,19 @@ describe('waiting work', () => {
     await t.store.transaction((tx) => wake(tx, topic));
     await t.clock.settle();
     expect(await t.engine.get(id)).toMatchObject({ state: 'succeeded', output: 'got it' });
+  });
+
+  it('stays as it was when the disk is full, and the process goes on', async () => {
+    let full = false;
+    const onStatement = (sql: string): void => {
+      if (full && sql.startsWith('update')) throw sqliteError(13, 'database or disk is full');
+    };
+    await using store = await Store.open((await MemoryDatabase.open()).access({ onStatement }), fakeClock());
+    full = true;
+    // An error that nobody waits for would end the process, and fails the suite.
+    await expect(store.transaction((tx) => wake(tx, topic))).rejects.toMatchObject({ code: 'store-failed' });
+    full = false;
+    await store.transaction((tx) => wake(tx, topic));
   });
 
   it('misses nothing that happens between its look and its stepping aside', async () => {
