@@ -13,13 +13,13 @@ const addLog = prepared((db, p: Bind<{ id: string; size: number }>) =>
 );
 
 describe('a prepared query', () => {
-  it('is built once for a database, inside and outside of transactions, and again for another one', async () => {
+  it('is built once for all databases of a dialect, inside and outside of transactions', async () => {
     let built = 0;
     const bigger = prepared((db, p: Bind<{ than: number }>) => {
       built += 1;
       return db.selectFrom('logs').select('id').where('size_bytes', '>', p('than')).orderBy('id');
     });
-    for (const round of [1, 2]) {
+    for (let databases = 1; databases <= 2; databases += 1) {
       await using store = await openStore();
       await store.transaction(async (tx) => {
         for (const [id, size] of [
@@ -32,8 +32,8 @@ describe('a prepared query', () => {
       });
       expect(await bigger.first(store.db, { than: 2 })).toEqual({ id: 'c' });
       expect(await bigger.first(store.db, { than: 3 })).toBeUndefined();
-      expect(built).toBe(round);
     }
+    expect(built).toBe(1);
   });
 
   it('keeps values and constants in their places, however often a value is used', async () => {
