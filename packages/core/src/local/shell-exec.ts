@@ -3,7 +3,7 @@ import type { ExecOptions, ExecResult, ShellProcess, SpawnOptions } from '../con
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { startDeadline } from './deadline.ts';
-import { describeCommand } from './shell-input.ts';
+import { checkCommand, describeCommand } from './shell-input.ts';
 
 /** What {@link execProcess} runs on. */
 export interface ExecContext {
@@ -25,6 +25,7 @@ export async function execProcess(
   argv: readonly string[],
   options: ExecOptions,
 ): Promise<ExecResult> {
+  checkCommand(argv, options);
   const { signal, timeoutMs = limits.execTimeoutMs } = options;
   const what = describeCommand(argv, context.hostname);
   const call = { timeoutMs, ...(signal === undefined ? {} : { signal }) };

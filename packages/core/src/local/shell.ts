@@ -22,7 +22,7 @@ import { newId, systemClock, systemRandom } from '../runtime.ts';
 import { settledWithin, startDeadline } from './deadline.ts';
 import { type LocalProcess, startLocalProcess } from './local-process.ts';
 import { readLocalFile, storeFile } from './local-transfer.ts';
-import { execProcess } from './shell-exec.ts';
+import { execProcess, type ExecContext } from './shell-exec.ts';
 import { checkCommand, checkTargetPath } from './shell-input.ts';
 
 /** Options of {@link localShell}. */
@@ -83,6 +83,7 @@ class LocalSession implements ShellSession {
   readonly #random: Random;
   readonly #hostname: string;
   readonly #life = new AbortController();
+  readonly #context: ExecContext;
   readonly #processes = new Set<LocalProcess>();
   readonly #transfers = new Set<Promise<unknown>>();
   readonly #sockets = new Set<Socket>();
@@ -96,18 +97,12 @@ class LocalSession implements ShellSession {
     const closed = Promise.withResolvers<undefined>();
     this.closed = closed.promise;
     this.#settleClosed = () => closed.resolve(undefined);
+    this.#context = { clock, hostname, life: this.#life.signal, spawn: (...command) => this.#start(...command) };
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     this.#checkOpen();
-    checkCommand(argv, options);
-    const context = {
-      clock: this.#clock,
-      hostname: this.#hostname,
-      life: this.#life.signal,
-      spawn: (command: readonly string[], spawnOptions: SpawnOptions) => this.#start(command, spawnOptions),
-    };
-    return execProcess(context, argv, options);
+    return execProcess(this.#context, argv, options);
   }
 
   async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<ShellProcess> {

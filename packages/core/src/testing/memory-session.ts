@@ -19,7 +19,7 @@ import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { type Deadline, startDeadline } from '../local/deadline.ts';
 import { ProgressReporter } from '../local/progress.ts';
-import { execProcess } from '../local/shell-exec.ts';
+import { execProcess, type ExecContext } from '../local/shell-exec.ts';
 import { checkCommand, checkTargetPath } from '../local/shell-input.ts';
 import { changedSince, checkReceipt, checksumError, transferError, unstalled } from '../local/transfer-checks.ts';
 import { PartialDownload } from '../model/partial-download.ts';
@@ -35,6 +35,7 @@ export class MemorySession implements ShellSession {
   readonly #host: MemoryHost;
   readonly #username: string;
   readonly #life = new AbortController();
+  readonly #context: ExecContext;
   readonly #processes = new Set<MemoryProcess>();
   readonly #streams = new Set<Duplex>();
   readonly #settleClosed: (reason: Error | undefined) => void;
@@ -49,19 +50,14 @@ export class MemorySession implements ShellSession {
     const closed = Promise.withResolvers<Error | undefined>();
     this.closed = closed.promise;
     this.#settleClosed = closed.resolve;
+    const { hostname } = host;
+    this.#context = { clock, hostname, life: this.#life.signal, spawn: (...command) => this.#start(...command) };
     this.#removeConnection = host.addConnection((error) => this.#lose(error));
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     this.#checkOpen();
-    checkCommand(argv, options);
-    const context = {
-      clock: this.#clock,
-      hostname: this.#host.hostname,
-      life: this.#life.signal,
-      spawn: (command: readonly string[], spawnOptions: SpawnOptions) => this.#start(command, spawnOptions),
-    };
-    return execProcess(context, argv, options);
+    return execProcess(this.#context, argv, options);
   }
 
   async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<ShellProcess> {
