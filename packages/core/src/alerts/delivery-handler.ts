@@ -51,6 +51,11 @@ export class NotificationHandler implements WorkHandler<NotificationInput, null,
     }
   }
 
+  /** What could not be handed to the notifiers is, now: what is to be told of the alert later waits for it. */
+  async cleanUp(context: Context, input: NotificationInput): Promise<void> {
+    if (input.step === 'tell') await context.transaction((tx) => this.#spread(tx, context, input));
+  }
+
   /** What was to be told of the alert before is handed to the notifiers first. */
   async #whenSpread(context: Context, { alert, turn }: Tell): Promise<void> {
     const topic = spreadTopic(alert.id);
@@ -70,6 +75,7 @@ export class NotificationHandler implements WorkHandler<NotificationInput, null,
       .updateTable('alerts')
       .set({ spread_count: turn })
       .where('id', '=', alert.id)
+      .where('spread_count', '<', turn)
       .returning('id')
       .executeTakeFirst();
     if (kept === undefined) return;

@@ -5,6 +5,7 @@ import {
   memoryLab,
   memoryNotifier,
   seededRandom,
+  sqliteError,
   type MemoryLab,
   type MemoryNotifier,
 } from '@bringup/core/testing';
@@ -58,6 +59,22 @@ describe('notifiers', () => {
     await lab.clock.advance(1_000);
     expect(told(all)).toHaveLength(2);
     expect(told(critical)).toEqual(['escalated critical board-1']);
+  });
+
+  it('hear of an alert, and of what becomes of it, though the database was full when they were to be told', async () => {
+    let full = true;
+    const onStatement = (sql: string): void => {
+      if (!full || !sql.startsWith('update "alerts" set "spread_count"')) return;
+      full = false;
+      throw sqliteError(13, 'database or disk is full');
+    };
+    const notifier = memoryNotifier();
+    await using lab = await memoryLab({ notifiers: [notifier], process: { onStatement } });
+    const { id } = await lab.alerts.raise(hot);
+    await lab.alerts.resolve(id, { by: 'ada' });
+    await lab.clock.advance(1_000);
+    expect(full).toBe(false);
+    expect(told(notifier)).toEqual(['raised warning board-1', 'resolved warning board-1']);
   });
 
   it('hear of each alert in order: that it is over not before it was raised', async () => {
