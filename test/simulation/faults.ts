@@ -10,7 +10,7 @@ function devicesOf(machine: string): readonly string[] {
 export function strike(simulation: Stage, fault: Fault): void {
   const { clock, network, history, world } = simulation;
   const between = (atMs: number, forMs: number, begin: () => void, end: () => void): void => {
-    clock.timer(atMs, () => {
+    at(simulation, atMs, () => {
       history.add('world', `${fault.kind} begins`, { ...fault });
       begin();
       clock.timer(forMs, () => {
@@ -39,7 +39,7 @@ export function strike(simulation: Stage, fault: Fault): void {
       );
     }
     case 'reboot':
-      clock.timer(fault.atMs, () => {
+      at(simulation, fault.atMs, () => {
         history.add('world', 'reboot', { machine: fault.machine });
         world.reboot(fault.machine);
       });
@@ -94,14 +94,21 @@ export function strike(simulation: Stage, fault: Fault): void {
   }
 }
 
+/** Nothing goes wrong any more once everything was healed. */
+function at(simulation: Stage, ms: number, begin: () => void): void {
+  simulation.clock.timer(ms, () => {
+    if (!simulation.healed) begin();
+  });
+}
+
 function when(simulation: Stage, index: number, moment: Moment, act: (controller: Actor) => void): void {
   const controller = simulation.controllers[index];
   if (controller === undefined) return;
   const spring = (): void => act(controller);
-  if ('atMs' in moment) simulation.clock.timer(moment.atMs, spring);
+  if ('atMs' in moment) at(simulation, moment.atMs, spring);
   else if ('statement' in moment) controller.traps.statement.push({ at: moment.statement, spring });
   else {
-    const { call: at, when: side, name } = moment;
-    controller.traps.call.push({ at, when: side, spring, ...(name !== undefined && { name }) });
+    const { call, when: side, name } = moment;
+    controller.traps.call.push({ at: call, when: side, spring, ...(name !== undefined && { name }) });
   }
 }

@@ -38,6 +38,7 @@ export class Simulation implements Stage {
   readonly listeners = new Set<{ readonly index: number; readonly heard: () => void }>();
   /** Who ran the last statement. */
   actor = 'portal';
+  healed = false;
   readonly #database: SimulationDatabase;
   readonly #scenery: Scenery;
   readonly #callIds = new WeakMap<MemoryCall, number>();
@@ -151,14 +152,12 @@ export class Simulation implements Stage {
 
   /** Gives what had not ended in time. */
   async #untilDone(clients: Clients): Promise<string[]> {
-    let healed = false;
     for (;;) {
       await this.clock.advance(stepMs);
       const atMs = this.clock.now() - startMs;
       const left = clients.unfinished();
-      if (left.length === 0 || (!healed && atMs >= faultsEndMs)) {
-        if (!healed) this.#heal();
-        healed = true;
+      if (left.length === 0 || (!this.healed && atMs >= faultsEndMs)) {
+        if (!this.healed) this.#heal();
         if (left.length === 0) return [];
       }
       if (atMs > faultsEndMs + patienceMs) return left;
@@ -166,6 +165,7 @@ export class Simulation implements Stage {
   }
 
   #heal(): void {
+    this.healed = true;
     this.history.add('world', 'healed');
     this.network.latencyMs = 0;
     this.world.storage.setCapacity(undefined);

@@ -42,6 +42,8 @@ export interface Stage {
   readonly listeners: Set<{ readonly index: number; readonly heard: () => void }>;
   /** Who ran the last statement. */
   actor: string;
+  /** Whether everything was put right: nothing goes wrong from then on. */
+  readonly healed: boolean;
   /** Word of a commit of one controller, to all others. */
   tell(from: number): void;
 }
