@@ -7,7 +7,7 @@ export const powerLimits = {
   /** First pause before such a try; doubles each time. */
   powerRetryMs: 1_000,
   /** Giving a board its power back after a change of it that did not come to its end: a clean-up takes no longer. */
-  powerGiveBackMs: 25_000,
+  powerGiveBackMs: 35_000,
   /** Work that waits for its turn at a board's power looks by itself this often. */
   powerTurnMs: 5_000,
   /** A device that switches power answers one request within this time, or has not answered. */

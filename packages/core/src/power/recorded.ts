@@ -1,4 +1,4 @@
-import { withDeadline } from '../async.ts';
+import { sleep, withDeadline } from '../async.ts';
 import type { CallOptions, Random } from '../contracts/runtime.ts';
 import { isBringupError, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -96,6 +96,8 @@ export async function givePowerBack(
   try {
     const bounds = { signal, timeoutMs: limits.powerGiveBackMs };
     await withDeadline(clock, `giving ${board.name} its power back`, bounds, async (inner) => {
+      // A command of the process before, dead or by a wrong clock thought dead, may still be on its way.
+      if (context.takeovers > 0) await sleep(clock, limits.powerCallMs, inner);
       // Where it can't be asked it is switched: that is tried again.
       const state = await powerOf(services, board, inner).catch(() => 'unknown');
       if (state !== 'on') await switchRecorded(services, recorded, 'on', { signal: inner });
