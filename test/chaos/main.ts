@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { number, storesOf } from '../fixtures/command-line.ts';
 import { PostgresServer } from '../fixtures/postgres.ts';
 import { Chaos } from './chaos.ts';
 
@@ -19,13 +20,11 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
   },
 });
-const [points = 0, pipelines = 0, controllers = 0, seed = 0] = [
-  values.points,
-  values.pipelines,
-  values.controllers,
-  values.seed,
-].map(Number);
-const stores = values.store === undefined ? ['sqlite', 'postgres'] : [values.store];
+const points = number('points', values.points);
+const pipelines = number('pipelines', values.pipelines, 1);
+const controllers = number('controllers', values.controllers, 1);
+const seed = number('seed', values.seed);
+const stores = storesOf(values.store);
 
 for (const store of stores) {
   await using stack = new AsyncDisposableStack();

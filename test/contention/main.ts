@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { createLab } from '@bringup/core';
 import { memoryArtifactStorage } from '@bringup/core/testing';
 import { boardsInStore } from '../fixtures/boards-in-store.ts';
+import { number, storesOf } from '../fixtures/command-line.ts';
 import { PostgresServer } from '../fixtures/postgres.ts';
 import { storeOf } from '../fixtures/stores.ts';
 import type { Orders, Outcome } from './contender.ts';
@@ -25,8 +26,11 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
   },
 });
-const [attempts, processes, boards, seed] = [values.attempts, values.processes, values.boards, values.seed].map(Number);
-const stores = values.store === undefined ? ['sqlite', 'postgres'] : [values.store];
+const attempts = number('attempts', values.attempts, 1);
+const processes = number('processes', values.processes, 1);
+const boards = number('boards', values.boards, 1);
+const seed = number('seed', values.seed);
+const stores = storesOf(values.store);
 
 const folder = await mkdtemp(join(tmpdir(), 'bringup-contention-'));
 try {

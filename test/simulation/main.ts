@@ -7,6 +7,7 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
+import { number } from '../fixtures/command-line.ts';
 import { catchBugs } from './bugs.ts';
 import { SimulationDatabase } from './database.ts';
 import { idsOf, keeping, planOf } from './plan.ts';
@@ -29,19 +30,12 @@ const { values } = parseArgs({
 });
 
 if (values.seed !== undefined) await replay(number('seed', values.seed), values.keep?.split(','));
-else if (values.seeds !== undefined) await runMany(number('from', values.from), number('seeds', values.seeds));
+else if (values.seeds !== undefined) await runMany(number('from', values.from), number('seeds', values.seeds, 1));
 else if (values.bugs) {
   if (!(await catchBugs(values.bug))) process.exitCode = 1;
 } else {
   console.error('Say --seeds N to run many, --seed S to replay one, or --bugs to see that bugs are found.');
   process.exitCode = 2;
-}
-
-function number(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  console.error(`--${name} is a whole number, not '${text}'`);
-  process.exit(2);
 }
 
 /** Runs one plan twice, to show that it is the same, and says what it found. */
@@ -65,7 +59,7 @@ async function runMany(from: number, seeds: number): Promise<void> {
   const startedAt = performance.now();
   const failed: SeedResult[] = [];
   let done = 0;
-  const workers = Math.max(1, Math.min(number('workers', values.workers), seeds));
+  const workers = Math.max(1, Math.min(number('workers', values.workers, 1), seeds));
   /** Gives whether to go on. */
   const take = (result: SeedResult): boolean => {
     done += 1;
