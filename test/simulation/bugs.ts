@@ -95,19 +95,22 @@ async function caught(bug: Bug): Promise<string> {
 const violationsOf = (text: string): string[] => text.split('\n').filter((line) => /^[a-z]+: /.test(line));
 
 /** Core and the simulator as they are in the repository, with the packages they need. */
-async function copySources(directory: string): Promise<void> {
+export async function copySources(directory: string): Promise<void> {
   const core = join(directory, 'packages/core');
   const scope = join(directory, 'test/node_modules/@bringup');
   await Promise.all([mkdir(core, { recursive: true }), mkdir(scope, { recursive: true })]);
   const copy = (path: string): Promise<void> => cp(join(root, path), join(directory, path), { recursive: true });
   await Promise.all(
-    ['packages/core/src', 'packages/core/package.json', 'test/simulation', 'test/package.json'].map(copy),
+    ['packages/core/src', 'packages/core/package.json', 'test/simulation', 'test/fixtures', 'test/package.json'].map(
+      copy,
+    ),
   );
   await symlink(join(root, 'packages/core/node_modules'), join(core, 'node_modules'));
   await symlink(core, join(scope, 'core'));
 }
 
-async function simulate(directory: string, parameters: readonly string[]): Promise<string> {
+/** What the simulator says that stands in `directory`. */
+export async function simulate(directory: string, parameters: readonly string[]): Promise<string> {
   const main = join(directory, 'test/simulation/main.ts');
   const flags = ['--conditions=bringup-source', '--disable-warning=ExperimentalWarning'];
   const { output } = await run(process.execPath, [...flags, main, ...parameters], directory, process.env);

@@ -1,6 +1,9 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { applyBug, readBugs } from './bugs.ts';
+import { applyBug, copySources, readBugs, simulate } from './bugs.ts';
 import { SimulationDatabase } from './database.ts';
 import { idsOf, keeping, planOf } from './plan.ts';
 import { runPlan } from './run.ts';
@@ -47,6 +50,16 @@ describe('the simulation', () => {
     expect(bugs.length).toBeGreaterThanOrEqual(7);
     const root = fileURLToPath(new URL('../../', import.meta.url));
     for (const bug of bugs) await applyBug(bug, root, ['--check']);
+  });
+
+  it('runs in the copy of the sources that bugs are put into, and finds nothing there without one', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'bringup-simulation-'));
+    try {
+      await copySources(directory);
+      expect(await simulate(directory, ['--seeds', '2', '--workers', '1'])).toMatch(/^2 passed, 0 failed$/m);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
   });
 
   it('keeps what is named of a plan, as it was', () => {
