@@ -37,7 +37,7 @@ export interface ConnectionOptions {
 export type Attach<T> = (channel: ClientChannel, connection: Connection) => T;
 
 /** One SSH connection. Every call on it is raced against its end, so none outlives it. */
-export class Connection {
+export class Connection implements AsyncDisposable {
   readonly target: TargetName;
   /** Settles with the reason when the connection has ended; undefined when it was ended here. */
   readonly closed: Promise<BringupError | undefined>;
@@ -138,7 +138,7 @@ export class Connection {
   }
 
   /** Ends the connection; bounded in time whatever the other side does. */
-  async end(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#isClosed) {
       this.#ending = true;
       this.#client.end();

@@ -111,7 +111,7 @@ export class Pool {
     this.#ending ??= (async (): Promise<void> => {
       this.#opening.abort();
       for (const waiter of this.#waiting.splice(0)) waiter.reject(this.lost);
-      await Promise.all([...this.#members].map(({ connection }) => connection.end()));
+      await Promise.all([...this.#members].map(({ connection }) => connection[Symbol.asyncDispose]()));
     })();
     return this.#ending;
   }
@@ -219,7 +219,7 @@ export class Pool {
     try {
       const connection = await this.#options.open(this.#opening.signal);
       if (this.isOpen) this.#add(connection);
-      else await connection.end();
+      else await connection[Symbol.asyncDispose]();
     } catch {
       // Those who wait are served by the connections there are.
       return;
@@ -239,7 +239,7 @@ export class Pool {
     } else {
       member.idleTimer ??= this.#options.clock.timer(
         this.#options.idleMs,
-        () => void (member === this.#first ? this.end() : member.connection.end()),
+        () => void (member === this.#first ? this.end() : member.connection[Symbol.asyncDispose]()),
         { background: true },
       );
     }

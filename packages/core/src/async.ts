@@ -13,7 +13,8 @@ export function throwIfAborted(signal: AbortSignal | undefined, what: string): v
 
 /**
  * Runs `operation` under the caller's signal and deadline. Whichever ends first decides: the call
- * settles at once even if the operation never does, and the operation sees its signal abort.
+ * settles at once even if the operation never does, and the operation sees its signal abort. What it opened all the
+ * same is closed, as nobody has it: the signal may abort when it is done, just before the caller would have heard of it.
  * @throws `aborted`, `deadline-exceeded`, or what the operation throws.
  */
 export function withDeadline<T>(
@@ -27,7 +28,9 @@ export function withDeadline<T>(
   return new Promise((resolve, reject) => {
     throwIfAborted(signal, what);
     const controller = new AbortController();
+    let over = false;
     const end = (): void => {
+      over = true;
       timer?.[Symbol.dispose]();
       signal?.removeEventListener('abort', onAbort);
     };
@@ -45,6 +48,7 @@ export function withDeadline<T>(
     };
     try {
       operation(controller.signal).then((result) => {
+        if (over) return close(result);
         end();
         resolve(result);
       }, failed);
@@ -52,6 +56,12 @@ export function withDeadline<T>(
       failed(error);
     }
   });
+}
+
+/** Closes what nobody has, if it is something to close. Nobody hears how that went either. */
+function close(result: unknown): void {
+  if (typeof result !== 'object' || result === null || !(Symbol.asyncDispose in result)) return;
+  void (result as AsyncDisposable)[Symbol.asyncDispose]().then(undefined, () => undefined);
 }
 
 function tooLate(what: string, timeoutMs: number): BringupError {

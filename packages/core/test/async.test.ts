@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { fakeClock } from '@bringup/core/testing';
-import { elapsedSince } from '../src/async.ts';
+import { elapsedSince, withDeadline } from '../src/async.ts';
 
 test('time since a moment is told, however far ahead the clock was that wrote it, or that read it at first', async () => {
   await fc.assert(
@@ -18,4 +18,28 @@ test('time since a moment is told, however far ahead the clock was that wrote it
     }),
     { numRuns: 100 },
   );
+});
+
+test('what is opened is closed if the signal aborts before the caller has it, and is the caller’s otherwise', async () => {
+  const clock = fakeClock();
+  // Turns of the microtask queue between the end of the opening and the abort: in some of them nobody has it yet.
+  for (let turns = 0; turns < 10; turns += 1) {
+    const abort = new AbortController();
+    let closed = 0;
+    const opened = Promise.withResolvers<AsyncDisposable>();
+    const call = withDeadline(clock, 'opening', { signal: abort.signal }, async () => opened.promise).then(
+      () => 'had',
+      (error: unknown) => error,
+    );
+    opened.resolve({ [Symbol.asyncDispose]: async () => void (closed += 1) });
+    for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+    abort.abort();
+    const outcome = await call;
+    await new Promise(setImmediate);
+    if (outcome === 'had') expect(closed, `${turns} turns`).toBe(0);
+    else {
+      expect(outcome).toHaveProperty('code', 'aborted');
+      expect(closed, `${turns} turns`).toBe(1);
+    }
+  }
 });

@@ -1,5 +1,6 @@
 import type { Console } from '../contracts/console.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
+import { isBringupError } from '../errors.ts';
 import { ConsoleReader } from './console-reader.ts';
 import { failure } from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
@@ -43,6 +44,16 @@ export function consoleContract({ name, setup }: ConsoleContractOptions): void {
       const console = await fixture.open(options);
       opened.push(console);
       return console;
+    };
+    const openOnceFree = async (): Promise<Console> => {
+      for (;;) {
+        try {
+          return await open();
+        } catch (error) {
+          if (!isBringupError(error, 'console-busy')) throw error;
+          await new Promise(setImmediate);
+        }
+      }
     };
     const text = (said: string): Uint8Array => new TextEncoder().encode(said);
     const everyByte = Uint8Array.from({ length: 256 }, (_, byte) => byte);
@@ -130,6 +141,23 @@ export function consoleContract({ name, setup }: ConsoleContractOptions): void {
     it('with an aborted signal it is not opened, and nobody holds it', async () => {
       await failure(fixture.open({ signal: AbortSignal.abort() }), 'aborted');
       await open();
+    });
+
+    it('aborted at any moment while it is opened, nobody holds it', async () => {
+      for (let turns = 0; turns < 100; turns = 2 * turns + 1) {
+        const abort = new AbortController();
+        const opening = fixture.open({ signal: abort.signal }).then(
+          (console) => console[Symbol.asyncDispose](),
+          (error: unknown) => expect(error).toHaveProperty('code', expect.stringMatching(/^(aborted|console-busy)$/)),
+        );
+        for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
+        abort.abort();
+        await opening;
+      }
+      // The other side may need a moment to see that the last one has gone.
+      const console = await openOnceFree();
+      await console.write(text('here'));
+      expect(Buffer.from(await fixture.received(4)).toString()).toBe('here');
     });
 
     it('with an aborted signal nothing is written', async () => {

@@ -111,33 +111,38 @@ export class MemoryController {
 
   /** The connector, whose sessions die with the process. Disposing of it ends this process's sessions only. */
   shell(machines: ShellConnector): ShellConnector {
-    const shared = this.#over(machines, linkedShell);
-    return {
-      name: shared.name,
-      connect: async (target, options) => this.#own(await this.#ifAlive(() => shared.connect(target, options))),
+    const held: ShellConnector = {
+      name: machines.name,
+      connect: async (target, options) => this.#own(await machines.connect(target, options)),
       [Symbol.asyncDispose]: () => this.#disconnect(),
     };
+    const linked = this.#over(held, linkedShell);
+    return { ...linked, connect: (target, options) => this.#ifAlive(() => linked.connect(target, options)) };
   }
 
   /** As {@link MemoryController.shell}. */
   hypervisor(machines: HypervisorConnector): HypervisorConnector {
-    const shared = this.#over(machines, linkedHypervisor);
-    return {
-      name: shared.name,
-      connect: async (target, shell, options) =>
-        this.#own(await this.#ifAlive(() => shared.connect(target, shell, options))),
+    const held: HypervisorConnector = {
+      name: machines.name,
+      connect: async (target, shell, options) => this.#own(await machines.connect(target, shell, options)),
       [Symbol.asyncDispose]: () => this.#disconnect(),
+    };
+    const linked = this.#over(held, linkedHypervisor);
+    return {
+      ...linked,
+      connect: (target, shell, options) => this.#ifAlive(() => linked.connect(target, shell, options)),
     };
   }
 
   /** As {@link MemoryController.shell}. */
   console(machines: ConsoleConnector): ConsoleConnector {
-    const shared = this.#over(machines, linkedConsoles);
-    return {
-      name: shared.name,
-      open: async (target, options) => this.#hold(await this.#ifAlive(() => shared.open(target, options))),
+    const held: ConsoleConnector = {
+      name: machines.name,
+      open: async (target, options) => this.#hold(await machines.open(target, options)),
       [Symbol.asyncDispose]: () => this.#disconnect(),
     };
+    const linked = this.#over(held, linkedConsoles);
+    return { ...linked, open: (target, options) => this.#ifAlive(() => linked.open(target, options)) };
   }
 
   /** As {@link MemoryController.shell}. */
@@ -161,12 +166,13 @@ export class MemoryController {
 
   /** As {@link MemoryController.shell}. */
   flash(machines: FlashConnector): FlashConnector {
-    const shared = this.#over(machines, linkedFlash);
-    return {
-      name: shared.name,
-      open: async (target, options) => this.#hold(await this.#ifAlive(() => shared.open(target, options))),
+    const held: FlashConnector = {
+      name: machines.name,
+      open: async (target, options) => this.#hold(await machines.open(target, options)),
       [Symbol.asyncDispose]: () => this.#disconnect(),
     };
+    const linked = this.#over(held, linkedFlash);
+    return { ...linked, open: (target, options) => this.#ifAlive(() => linked.open(target, options)) };
   }
 
   /** Kills the process. */
@@ -193,13 +199,17 @@ export class MemoryController {
       this.#connections.delete(session);
       return dispose();
     };
-    this.#connections.add(session);
-    return session;
+    return this.#keep(session);
   }
 
   #own<S extends AsyncDisposable & { readonly closed: Promise<unknown> }>(session: S): S {
-    this.#connections.add(session);
     void session.closed.then(() => this.#connections.delete(session));
+    return this.#keep(session);
+  }
+
+  #keep<S extends AsyncDisposable>(session: S): S {
+    if (this.#dead) void session[Symbol.asyncDispose]();
+    else this.#connections.add(session);
     return session;
   }
 

@@ -36,6 +36,31 @@ export interface MemoryLink {
   onCut(machine: string, lose: (error: Error) => void): Disposable;
 }
 
+/**
+ * Brings what a call opens. Whoever gives up while the answer is on its way has nothing to close: it is closed here, as a
+ * machine closes what it finds nobody at the other end of.
+ */
+async function carryOpened<T extends AsyncDisposable>(
+  link: MemoryLink,
+  call: MemoryCall,
+  options: CallOptions,
+  open: () => Promise<T>,
+): Promise<T> {
+  let gaveUp = false;
+  let opened: T | undefined;
+  try {
+    return await link.carry(call, options, async () => {
+      opened = await open();
+      if (gaveUp) await opened[Symbol.asyncDispose]();
+      return opened;
+    });
+  } catch (error) {
+    gaveUp = true;
+    await opened?.[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
 /** The connector as it is reached over a link. */
 export function linkedShell(shared: ShellConnector, link: MemoryLink): ShellConnector {
   return {
@@ -43,7 +68,8 @@ export function linkedShell(shared: ShellConnector, link: MemoryLink): ShellConn
     connect: async (target, options = {}) => {
       const machine = target.hostname;
       const bounded = { timeoutMs: limits.connectTimeoutMs, ...options };
-      const session = await link.carry({ machine, name: 'connect' }, bounded, () => shared.connect(target, options));
+      const call = { machine, name: 'connect' };
+      const session = await carryOpened(link, call, bounded, () => shared.connect(target, options));
       return linkedSession(session, machine, link);
     },
     [Symbol.asyncDispose]: () => shared[Symbol.asyncDispose](),
@@ -82,7 +108,12 @@ function linkedSession(session: ShellSession, machine: string, link: MemoryLink)
         yield chunk;
       }
     },
-    forward: (target, options = {}) => carry('forward', '', options, () => session.forward(target, options)),
+    forward: async (target, options = {}) => {
+      if (lost !== undefined) throw lost;
+      return carryOpened(link, { machine, name: 'forward', about: '' }, options, () =>
+        session.forward(target, options),
+      );
+    },
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };
 }
@@ -101,7 +132,13 @@ export function linkedHypervisor(shared: HypervisorConnector, link: MemoryLink):
       const machine = target.host.hostname;
       const call = <T>(name: string, about: string, given: CallOptions | undefined, act: () => Promise<T>) =>
         link.carry({ machine, name, about }, { timeoutMs: limits.hypervisorCallTimeoutMs, ...given }, act);
-      const inner = await call('connectHypervisor', '', options, () => shared.connect(target, shell, options));
+      const open = <T extends AsyncDisposable>(
+        name: string,
+        about: string,
+        given: CallOptions | undefined,
+        act: () => Promise<T>,
+      ) => carryOpened(link, { machine, name, about }, { timeoutMs: limits.hypervisorCallTimeoutMs, ...given }, act);
+      const inner = await open('connectHypervisor', '', options, () => shared.connect(target, shell, options));
       return {
         closed: inner.closed,
         capabilities: (given) => call('capabilities', '', given, () => inner.capabilities(given)),
@@ -114,7 +151,7 @@ export function linkedHypervisor(shared: HypervisorConnector, link: MemoryLink):
         screenshot: (name, given) => call('screenshot', name, given, () => inner.screenshot(name, given)),
         destroyVm: (name, given) => call('destroyVm', name, given, () => inner.destroyVm(name, given)),
         openConsole: async (name, given) =>
-          linkedConsole(await call('openConsole', name, given, () => inner.openConsole(name, given)), machine, link),
+          linkedConsole(await open('openConsole', name, given, () => inner.openConsole(name, given)), machine, link),
         events: (given) => inner.events(given),
         [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
       };
@@ -155,7 +192,8 @@ export function linkedConsoles(shared: ConsoleConnector, link: MemoryLink): Cons
     open: async (target, options = {}) => {
       const bounded = { timeoutMs: limits.connectTimeoutMs, ...options };
       const call = { machine: target.device, name: 'openConsole', about: target.name };
-      return linkedConsole(await link.carry(call, bounded, () => shared.open(target, options)), target.device, link);
+      const console = await carryOpened(link, call, bounded, () => shared.open(target, options));
+      return linkedConsole(console, target.device, link);
     },
     [Symbol.asyncDispose]: () => shared[Symbol.asyncDispose](),
   };
@@ -191,7 +229,8 @@ export function linkedFlash(shared: FlashConnector, link: MemoryLink): FlashConn
       const call = <T>(name: string, about: string, given: CallOptions, act: () => Promise<T>): Promise<T> =>
         link.carry({ machine, name, about }, given, act);
       const bounded = { timeoutMs: limits.connectTimeoutMs, ...options };
-      const station = await call('openFlash', '', bounded, () => shared.open(target, options));
+      const opening = { machine, name: 'openFlash', about: '' };
+      const station = await carryOpened(link, opening, bounded, () => shared.open(target, options));
       const { verify } = station;
       return {
         flash: (image, given = {}) =>
