@@ -181,8 +181,8 @@ export class Simulation implements Stage {
     await this.clock.advance(2_000);
     const [, ...others] = this.controllers;
     await this.clock.runUntil(Promise.all(others.map((controller) => controller.end())));
-    // Machines that it has not found again have their turn the next time.
-    const away = "select id from resources where kind <> 'board' and status <> 'online'";
+    // Machines that it has not found again, or that somebody works on, have their turn the next time.
+    const away = "select id from resources where kind <> 'board' and (status <> 'online' or maintenance = 1)";
     const giveUpAt = this.clock.now() + patienceMs;
     while (this.#database.rows(away).length > 0 && this.clock.now() < giveUpAt) await this.clock.advance(stepMs);
     this.#database.memory.raw.exec("update chores set due_at = 0 where name = 'orphans'");
