@@ -5,24 +5,23 @@ import { cp, mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import {
-  createLab,
-  fileArtifactStorage,
-  limits,
-  localQemu,
-  localShell,
-  type Lab,
-  type PipelineRequest,
-  type Random,
-} from '@bringup/core';
+import { createLab, fileArtifactStorage, limits, type Lab, type PipelineRequest, type Random } from '@bringup/core';
 import { seededRandom } from '@bringup/core/testing';
 import { bspFolder, commitFolder } from '../../examples/quickstart/src/sources.ts';
 import type { PostgresServer } from '../fixtures/postgres.ts';
-import { registerMachines, startLocalMachines, type Machines } from '../fixtures/machines.ts';
+import { layCable } from '../fixtures/cable.ts';
+import {
+  connectorsOf,
+  registerMachines,
+  startLocalMachines,
+  startRemoteMachines,
+  type Machines,
+} from '../fixtures/machines.ts';
 import { bspPipeline } from '../fixtures/sources.ts';
 import { storeOf } from '../fixtures/stores.ts';
 import { faultsOf, type Done } from './check.ts';
 import type { Orders } from './controller.ts';
+import { Outages, type OutageCounts } from './outages.ts';
 import { patiently } from './patiently.ts';
 
 /** What goes wrong, and over what. */
@@ -31,7 +30,9 @@ export interface ChaosOptions {
   readonly store: string;
   /** The server of the store, which crashes too. */
   readonly server?: PostgresServer;
-  /** How often a controller ends in the middle of its work. */
+  /** How often the way to the machines goes wrong: SSH, libvirt and a cable. 0: they are this one, and there is none. */
+  readonly outages: number;
+  /** How often a controller ends in the middle of its work, at least: they do as long as there are outages. */
   readonly points: number;
   /** Unfinished ones at any time. */
   readonly pipelines: number;
@@ -41,7 +42,7 @@ export interface ChaosOptions {
 }
 
 /** What came of it. */
-export interface ChaosResult {
+export interface ChaosResult extends Partial<OutageCounts> {
   readonly violations: readonly string[];
   readonly pipelines: number;
   readonly kills: number;
@@ -64,9 +65,11 @@ sleep 1
 export class Chaos implements AsyncDisposable {
   readonly #options: ChaosOptions;
   readonly #machines: Machines;
+  readonly #outages: Outages | undefined;
   readonly #lab: Lab;
   readonly #random: Random;
   readonly #source: { readonly repository: string; readonly commitHash: string };
+  readonly #owned: AsyncDisposableStack;
   readonly #controllers = new Set<ChildProcess>();
   readonly #done: Done[] = [];
   readonly #underWay = new Set<Promise<void>>();
@@ -80,37 +83,45 @@ export class Chaos implements AsyncDisposable {
   private constructor(
     options: ChaosOptions,
     machines: Machines,
+    outages: Outages | undefined,
     lab: Lab,
     source: { readonly repository: string; readonly commitHash: string },
+    owned: AsyncDisposableStack,
   ) {
     this.#options = options;
     this.#machines = machines;
+    this.#outages = outages;
     this.#lab = lab;
     this.#source = source;
+    this.#owned = owned;
     this.#random = seededRandom(options.seed);
   }
 
   static async start(options: ChaosOptions): Promise<Chaos> {
     await using stack = new AsyncDisposableStack();
-    const machines = stack.use(await startLocalMachines());
+    const { machines, outages } =
+      options.outages > 0
+        ? await remoteMachines(options.seed, stack)
+        : { machines: stack.use(await startLocalMachines()) };
     const lab = stack.use(
       await createLab({
         store: storeOf(options.store),
         artifacts: fileArtifactStorage({ path: join(machines.folder, 'artifacts') }),
-        connectors: { shell: localShell(), hypervisor: localQemu() },
+        connectors: connectorsOf(machines.settings),
         roles: [],
       }),
     );
     const source = await prebuilt(machines.folder);
     await registerMachines(lab, machines);
-    stack.move();
-    return new Chaos(options, machines, lab, source);
+    return new Chaos(options, machines, outages, lab, source, stack.move());
   }
 
   /** Until all points are used up and all pipelines have ended. */
   async run(): Promise<ChaosResult> {
     for (let index = 0; index < this.#options.pipelines; index += 1) this.#begin();
+    const outages = this.#outages?.strike(this.#options.outages);
     await Promise.all(Array.from({ length: this.#options.controllers }, () => this.#dieAgainAndAgain()));
+    await outages;
     // From here on nobody dies.
     this.#calm = true;
     for (let index = 0; index < this.#options.controllers; index += 1) this.#fork();
@@ -131,6 +142,7 @@ export class Chaos implements AsyncDisposable {
       stops: this.#stops,
       takeovers,
       'database crashes': this.#crashes,
+      ...this.#outages?.counts,
     };
   }
 
@@ -139,12 +151,11 @@ export class Chaos implements AsyncDisposable {
       controller.kill('SIGKILL');
       if (controller.exitCode === null && controller.signalCode === null) await once(controller, 'exit');
     }
-    await this.#lab[Symbol.asyncDispose]();
-    await this.#machines[Symbol.asyncDispose]();
+    await this.#owned.disposeAsync();
   }
 
   get #more(): boolean {
-    return this.#points < this.#options.points;
+    return this.#points < this.#options.points || this.#outages?.over === false;
   }
 
   /** A pipeline, and another one in its place as long as controllers die. */
@@ -183,7 +194,7 @@ export class Chaos implements AsyncDisposable {
 
   #fork(end?: Orders['end']): ChildProcess {
     const { store } = this.#options;
-    const orders: Orders = { store, folder: this.#machines.folder, ...(end !== undefined && { end }) };
+    const orders: Orders = { store, settings: this.#machines.settings, ...(end !== undefined && { end }) };
     const child = fork(join(import.meta.dirname, 'controller.ts'), [JSON.stringify(orders)], {
       execArgv: process.execArgv,
     });
@@ -225,6 +236,17 @@ export class Chaos implements AsyncDisposable {
     await this.#options.server?.stop('immediate');
     await this.#options.server?.start();
   }
+}
+
+/** Machines at the end of a cable that tells nobody when it is pulled. */
+async function remoteMachines(
+  seed: number,
+  stack: AsyncDisposableStack,
+): Promise<{ readonly machines: Machines; readonly outages: Outages }> {
+  const cable = stack.use(await layCable());
+  const keepalive = { keepaliveIntervalMs: 1_000, keepaliveCount: 3 };
+  const machines = stack.use(await startRemoteMachines({ over: cable, keepalive }));
+  return { machines, outages: new Outages(machines, cable, seededRandom(seed + 1)) };
 }
 
 async function ended(child: ChildProcess): Promise<void> {

@@ -1,6 +1,7 @@
 // Forked by chaos.ts: a process that does all of a lab's work until it dies, or stands still, at the step it is told.
 import { join } from 'node:path';
-import { createLab, fileArtifactStorage, localQemu, localShell } from '@bringup/core';
+import { createLab, fileArtifactStorage } from '@bringup/core';
+import { connectorsOf, type LabSettings } from '../fixtures/machines.ts';
 import { storeOf } from '../fixtures/stores.ts';
 import { patiently } from './patiently.ts';
 import { steppingConnectors, steppingStore } from './steps.ts';
@@ -8,12 +9,12 @@ import { steppingConnectors, steppingStore } from './steps.ts';
 /** What a controller is told. */
 export interface Orders {
   readonly store: string;
-  readonly folder: string;
+  readonly settings: LabSettings;
   /** The step at which it ends, and how. Absent: it lives until it is told to end. */
   readonly end?: { readonly step: number; readonly by: 'SIGKILL' | 'SIGSTOP' };
 }
 
-const { store, folder, end } = JSON.parse(process.argv[2] ?? '') as Orders;
+const { store, settings, end } = JSON.parse(process.argv[2] ?? '') as Orders;
 let steps = 0;
 
 function step(): void {
@@ -22,11 +23,12 @@ function step(): void {
   if (steps === end?.step) process.kill(process.pid, end.by);
 }
 
+const { shell, hypervisor } = connectorsOf(settings);
 const lab = await patiently(() =>
   createLab({
     store: steppingStore(storeOf(store), step),
-    artifacts: fileArtifactStorage({ path: join(folder, 'artifacts') }),
-    connectors: steppingConnectors(localShell(), localQemu(), step),
+    artifacts: fileArtifactStorage({ path: join(settings.folder, 'artifacts') }),
+    connectors: steppingConnectors(shell, hypervisor, step),
   }),
 );
 process.on('disconnect', () => void lab[Symbol.asyncDispose]());

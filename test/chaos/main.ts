@@ -1,8 +1,9 @@
-// pnpm chaos --points N [--store sqlite|postgres] [--pipelines 20] [--controllers 4] [--seed 1]
+// pnpm chaos --points N [--outages N] [--store sqlite|postgres] [--pipelines 20] [--controllers 4] [--seed 1]
 //
 // Real pipelines on this machine, at the hands of processes that are killed, or stopped for longer than their leases, at
 // N seeded points: before or after their n-th commit or call of a connector. PostgreSQL is crashed now and then as well.
-// In the end everything has to have been done, and once. Without --store half of the points go to each.
+// In the end everything has to have been done, and once. Without --store half of the points go to each. With
+// --outages the machines are reached over SSH, libvirt and a network of their own, which go wrong so often meanwhile.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ import { Chaos } from './chaos.ts';
 const { values } = parseArgs({
   options: {
     points: { type: 'string', default: '50' },
+    outages: { type: 'string', default: '0' },
     store: { type: 'string' },
     pipelines: { type: 'string', default: '20' },
     controllers: { type: 'string', default: '4' },
@@ -21,6 +23,7 @@ const { values } = parseArgs({
   },
 });
 const points = number('points', values.points);
+const outages = number('outages', values.outages);
 const pipelines = number('pipelines', values.pipelines, 1);
 const controllers = number('controllers', values.controllers, 1);
 const seed = number('seed', values.seed);
@@ -37,6 +40,7 @@ for (const store of stores) {
   const chaos = stack.use(
     await Chaos.start({
       store: server?.url ?? join(folder, 'lab.db'),
+      outages: Math.ceil(outages / stores.length),
       points: share,
       pipelines,
       controllers,

@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import {
   isBringupError,
   PartialDownload,
@@ -12,49 +10,31 @@ import {
   type ShellSession,
 } from '@bringup/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { layCable, type Cable } from '../../../../test/fixtures/cable.ts';
 import { startSshd, type Sshd } from '../../../../test/fixtures/sshd.ts';
 import { ssh } from '../../src/index.ts';
-
-const run = promisify(execFile);
-const ip = async (...args: string[]): Promise<unknown> => run('ip', args);
 
 const keepalive = { keepaliveIntervalMs: 1_000, keepaliveCount: 3 };
 /** Interval × count, and what a busy machine takes; without keepalive TCP itself would take a quarter of an hour. */
 const noticedMs = keepalive.keepaliveIntervalMs * keepalive.keepaliveCount + 5_000;
 
-const id = randomBytes(3).toString('hex');
-const [namespace, near, far] = [`bringup-${id}`, `br-${id}-n`, `br-${id}-f`];
-// RFC 2544's addresses for benchmarks: no network of a lab has them.
-const net = `198.18.${randomBytes(1).readUInt8()}`;
-const address = `${net}.2`;
-
 const bytes = randomBytes(64 * 1024 * 1024);
 const sha256 = createHash('sha256').update(bytes).digest('hex');
 
+let cable: Cable;
 let sshd: Sshd | undefined;
 let connector: ShellConnector;
 
 beforeAll(async () => {
-  await ip('netns', 'add', namespace);
-  await ip('link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', namespace);
-  await ip('address', 'add', `${net}.1/30`, 'dev', near);
-  await ip('-n', namespace, 'address', 'add', `${address}/30`, 'dev', far);
-  await ip('link', 'set', near, 'up');
-  await plug('up');
-  sshd = await startSshd({ network: { namespace, address } });
+  cable = await layCable();
+  sshd = await startSshd({ network: cable });
   connector = ssh({ knownHosts: [sshd.knownHosts], ...keepalive });
 });
 afterAll(async () => {
   await connector?.[Symbol.asyncDispose]();
   await sshd?.[Symbol.asyncDispose]();
-  // Its end of the pair goes with the namespace, and ours with that.
-  await ip('netns', 'delete', namespace);
+  await cable?.[Symbol.asyncDispose]();
 });
-
-/** The target's cable: pulled, it loses every packet, and nobody is told. */
-async function plug(state: 'up' | 'down'): Promise<void> {
-  await ip('-n', namespace, 'link', 'set', far, state);
-}
 
 function running(): Sshd {
   if (sshd === undefined) throw new TypeError('sshd is not running.');
@@ -93,7 +73,7 @@ it('a network that is gone in the middle of an upload is noticed, and the upload
       offsets.push(offset);
       for (let at = offset; at < bytes.length; at += 1024 * 1024) {
         if (pulledAt === 0 && at > bytes.length / 2) {
-          await plug('down');
+          await cable.plug('down');
           pulledAt = performance.now();
         }
         yield bytes.subarray(at, at + 1024 * 1024);
@@ -105,7 +85,7 @@ it('a network that is gone in the middle of an upload is noticed, and the upload
     return await session.upload(source, path, { resume: true });
   };
   await noticed(attempt(), () => pulledAt);
-  await plug('up');
+  await cable.plug('up');
   expect(await attempt()).toEqual({ sizeBytes: bytes.length, sha256 });
   expect(offsets[1]).toBeGreaterThan(0);
   expect((await readFile(path)).equals(bytes)).toBe(true);
@@ -123,13 +103,13 @@ it('a network that is gone in the middle of a download is noticed, and the downl
     for await (const chunk of session.download(path, { resume })) {
       chunks.push(chunk);
       if (pulledAt > 0 || resume.sizeBytes < bytes.length / 2) continue;
-      await plug('down');
+      await cable.plug('down');
       pulledAt = performance.now();
     }
   };
   await noticed(attempt(), () => pulledAt);
   expect(resume.sizeBytes).toBeLessThan(bytes.length);
-  await plug('up');
+  await cable.plug('up');
   await attempt();
   expect(resume.sha256()).toBe(sha256);
   expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
