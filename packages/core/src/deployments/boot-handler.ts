@@ -1,4 +1,5 @@
 import { elapsedSince, onAbort, sleep } from '../async.ts';
+import { Cleanup } from '../cleanup.ts';
 import { BootWatch, bootError, type BootOutcome } from '../consoles/boot-watch.ts';
 import { selectSignatures } from '../consoles/signatures.ts';
 import { isBringupError, type BringupError } from '../errors.ts';
@@ -117,7 +118,10 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheck
     watched: Omit<Watched, 'started' | 'since'>,
     takenOver: boolean,
   ): Promise<BootOutcome> {
+    await using held = new Cleanup();
     const started = await this.#start(context, watched.target, watched.deployment, watched.log);
+    // Whatever goes wrong before it is listened to: whoever takes this boot over needs it.
+    if (started.console !== undefined) held.use(started.console);
     // Nobody listened in between: a boot that is taken over gets its time again.
     const since = takenOver ? context.clock.now() : started.startedAt;
     using watch = new BootWatch({

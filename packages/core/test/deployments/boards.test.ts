@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { limits, type LabEvent } from '@bringup/core';
-import { memoryGuests, type MemoryLab } from '@bringup/core/testing';
+import { memoryGuests, sqliteError, type MemoryLab } from '@bringup/core/testing';
 import { planFlash } from '../../src/deployments/flash-plan.ts';
 import { boots, bootsSlowly, build, deployToBoard, labWithBoard } from '../support/boards.ts';
 import { expectForeignFilesRefused } from '../support/foreign-files.ts';
@@ -194,6 +194,31 @@ describe('a deployment to a board', () => {
       lab.board('board1').line.cut();
     }
     expect(await lab.clock.runUntil(lab.deployments.waitForDeployment(id))).toMatchObject({ status: 'completed' });
+  });
+
+  it('is gone on with by another process when the one that boots it can’t reach the database any more', async () => {
+    let boots = 0;
+    let away = false;
+    const onStatement = (sql: string): void => {
+      // It looks into what was logged before it listens.
+      away ||= boots === 1 && sql.startsWith('select') && sql.includes('"log_chunks"');
+      if (away && sql !== 'rollback') throw sqliteError(10, 'disk I/O error');
+    };
+    const { lab, buildId } = await labWithBoard(
+      async (guest) => {
+        boots += 1;
+        await bootsSlowly(guest);
+      },
+      { process: { name: 'first', onStatement } },
+    );
+    await using _lab = lab;
+    const { id } = await lab.deployments.deployToBoard({ artifacts: { buildId } });
+    for (let time = 0; time < 100 && !away; time += 1) await lab.clock.advance(100);
+    expect(away).toBe(true);
+    await using other = await lab.join({ name: 'second' });
+    expect(await lab.clock.runUntil(other.deployments.waitForDeployment(id))).toMatchObject({ status: 'completed' });
+    expect(boots).toBe(2);
+    away = false;
   });
 
   it('cancelled between off and on leaves the board with power', async () => {
