@@ -11,6 +11,8 @@ export class Controller implements Actor {
   /** Word of commits does not reach it. */
   deaf = false;
   aheadMs = 0;
+  /** Nothing that it asks the store gets there. */
+  #storeAway = false;
   /** When it last asked the store something. */
   lookedAt = 0;
   readonly #simulation: Stage;
@@ -88,12 +90,22 @@ export class Controller implements Actor {
     this.#lab?.process.jumpClock(byMs);
   }
 
+  loseStore(forMs: number): void {
+    if (this.#storeAway) return;
+    this.#simulation.history.add(this.name, 'store away', { forMs });
+    this.#storeAway = true;
+    this.#simulation.clock.timer(forMs, () => {
+      this.#storeAway = false;
+    });
+  }
+
   /** Nothing goes wrong with it any more. */
   heal(): void {
     this.traps.statement.length = 0;
     this.traps.call.length = 0;
     this.full = undefined;
     this.deaf = false;
+    this.#storeAway = false;
     this.jump(-this.aheadMs);
     this.#lab?.process.resume();
     void this.open();
@@ -132,6 +144,8 @@ export class Controller implements Actor {
     }
     // A process that is stopped gets no further than to its next transaction.
     if (lab.process.stopped && !inTransaction) throw sqliteError(5, 'database is locked');
+    // The other side takes back what had begun.
+    if (this.#storeAway && sql !== 'rollback') throw sqliteError(5, 'database is locked');
     const { full } = this;
     // Reading and rolling back take no room.
     if (full === undefined || !/^(?:insert|update|delete|commit|release)/.test(sql)) return;
@@ -154,7 +168,7 @@ export class Controller implements Actor {
 
   /** Word of a commit is late, comes twice, or is lost. */
   #hear(lab: MemoryLab | undefined, heard: () => void): void {
-    if (this.deaf || lab === undefined || lab !== this.#lab) return;
+    if (this.deaf || this.#storeAway || lab === undefined || lab !== this.#lab) return;
     const { luck, clock } = this.#simulation;
     const fate = luck.next();
     if (fate < 0.05) return;

@@ -24,6 +24,8 @@ export function strike(simulation: Stage, fault: Fault): void {
       return when(simulation, fault.controller, fault.moment, (controller) => controller.crash(fault.downMs));
     case 'pause':
       return when(simulation, fault.controller, fault.moment, (controller) => controller.pause(fault.forMs));
+    case 'store-away':
+      return when(simulation, fault.controller, fault.moment, (controller) => controller.loseStore(fault.forMs));
     case 'cut': {
       let cut = simulation.controllers[fault.controller]?.lab?.process;
       return between(

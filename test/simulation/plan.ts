@@ -65,6 +65,7 @@ export type Fault = { readonly id: string } & (
       readonly atMs: number;
       readonly forMs: number;
     }
+  | { readonly kind: 'store-away'; readonly controller: number; readonly moment: Moment; readonly forMs: number }
   | { readonly kind: 'deaf'; readonly controller: number; readonly atMs: number; readonly forMs: number }
 );
 
@@ -99,7 +100,9 @@ export function planOf(seed: number): Plan {
   const latencyMs = draw.of([0, 20, 20, 200]);
   // Drawn last, so that the seeds stay what they were before there was this.
   const full = draw.chance(20) ? [diskFull('d0', draw)] : [];
-  return { seed, controllers, latencyMs, work, faults: [...faults, ...full], health: draw.chance(20) };
+  const health = draw.chance(20);
+  const away = draw.chance(20) ? [storeAway('s0', draw, controllers)] : [];
+  return { seed, controllers, latencyMs, work, faults: [...faults, ...full, ...away], health };
 }
 
 interface Draw {
@@ -177,7 +180,7 @@ function fault(id: string, draw: Draw, controllers: number): Fault {
   const atMs = draw.between(0, 40_000);
   const forMs = draw.between(500, 30_000);
   const machine = draw.of(machines);
-  const kind = draw.of<Exclude<Fault['kind'], 'disk-full'>>([
+  const kind = draw.of<Exclude<Fault['kind'], 'disk-full' | 'store-away'>>([
     'crash',
     'crash',
     'crash',
@@ -223,6 +226,12 @@ function diskFull(id: string, draw: Draw): Fault {
     atMs: draw.between(0, 15_000),
     forMs: draw.between(500, 30_000),
   };
+}
+
+function storeAway(id: string, draw: Draw, controllers: number): Fault {
+  const controller = draw.between(0, controllers - 1);
+  const when = draw.of([{ atMs: draw.between(0, 40_000) }, { statement: draw.between(1, 1_500) }]);
+  return { id, kind: 'store-away', controller, moment: when, forMs: draw.of([500, 4_000, 16_000, 30_000]) };
 }
 
 /** A plan without what is not named; for shrinking, and for replaying what was shrunk. */

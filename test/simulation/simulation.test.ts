@@ -29,6 +29,7 @@ describe('the simulation', () => {
         'reboot',
         'slow',
         'storage-full',
+        'store-away',
         'store-full',
       ].toSorted(),
     );

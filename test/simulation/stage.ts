@@ -26,6 +26,7 @@ export interface Actor {
   crash(downMs: number): void;
   pause(forMs: number): void;
   jump(byMs: number): void;
+  loseStore(forMs: number): void;
 }
 
 /** Where a run takes place. */
