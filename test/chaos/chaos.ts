@@ -127,6 +127,7 @@ export class Chaos implements AsyncDisposable {
     for (let index = 0; index < this.#options.controllers; index += 1) this.#fork();
     await Promise.all(this.#pausing);
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    const untold = (await this.#outages?.putRight(this.#lab)) ?? [];
     const endedAt = Date.now();
     const { violations, takeovers } = await faultsOf({
       lab: this.#lab,
@@ -136,7 +137,7 @@ export class Chaos implements AsyncDisposable {
       freeBy: endedAt + limits.leaseMs + 5_000,
     });
     return {
-      violations,
+      violations: [...untold, ...violations],
       pipelines: this.#done.length,
       kills: this.#points - this.#stops,
       stops: this.#stops,

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
+import { limits } from '@bringup/core';
 import type { CallOptions, VmState } from '@bringup/core';
-import { readDomain, vmState, writeDomain } from './domain.ts';
+import { isStarting, readDomain, vmState, writeDomain } from './domain.ts';
 import type { DomainRef } from './domain.ts';
 import { RpcConnection } from './rpc/connection.ts';
 import type { RpcConnectionOptions } from './rpc/connection.ts';
@@ -103,9 +104,20 @@ export class Daemon implements AsyncDisposable {
 
   /** A domain's state, or undefined when it is gone. */
   async state(domain: DomainRef, options: CallOptions): Promise<VmState | undefined> {
+    const found = await this.#stateAndReason(domain, options);
+    return found && vmState(...found);
+  }
+
+  /** Whether a domain is in the middle of being started. */
+  async isStarting(domain: DomainRef, options: CallOptions): Promise<boolean> {
+    const found = await this.#stateAndReason(domain, options);
+    return found !== undefined && isStarting(...found);
+  }
+
+  async #stateAndReason(domain: DomainRef, options: CallOptions): Promise<readonly [number, number] | undefined> {
     try {
       const reply = await this.#onDomain('domainGetState', domain, options, (args) => args.u32(0));
-      return vmState(reply.i32(), reply.i32());
+      return [reply.i32(), reply.i32()];
     } catch (error) {
       if (isRemoteError(error, virError.noDomain)) return undefined;
       throw error;
@@ -168,7 +180,8 @@ export class Daemon implements AsyncDisposable {
 
   /** Ends a domain at once. One that does not run, or is gone, is fine. */
   async destroy(domain: DomainRef, options: CallOptions): Promise<void> {
-    await tolerate(this.#onDomain('domainDestroyFlags', domain, options, (args) => args.u32(0)));
+    const bounded = { timeoutMs: limits.vmRemovalTimeoutMs, ...options };
+    await tolerate(this.#onDomain('domainDestroyFlags', domain, bounded, (args) => args.u32(0)));
   }
 
   /** Removes a domain's definition. One that has none, or is gone, is fine. */

@@ -27,11 +27,18 @@ export function writeDomain(writer: XdrWriter, domain: DomainRef): XdrWriter {
 // virDomainState, and of its reasons those that mean a crash (include/libvirt/libvirt-domain.h).
 const domainState = { paused: 3, shutoff: 5, crashed: 6, suspended: 7 } as const;
 const pausedBecauseCrashed = 10;
+const pausedBecauseStarting = 11;
 const shutoffBecauseCrashed = 3;
 const shutoffBecauseFailed = 6;
 
-/** libvirt's state and its reason as ours. A VM that is shutting down still runs. */
+/** Whether a domain is in the middle of being started: it has no QEMU yet, or one that libvirt does not speak to yet. */
+export function isStarting(state: number, reason: number): boolean {
+  return state === domainState.paused && reason === pausedBecauseStarting;
+}
+
+/** libvirt's state and its reason as ours. A VM that is shutting down still runs, one that is being started does not yet. */
 export function vmState(state: number, reason: number): VmState {
+  if (isStarting(state, reason)) return 'stopped';
   switch (state) {
     case domainState.paused:
       return reason === pausedBecauseCrashed ? 'crashed' : 'paused';

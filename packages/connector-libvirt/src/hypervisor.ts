@@ -6,6 +6,7 @@ import {
   limits,
   notRunning,
   throwIfAborted,
+  vmStuck,
   withDeadline,
 } from '@bringup/core';
 import type {
@@ -284,10 +285,19 @@ export class LibvirtHypervisor implements LibvirtSession {
     }
     await this.#checkOurs(domain, options);
     this.#unstarted.delete(name);
-    await daemon.destroy(domain, options);
+    try {
+      await daemon.destroy(domain, options);
+    } catch (error) {
+      throw (await this.#isStuck(domain, error, options)) ? stuckInItsStart(name, this.#parts.hostname) : error;
+    }
     await daemon.undefine(domain, options);
     this.#tags.forget(domain);
     await folder.remove(options);
+  }
+
+  /** Whether libvirt waited its 30 s for a start to end whose libvirtd has crashed. */
+  async #isStuck(domain: DomainRef, error: unknown, options: CallOptions): Promise<boolean> {
+    return isRemoteError(error, virError.operationTimeout) && (await this.#parts.daemon.isStarting(domain, options));
   }
 
   async #checkOurs(domain: DomainRef, options: CallOptions): Promise<void> {
@@ -354,4 +364,17 @@ export class LibvirtHypervisor implements LibvirtSession {
     })();
     await this.#disposed;
   }
+}
+
+/**
+ * A libvirtd (9.0) that crashes after it has written down that it starts a domain, and before it has written down the
+ * process, reads the first when it comes back, has no process to look after, and never ends that start: every job of the
+ * domain waits for it. Nothing runs, and no call of its API changes it.
+ */
+function stuckInItsStart(name: string, hostname: string): BringupError {
+  return vmStuck(
+    name,
+    `libvirt on ${hostname} is in the middle of starting it and does not come to an end: it crashed there. ` +
+      `Stop libvirtd on the host (VMs go on running), remove /run/libvirt/qemu/${name}.xml, and start libvirtd again.`,
+  );
 }

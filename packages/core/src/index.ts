@@ -294,7 +294,7 @@ export { escapeXml, isXmlText } from './xml.ts';
 export { ProgressReporter } from './local/progress.ts';
 export { checkReceipt, checksumError } from './local/transfer-checks.ts';
 export { diskBytes, diskHeaderBytes } from './local/disk-image.ts';
-export { checkVmSpec, isVmName, notRunning } from './local/vm-spec.ts';
+export { checkVmSpec, isVmName, isVmStuck, notRunning, vmStuck } from './local/vm-spec.ts';
 export { s3ArtifactStorage, type S3ArtifactStorageOptions } from './artifacts/s3-storage.ts';
 export type { S3ClientLike, S3Connection } from './artifacts/s3-client.ts';
 export { fileArtifactStorage, type FileArtifactStorageOptions } from './artifacts/file-storage.ts';

@@ -253,7 +253,8 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const housekeeper = { artifacts, store, clock, logger, ...(scrubBytesPerDay !== undefined && { scrubBytesPerDay }) };
   const onlineHosts = async () => (await hostPool.list()).filter(({ status }) => status === 'online');
   const onlineServers = async () => (await serverPool.list()).filter(({ status }) => status === 'online');
-  const orphans = { store, connectors, clock, logger, labId, hosts: onlineHosts, servers: onlineServers };
+  const looking = { store, connectors, clock, random, logger, labId };
+  const orphans = { ...looking, hosts: onlineHosts, servers: onlineServers };
   const leftBehind: readonly Omit<Chore, 'pauseMs'>[] = [
     {
       what: 'looking for boards that nobody goes on with',

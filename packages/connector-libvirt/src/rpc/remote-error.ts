@@ -57,6 +57,8 @@ const codes: Readonly<Record<number, ErrorCode>> = {
   [virError.authCancelled]: 'authentication-failed',
   [virError.accessDenied]: 'authentication-failed',
   [virError.authUnavailable]: 'authentication-failed',
+  // It waited for somebody else who is busy with the same domain.
+  [virError.operationTimeout]: 'unavailable',
 };
 
 /** What opens the daemon to an account that it refuses. */

@@ -125,7 +125,11 @@ export interface Hypervisor extends AsyncDisposable {
    * without a `display`.
    */
   screenshot(name: string, options?: CallOptions): Promise<Screenshot>;
-  /** Ends a VM and removes all the connector made for it. No VM of that name is fine too. */
+  /**
+   * Ends a VM and removes all the connector made for it. No VM of that name is fine too.
+   * @throws `hypervisor-failed`; with the reason `stuck` in its details when the hypervisor can't let go of that name
+   * before a person has done something: then nothing runs under it, and other names are free.
+   */
   destroyVm(name: string, options?: CallOptions): Promise<void>;
   /**
    * The console of a VM, from any byte it ever said on. Only one at a time may write.

@@ -8,7 +8,7 @@ import { newId } from '../runtime.ts';
 import type { StoreTransaction } from '../store/store.ts';
 import { SteppedAside, type WorkContext, type WorkHandler, type WorkResult } from '../work/handler.ts';
 import { enqueue } from '../work/queue.ts';
-import { vmName, type DeploymentInput } from './records.ts';
+import { deploymentRecord, vmOf, type DeploymentInput } from './records.ts';
 import type { ReleaseInput } from './release-handler.ts';
 import type { BootInput, BootOutput, DeploymentServices } from './services.ts';
 import type { DeploymentCheckpoint, DeploymentPlan, DeploymentTarget, HeldTarget } from './target.ts';
@@ -51,8 +51,7 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
 
   async run(context: Context, input: DeploymentInput): Promise<WorkResult<DeploymentOutput>> {
     const held = await this.#provision(context, input);
-    const output: DeploymentOutput = input.targetType === 'qemu_host' ? { vmName: vmName(context.id) } : {};
-    if (!input.withBoot) return { output };
+    if (!input.withBoot) return { output: await this.#made(context) };
 
     await context.phase('booting');
     const boot = await context.child<BootInput, BootOutput>('boot', 'boot', {
@@ -61,7 +60,7 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
     });
     if (boot.error !== undefined) throw fromStoredError(boot.error);
     return {
-      output: { ...output, ...(boot.output !== undefined && { boot: boot.output.report }) },
+      output: { ...(await this.#made(context)), ...(boot.output !== undefined && { boot: boot.output.report }) },
       commit: async (tx) => {
         await this.#keep(tx, context, held, input.keepMs ?? limits.deploymentKeepMs);
         if (input.rollbackOf === undefined) return;
@@ -72,6 +71,11 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
           .execute();
       },
     };
+  }
+
+  async #made(context: Context): Promise<Pick<DeploymentOutput, 'vmName'>> {
+    const { vm } = await deploymentRecord(this.#services.store, context.id);
+    return vm === undefined ? {} : { vmName: vm.name };
   }
 
   async #provision(context: Context, input: DeploymentInput): Promise<HeldTarget> {
@@ -194,14 +198,16 @@ export class DeploymentHandler implements WorkHandler<DeploymentInput, Deploymen
     await context.transaction(async (tx) => {
       await context.saveIn(tx, { tried: [...tried, held.targetId], trouble: error.toJSON() });
       const { targetType } = input;
-      const { vm } = await tx.db
+      const row = await tx.db
         .selectFrom('deployments')
         .select('vm')
         .where('id', '=', context.id)
         .executeTakeFirstOrThrow();
       await tx.db.updateTable('deployments').set({ vm: null, target_id: null }).where('id', '=', context.id).execute();
       // Patiently and on its own: what is out of reach now must not keep what was begun there.
-      const release: ReleaseInput = { place: { deploymentId: context.id, targetType, begun: vm !== null, ...held } };
+      const vm = vmOf(row)?.name;
+      const left = { deploymentId: context.id, targetType, ...held, ...(vm !== undefined && { vm }) };
+      const release: ReleaseInput = { place: left };
       const { clock, random } = this.#services;
       const place = { parentId: context.id, childKey: leaveKey(tried.length), traceparent: context.traceparent };
       await enqueue(tx, { id: newId(clock, random), kind: 'release', input: release, ...place }, clock.now());

@@ -65,7 +65,7 @@ export async function deploymentRecord(store: Pick<Store, 'db'>, id: string): Pr
     architecture: (row.architecture as Architecture | null) ?? undefined,
     buildId: row.build_id ?? undefined,
     line: row.line ?? undefined,
-    vm: row.vm === null ? undefined : (JSON.parse(row.vm) as VmSpec),
+    vm: vmOf(row),
     bootId: row.boot_id ?? undefined,
     releasedAt: row.released_at ?? undefined,
     current: row.deployment_id === row.id,
@@ -163,9 +163,15 @@ export async function bootLogStart({ db }: Pick<Store, 'db'>, bootId: string): P
   return (JSON.parse(row.checkpoint) as { readonly logStart?: number }).logStart ?? 0;
 }
 
-/** Name of a deployment's VM on its host. */
-export function vmName(deploymentId: string): string {
-  return `bringup-${deploymentId}`;
+/** Names of a deployment's VM on its host: the first, unless the hypervisor there can't let go of it. */
+export function vmNames(deploymentId: string): readonly [string, ...string[]] {
+  const first = `bringup-${deploymentId}`;
+  return [first, ...Array.from({ length: limits.vmNames - 1 }, (_, index) => `${first}-${index + 2}`)];
+}
+
+/** The VM in the row of a deployment. */
+export function vmOf(row: { readonly vm: string | null }): VmSpec | undefined {
+  return row.vm === null ? undefined : (JSON.parse(row.vm) as VmSpec);
 }
 
 /** Id of the log of what the console said during a boot. */

@@ -1,19 +1,31 @@
-import { raiseAlert } from '../alerts/raise.ts';
 import type { Random } from '../contracts/runtime.ts';
 import { isBringupError, type BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { isVmStuck } from '../local/vm-spec.ts';
 import type { DeploymentTargetType } from '../model/deployment.ts';
 import { release } from '../pool/reservations.ts';
 import type { Store, StoreTransaction } from '../store/store.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
+import { raiseLeftBehind, vmLeftBehind } from './left-behind.ts';
+import { vmOf } from './records.ts';
 import type { DeploymentTarget, ProvisionedPlace } from './target.ts';
-import { vmLeftBehind } from './vm-target.ts';
 
 /** A release as it is queued: of an environment, or of a place that a deployment has left. */
 export type ReleaseInput = { readonly environmentId: string } | { readonly place: ProvisionedPlace };
 
 interface Checkpoint {
   readonly failures: number;
+}
+
+/** What could not be taken back, and why. */
+interface Left {
+  readonly place: ProvisionedPlace;
+  readonly error: unknown;
+}
+
+/** Whether trying again is of no use. */
+function isHopeless({ error }: Left): boolean {
+  return isBringupError(error, 'not-found') || isVmStuck(error);
 }
 
 /**
@@ -37,19 +49,23 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
 
   async run(context: WorkContext<Checkpoint>, input: ReleaseInput): Promise<WorkResult<null>> {
     const places = 'place' in input ? [input.place] : await this.#placesOf(input.environmentId);
+    const left: Left[] = [];
     for (const place of places) {
       try {
         await this.#targets[place.targetType].dismantle(context, place);
       } catch (error) {
         context.signal.throwIfAborted();
-        const failures = (context.checkpoint?.failures ?? 0) + 1;
-        const gone = isBringupError(error, 'not-found');
-        if (gone || failures >= limits.releaseAttempts) throw vmLeftBehind(place, error);
         context.logger.warn({ error, deployment: place.deploymentId }, 'what runs there could not be ended yet');
-        await context.save({ failures });
-        return context.stepAside({ atLatestMs: 1000 * 2 ** failures });
+        left.push({ place, error });
       }
     }
+    const failures = (context.checkpoint?.failures ?? 0) + 1;
+    if (failures < limits.releaseAttempts && !left.every(isHopeless)) {
+      await context.save({ failures });
+      return context.stepAside({ atLatestMs: 1000 * 2 ** failures });
+    }
+    const [first] = left;
+    if (first !== undefined) throw vmLeftBehind(first.place, first.error);
     return { output: null, commit: (tx) => this.#free(context, input, tx) };
   }
 
@@ -63,19 +79,14 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
       .where('e.released_at', 'is', null)
       .whereRef('d.target_id', '=', 'e.target_id')
       .execute();
-    return rows.flatMap(({ id, target_type, target_id, vm, reservation_id }) =>
-      target_id === null || reservation_id === null
-        ? []
-        : [
-            {
-              deploymentId: id,
-              targetType: target_type as DeploymentTargetType,
-              targetId: target_id,
-              reservationId: reservation_id,
-              begun: vm !== null,
-            },
-          ],
-    );
+    return rows.flatMap((row) => {
+      const { id, target_type, target_id, reservation_id } = row;
+      if (target_id === null || reservation_id === null) return [];
+      const vm = vmOf(row)?.name;
+      const targetType = target_type as DeploymentTargetType;
+      const place = { deploymentId: id, targetType, targetId: target_id, reservationId: reservation_id };
+      return [{ ...place, ...(vm !== undefined && { vm }) }];
+    });
   }
 
   async #free(context: WorkContext, input: ReleaseInput, tx: StoreTransaction): Promise<void> {
@@ -98,14 +109,9 @@ export class ReleaseHandler implements WorkHandler<ReleaseInput, null, Checkpoin
     const { deploymentId, vm, hostId } = error.details;
     await context.transaction(async (tx) => {
       await this.#free(context, input, tx);
-      if (typeof deploymentId !== 'string' || vm === undefined || hostId === undefined) return;
-      const trouble = {
-        type: 'left-behind',
-        severity: 'warning',
-        subject: deploymentId,
-        message: error.message,
-      } as const;
-      await raiseAlert(tx, { ...trouble, details: { vm, hostId } }, { clock: context.clock, random: this.#random });
+      if (typeof deploymentId !== 'string' || typeof vm !== 'string' || typeof hostId !== 'string') return;
+      const left = { deploymentId, vm, hostId, message: error.message };
+      await raiseLeftBehind(tx, left, { clock: context.clock, random: this.#random });
     });
   }
 }

@@ -60,8 +60,8 @@ export interface ProvisionedPlace {
   readonly targetType: DeploymentTargetType;
   readonly targetId: string;
   readonly reservationId: string;
-  /** Whether a VM may have been made there. */
-  readonly begun: boolean;
+  /** Name of the VM that may have been made there. */
+  readonly vm?: string;
 }
 
 /**

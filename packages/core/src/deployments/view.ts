@@ -1,12 +1,12 @@
 import type { Selectable } from 'kysely';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
-import type { VmSpec } from '../contracts/hypervisor.ts';
 import type { BootReport, Deployment, DeploymentStatus, VerificationReport } from '../model/deployment.ts';
 import type { WorkItem } from '../model/work.ts';
 import type { DeploymentRow } from '../store/schema/deployments.ts';
 import type { Store } from '../store/store.ts';
 import type { WorkEngine } from '../work/engine.ts';
 import { courseOf } from '../work/records.ts';
+import { vmOf } from './records.ts';
 
 /** What a deployment's view is put together from. */
 export interface DeploymentViews {
@@ -24,6 +24,7 @@ export async function deploymentView(views: DeploymentViews, row: Selectable<Dep
     .where('id', '=', row.environment_id)
     .executeTakeFirst();
   const ids = JSON.parse(row.artifact_ids) as string[];
+  const vm = vmOf(row);
   return {
     id: row.id,
     environmentId: row.environment_id,
@@ -33,7 +34,7 @@ export async function deploymentView(views: DeploymentViews, row: Selectable<Dep
     ...(row.build_id !== null && { buildId: row.build_id }),
     ...(row.commit_hash !== null && { commitHash: row.commit_hash }),
     status: await deploymentStatus(views, row, item),
-    ...(row.vm !== null && { vmName: (JSON.parse(row.vm) as VmSpec).name }),
+    ...(vm !== undefined && { vmName: vm.name }),
     ...(row.boot_id !== null && { bootId: row.boot_id }),
     bootVerified: row.boot_verified === 1,
     ...(row.boot !== null && { boot: JSON.parse(row.boot) as BootReport }),

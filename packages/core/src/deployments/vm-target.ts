@@ -2,15 +2,17 @@ import { Cleanup } from '../cleanup.ts';
 import type { Console } from '../contracts/console.ts';
 import type { Hypervisor, VmSpec } from '../contracts/hypervisor.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
-import { BringupError, isBringupError } from '../errors.ts';
+import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { isVmStuck } from '../local/vm-spec.ts';
 import type { Artifact } from '../model/artifact.ts';
 import type { VerificationCheck } from '../model/deployment.ts';
 import { vmRequest } from '../selection/requests.ts';
 import type { WorkContext } from '../work/handler.ts';
 import { Reconnects, SessionHolder } from '../work/session.ts';
 import { filesFolder } from './host-files.ts';
-import { vmName, withVm, type DeploymentInput, type PlacedDeployment } from './records.ts';
+import { raiseLeftBehind, type LeftBehind } from './left-behind.ts';
+import { deploymentRecord, placedVm, vmNames, vmOf, type DeploymentInput, type PlacedDeployment } from './records.ts';
 import type { DeploymentServices } from './services.ts';
 import type {
   BootCheckpoint,
@@ -79,7 +81,7 @@ export class VmTarget implements DeploymentTarget {
       onProgress: ({ filename }, progress) =>
         this.#services.onTransfer({ workId: context.id, filename, direction: 'upload', ...progress }),
     });
-    const spec = vmSpec(vmName(context.id), input, plan.files, paths, {
+    const spec = vmSpec(vmNames(context.id)[0], input, plan.files, paths, {
       lab: this.#services.labId,
       deployment: context.id,
       reservation: held.reservationId,
@@ -88,7 +90,7 @@ export class VmTarget implements DeploymentTarget {
     for (;;) {
       try {
         await using session = await this.#services.connectors.openHost(host, { signal });
-        await this.#createVm(context, input, session.hypervisor, spec);
+        await this.#createVm(context, input, session.hypervisor, { spec, hostId: host.id });
         return;
       } catch (error) {
         await reconnects.pauseAfter(error);
@@ -100,38 +102,96 @@ export class VmTarget implements DeploymentTarget {
     context: WorkContext<DeploymentCheckpoint>,
     input: VmInput,
     hypervisor: Hypervisor,
-    spec: VmSpec,
+    place: { readonly spec: VmSpec; readonly hostId: string },
   ): Promise<void> {
-    const { signal } = context;
-    // Stored before there is a VM: whoever has to give it back must know of it.
-    const others = await context.transaction(async ({ db }) => {
-      await db
-        .updateTable('deployments')
-        .set({ vm: JSON.stringify(spec) })
-        .where('id', '=', context.id)
-        .execute();
-      if (input.inEnvironment === undefined) return [];
-      return db
-        .selectFrom('deployments')
-        .select('id')
-        .where('environment_id', '=', input.inEnvironment)
-        .where('vm', 'is not', null)
-        .execute();
-    });
-    // What ran in the environment before makes room; one of our own name is from a run that died.
-    for (const { id } of others) await hypervisor.destroyVm(vmName(id), { signal });
-    await hypervisor.destroyVm(spec.name, { signal });
-    await context.guard();
-    await hypervisor.createVm(spec, { signal });
+    const { inEnvironment } = input;
+    if (inEnvironment !== undefined) await this.#clear(context, hypervisor, inEnvironment, place.hostId);
+    await this.#createAnew(context, hypervisor, { deploymentId: context.id, ...place });
   }
 
-  async dismantle(context: WorkContext<unknown>, { deploymentId, targetId, begun }: ProvisionedPlace): Promise<void> {
+  /** What ran in the environment before makes room. */
+  async #clear(
+    context: WorkContext<DeploymentCheckpoint>,
+    hypervisor: Hypervisor,
+    environmentId: string,
+    hostId: string,
+  ): Promise<void> {
+    // In a transaction, so that it is still this deployment's turn.
+    const others = await context.transaction(({ db }) =>
+      db
+        .selectFrom('deployments')
+        .select(['id', 'vm'])
+        .where('environment_id', '=', environmentId)
+        .where('id', '!=', context.id)
+        .execute(),
+    );
+    for (const other of others) {
+      const vm = vmOf(other)?.name;
+      if (vm !== undefined) await this.#end(context, hypervisor, { deploymentId: other.id, hostId, vm });
+    }
+  }
+
+  /**
+   * A new VM in place of the deployment's own, which is from a run that died, or from an earlier boot; under another name when
+   * the hypervisor does not let go of that one.
+   */
+  async #createAnew(
+    context: WorkContext<unknown>,
+    hypervisor: Hypervisor,
+    { deploymentId, hostId, spec }: { readonly deploymentId: string; readonly hostId: string; readonly spec: VmSpec },
+  ): Promise<void> {
+    const names = vmNames(deploymentId);
+    const { vm: known } = await deploymentRecord(this.#services.store, deploymentId);
+    const from = Math.max(0, names.indexOf(known?.name ?? ''));
+    let stuck: BringupError | undefined;
+    for (const vm of names.slice(from)) {
+      const named = { ...spec, name: vm };
+      // Stored before there is a VM: whoever has to give it back must know of it.
+      await context.transaction(({ db }) =>
+        db
+          .updateTable('deployments')
+          .set({ vm: JSON.stringify(named) })
+          .where('id', '=', deploymentId)
+          .execute(),
+      );
+      stuck = await this.#end(context, hypervisor, { deploymentId, hostId, vm });
+      if (stuck !== undefined) continue;
+      await context.guard();
+      await hypervisor.createVm(named, { signal: context.signal });
+      return;
+    }
+    throw stuck;
+  }
+
+  /**
+   * Ends the VM of that name. One that the hypervisor does not let go of takes nothing but its name: a person is told, and the
+   * sweep goes on trying.
+   * @returns why it does not, if so.
+   */
+  async #end(
+    context: WorkContext<unknown>,
+    hypervisor: Hypervisor,
+    left: Omit<LeftBehind, 'message'>,
+  ): Promise<BringupError | undefined> {
+    try {
+      await hypervisor.destroyVm(left.vm, { signal: context.signal, timeoutMs: limits.vmRemovalTimeoutMs });
+      return undefined;
+    } catch (error) {
+      if (!isVmStuck(error)) throw error;
+      const { message } = error;
+      await context.transaction((tx) => raiseLeftBehind(tx, { ...left, message }, this.#services));
+      context.logger.warn({ error, deployment: left.deploymentId, host: left.hostId }, 'a VM is left behind');
+      return error;
+    }
+  }
+
+  async dismantle(context: WorkContext<unknown>, { targetId, vm }: ProvisionedPlace): Promise<void> {
     const { signal } = context;
-    if (!begun) return;
+    if (vm === undefined) return;
     const host = await this.#services.host(targetId);
     await using session = await this.#services.connectors.openHost(host, { signal });
     await context.guard();
-    await session.hypervisor.destroyVm(vmName(deploymentId), { signal });
+    await session.hypervisor.destroyVm(vm, { signal, timeoutMs: limits.vmRemovalTimeoutMs });
   }
 
   async judgedBy(): Promise<'console'> {
@@ -145,24 +205,25 @@ export class VmTarget implements DeploymentTarget {
     remember: (started: BootCheckpoint) => Promise<void>,
   ): Promise<StartedBoot> {
     const { signal } = context;
-    const { host, vm } = await this.#vm(deployment);
-    await using session = await this.#services.connectors.openHost(host, { signal });
+    const placed = await this.#vm(deployment);
+    await using session = await this.#services.connectors.openHost(placed.host, { signal });
     const { hypervisor } = session;
-    const state = (await hypervisor.getVm(vm.name, { signal }))?.state;
+    const state = (await hypervisor.getVm(placed.vm.name, { signal }))?.state;
     let started = context.checkpoint;
     if (started === undefined) {
       // A fresh boot wants a fresh VM; a boot that is taken over the one that runs.
       if (state !== 'paused') {
+        const place = { deploymentId: deployment.id, hostId: placed.host.id, spec: placed.vm };
         await context.guard();
-        await hypervisor.destroyVm(vm.name, { signal });
-        await hypervisor.createVm(vm, { signal });
+        await this.#createAnew(context, hypervisor, place);
       }
       started = { startedAt: context.clock.now(), logStart: 0 };
       await remember(started);
-    } else if (state === undefined) throw vanished(vm);
-    const now = (await hypervisor.getVm(vm.name, { signal }))?.state;
+    } else if (state === undefined) throw vanished(placed.vm);
+    const { name } = (await this.#vm(deployment)).vm;
+    const now = (await hypervisor.getVm(name, { signal }))?.state;
     await context.guard();
-    if (now === 'paused') await hypervisor.startVm(vm.name, { signal });
+    if (now === 'paused') await hypervisor.startVm(name, { signal });
     return started;
   }
 
@@ -203,8 +264,9 @@ export class VmTarget implements DeploymentTarget {
     return { checks: [{ name: 'vm', outcome: ours ? 'passed' : 'failed', message }] };
   }
 
-  async #vm(deployment: PlacedDeployment) {
-    const { targetId, vm } = withVm(deployment);
+  /** As it is now: a boot may have given its VM another name. */
+  async #vm({ id }: PlacedDeployment) {
+    const { targetId, vm } = await placedVm(this.#services.store, id);
     return { host: await this.#services.host(targetId), vm };
   }
 }
@@ -215,16 +277,4 @@ export function vanished(vm: VmSpec): BringupError {
     retryable: true,
     details: { vm: vm.name },
   });
-}
-
-/** The error of a VM that could not be taken back. */
-export function vmLeftBehind({ deploymentId, targetId }: ProvisionedPlace, cause: unknown): BringupError {
-  const vm = vmName(deploymentId);
-  return new BringupError(
-    'hypervisor-failed',
-    isBringupError(cause, 'not-found')
-      ? `host ${targetId} of the VM ${vm} is not in the pool any more; remove the VM by hand`
-      : `the VM ${vm} could not be removed from host ${targetId} in ${limits.releaseAttempts} tries; remove it by hand`,
-    { cause, details: { vm, hostId: targetId, deploymentId } },
-  );
 }

@@ -39,6 +39,8 @@ export const deploymentLimits = {
   verifyTimeoutMs: 30_000,
   /** Further looks when one took too long or the target was out of reach. */
   verifyRetries: 2,
+  /** Names that one deployment gives its VM on a host, one after the other, when a hypervisor can't let go of the last. */
+  vmNames: 3,
   /** Tries to give an environment back before its VM is left to a person. */
   releaseAttempts: 6,
 } as const;

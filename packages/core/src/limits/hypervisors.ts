@@ -14,6 +14,8 @@ export const hypervisorLimits = {
   hypervisorWaitingCalls: 1_000,
   /** Saying goodbye to a hypervisor's daemon, or letting go of a console. */
   hypervisorCloseTimeoutMs: 2_000,
+  /** Ending a VM. libvirt itself waits up to 30 s for whoever is busy with it, and says so then. */
+  vmRemovalTimeoutMs: 60_000,
   /** After a VM was reset, its firmware may reset it once more by itself; this long without is the end of it. */
   vmResetSettleMs: 1_000,
   /** A reset, an NMI or a screenshot of a deployed VM, reaching its host included. */

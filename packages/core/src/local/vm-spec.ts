@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path';
 import type { VmSpec, VmState } from '../contracts/hypervisor.ts';
-import { BringupError, invalidInput, type InputIssue } from '../errors.ts';
+import { BringupError, invalidInput, isBringupError, type InputIssue } from '../errors.ts';
 import { architectures } from '../model/architecture.ts';
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
@@ -24,6 +24,23 @@ export function notRunning(name: string, state: VmState | undefined): BringupErr
   return new BringupError('hypervisor-failed', `The VM ${name} does not run, it is ${state}: ${hint}.`, {
     details: { name, state },
   });
+}
+
+/**
+ * The error of a VM that its hypervisor can't let go of before a person has done something. Other names are free as ever.
+ * @param advice - what happened and what to do, in whole sentences.
+ */
+export function vmStuck(name: string, advice: string): BringupError {
+  return new BringupError(
+    'hypervisor-failed',
+    `The VM ${name} can't be removed: its hypervisor does not let go of it. ${advice}`,
+    { details: { name, reason: 'stuck' } },
+  );
+}
+
+/** Whether an error is one of {@link vmStuck}. */
+export function isVmStuck(error: unknown): error is BringupError {
+  return isBringupError(error, 'hypervisor-failed') && error.details['reason'] === 'stuck';
 }
 
 /**

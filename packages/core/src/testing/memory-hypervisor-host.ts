@@ -2,7 +2,7 @@ import type { Screenshot, VmInfo, VmSpec, VmState } from '../contracts/hyperviso
 import type { Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { VmEventFeed } from '../local/vm-events.ts';
-import { notRunning } from '../local/vm-spec.ts';
+import { notRunning, vmStuck } from '../local/vm-spec.ts';
 import { MemoryLine, type MemoryConsole } from './memory-console.ts';
 import { builtInCommands } from './memory-commands.ts';
 import { runMemoryGuest, type MemoryBoot } from './memory-guest.ts';
@@ -23,6 +23,7 @@ export class MemoryHypervisorHost {
   readonly #clock: Clock;
   readonly #boot: MemoryBoot;
   readonly #vms = new Map<string, MemoryVm>();
+  readonly #stuck = new Set<string>();
 
   constructor(hostname: string, clock: Clock, boot: MemoryBoot) {
     this.hostname = hostname;
@@ -123,10 +124,17 @@ export class MemoryHypervisorHost {
     return this.#vms.get(name)?.line.said.toString();
   }
 
-  /** Ends a VM and forgets it; harmless when there is none. */
+  /** From now on a VM can't be destroyed, until `stuck` is false: see `vmStuck`. */
+  stick(name: string, stuck = true): void {
+    if (stuck) this.#stuck.add(name);
+    else this.#stuck.delete(name);
+  }
+
+  /** Ends a VM and forgets it; harmless when there is none. @throws `hypervisor-failed` when it is stuck. */
   destroy(name: string): void {
     const vm = this.#vms.get(name);
     if (vm === undefined) return;
+    if (this.#stuck.has(name)) throw vmStuck(name, 'It was told to; tell it otherwise.');
     this.#end(vm, 'stopped');
     this.#vms.delete(name);
     this.events.publish({ name, type: 'removed' });
