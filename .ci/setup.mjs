@@ -132,13 +132,16 @@ function handOver(file, argv, env) {
   const child = spawn(file, argv, { stdio: 'inherit', env });
   let sentinel = startSentinel();
   const settling = new Set();
+  let turn = Promise.resolve();
   const relay = (signal) => {
     if (settling.has(signal)) return;
     settling.add(signal);
     setTimeout(() => {
       settling.delete(signal);
-      if (sentinel.signalCode === null) child.kill(signal);
-      else sentinel = startSentinel();
+      turn = turn.then(async () => {
+        if (await lives(sentinel)) child.kill(signal);
+        else sentinel = startSentinel();
+      });
     }, 100);
   };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -155,11 +158,20 @@ function handOver(file, argv, env) {
 
 /** Ends by itself when we do: its standard input is a pipe only we hold. */
 function startSentinel() {
-  const sentinel = spawn('cat', [], { stdio: ['pipe', 'ignore', 'ignore'] });
-  sentinel.on('error', () => {});
-  sentinel.unref();
-  sentinel.stdin.unref?.();
+  const sentinel = spawn('cat', [], { stdio: ['pipe', 'pipe', 'ignore'] });
+  for (const part of [sentinel, sentinel.stdin, sentinel.stdout]) part.on('error', () => {});
+  for (const part of [sentinel, sentinel.stdin, sentinel.stdout]) part.unref?.();
   return sentinel;
+}
+
+/** Asks it: one that has been sent a signal dies of it before it could answer, however busy the machine is. */
+function lives(sentinel) {
+  return new Promise((resolve) => {
+    sentinel.stdout.once('data', () => resolve(true));
+    sentinel.stdout.once('close', () => resolve(false));
+    if (sentinel.stdout.closed) resolve(false);
+    sentinel.stdin.write('?');
+  });
 }
 
 function say(text) {

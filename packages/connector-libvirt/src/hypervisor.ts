@@ -374,7 +374,7 @@ export class LibvirtHypervisor implements LibvirtSession {
 function stuckInItsStart(name: string, hostname: string): BringupError {
   return vmStuck(
     name,
-    `libvirt on ${hostname} is in the middle of starting it and does not come to an end: it crashed there. ` +
-      `Stop libvirtd on the host (VMs go on running), remove /run/libvirt/qemu/${name}.xml, and start libvirtd again.`,
+    `libvirtd on ${hostname} crashed as it was starting it, and has waited for the end of that start ever since. ` +
+      `Stop libvirtd there (VMs go on running), remove /run/libvirt/qemu/${name}.xml, and start it again.`,
   );
 }
