@@ -1,28 +1,22 @@
-import { execFile, fork, type ChildProcess } from 'node:child_process';
+import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { cp, mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { createLab, fileArtifactStorage, limits, type Lab, type PipelineRequest, type Random } from '@bringup/core';
+import { createLab, fileArtifactStorage, limits, type Lab, type Random } from '@bringup/core';
 import { seededRandom } from '@bringup/core/testing';
-import { bspFolder, commitFolder } from '../../examples/quickstart/src/sources.ts';
-import type { PostgresServer } from '../fixtures/postgres.ts';
+import { startBoards } from '../fixtures/boards-lab.ts';
 import { layCable } from '../fixtures/cable.ts';
-import {
-  connectorsOf,
-  registerMachines,
-  startLocalMachines,
-  startRemoteMachines,
-  type Machines,
-} from '../fixtures/machines.ts';
-import { bspPipeline } from '../fixtures/sources.ts';
+import { startLocalMachines, startRemoteMachines } from '../fixtures/machines.ts';
+import type { PostgresServer } from '../fixtures/postgres.ts';
 import { storeOf } from '../fixtures/stores.ts';
-import { faultsOf, type Done } from './check.ts';
+import { boardScene } from './boards.ts';
+import { faultsIn, type Done } from './check.ts';
 import type { Orders } from './controller.ts';
 import { Outages, type OutageCounts } from './outages.ts';
 import { patiently } from './patiently.ts';
+import { connectorsAt, folderOf, type Scene, type SceneSettings } from './scene.ts';
+import { vmScene } from './vms.ts';
 
 /** What goes wrong, and over what. */
 export interface ChaosOptions {
@@ -30,6 +24,8 @@ export interface ChaosOptions {
   readonly store: string;
   /** The server of the store, which crashes too. */
   readonly server?: PostgresServer;
+  /** What the pipelines run on. */
+  readonly on: SceneSettings['on'];
   /** How often the way to the machines goes wrong: SSH, libvirt and a cable. 0: they are this one, and there is none. */
   readonly outages: number;
   /** How often a controller ends in the middle of its work, at least: they do as long as there are outages. */
@@ -51,24 +47,17 @@ export interface ChaosResult extends Partial<OutageCounts> {
   readonly 'database crashes': number;
 }
 
-const buildLines = 500;
 /** One point in so many is a process that stands still and comes back. */
 const stopsOneIn = 6;
 const crashesOneIn = 10;
 
-const buildScript = `echo ran >> "$MARKS"
-i=0; while [ $i -lt ${buildLines} ]; do i=$((i + 1)); echo "line $i"; done
-sleep 1
-`;
-
 /** Pipelines at the hands of processes that die. */
 export class Chaos implements AsyncDisposable {
   readonly #options: ChaosOptions;
-  readonly #machines: Machines;
+  readonly #scene: Scene;
   readonly #outages: Outages | undefined;
   readonly #lab: Lab;
   readonly #random: Random;
-  readonly #source: { readonly repository: string; readonly commitHash: string };
   readonly #owned: AsyncDisposableStack;
   readonly #controllers = new Set<ChildProcess>();
   readonly #done: Done[] = [];
@@ -77,43 +66,38 @@ export class Chaos implements AsyncDisposable {
   /** There are always new pipelines until then: a controller without work would not get to its last step. */
   #calm = false;
   #points = 0;
+  #pipelines = 0;
   #crashes = 0;
   #stops = 0;
 
   private constructor(
     options: ChaosOptions,
-    machines: Machines,
+    scene: Scene,
     outages: Outages | undefined,
     lab: Lab,
-    source: { readonly repository: string; readonly commitHash: string },
     owned: AsyncDisposableStack,
   ) {
     this.#options = options;
-    this.#machines = machines;
+    this.#scene = scene;
     this.#outages = outages;
     this.#lab = lab;
-    this.#source = source;
     this.#owned = owned;
     this.#random = seededRandom(options.seed);
   }
 
   static async start(options: ChaosOptions): Promise<Chaos> {
     await using stack = new AsyncDisposableStack();
-    const { machines, outages } =
-      options.outages > 0
-        ? await remoteMachines(options.seed, stack)
-        : { machines: stack.use(await startLocalMachines()) };
+    const { scene, outages } = await sceneOf(options, stack);
     const lab = stack.use(
       await createLab({
         store: storeOf(options.store),
-        artifacts: fileArtifactStorage({ path: join(machines.folder, 'artifacts') }),
-        connectors: connectorsOf(machines.settings),
+        artifacts: fileArtifactStorage({ path: join(folderOf(scene.settings), 'artifacts') }),
+        connectors: connectorsAt(scene.settings),
         roles: [],
       }),
     );
-    const source = await prebuilt(machines.folder);
-    await registerMachines(lab, machines);
-    return new Chaos(options, machines, outages, lab, source, stack.move());
+    await scene.register(lab);
+    return new Chaos(options, scene, outages, lab, stack.move());
   }
 
   /** Until all points are used up and all pipelines have ended. */
@@ -129,11 +113,10 @@ export class Chaos implements AsyncDisposable {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
     const untold = (await this.#outages?.putRight(this.#lab)) ?? [];
     const endedAt = Date.now();
-    const { violations, takeovers } = await faultsOf({
+    const { violations, takeovers } = await faultsIn({
       lab: this.#lab,
-      machines: this.#machines,
+      scene: this.#scene,
       done: this.#done,
-      logOf: () => this.#expectedLog(),
       freeBy: endedAt + limits.leaseMs + 5_000,
     });
     return {
@@ -162,11 +145,10 @@ export class Chaos implements AsyncDisposable {
   /** A pipeline, and another one in its place as long as controllers die. */
   #begin(): void {
     const seeing = (async () => {
-      const marks = join(
-        this.#machines.folder,
-        `marks-${this.#done.length + this.#underWay.size}-${this.#random.next()}`,
-      );
-      const { id } = await patiently(() => this.#lab.pipelines.createPipeline(this.#request(marks)));
+      const marks = join(folderOf(this.#scene.settings), `marks-${this.#pipelines}`);
+      this.#pipelines += 1;
+      const request = await this.#scene.request(marks);
+      const { id } = await patiently(() => this.#lab.pipelines.createPipeline(request));
       await patiently(() => this.#lab.pipelines.waitForPipeline(id));
       this.#done.push({ id, marks });
     })().finally(() => {
@@ -176,26 +158,9 @@ export class Chaos implements AsyncDisposable {
     this.#underWay.add(seeing);
   }
 
-  #request(marks: string): PipelineRequest {
-    return bspPipeline(this.#source, {
-      buildConfig: {
-        recipe: 'script',
-        script: buildScript,
-        customEnv: { MARKS: marks },
-        outputs: [{ type: 'kernel_image', path: 'bringup-bsp.elf' }],
-      },
-    });
-  }
-
-  #expectedLog(): string {
-    const { repository, commitHash } = this.#source;
-    const lines = Array.from({ length: buildLines }, (_, index) => `line ${index + 1}\n`).join('');
-    return `bringup: fetching ${repository}\nbringup: source is at ${commitHash}\n${lines}`;
-  }
-
   #fork(end?: Orders['end']): ChildProcess {
     const { store } = this.#options;
-    const orders: Orders = { store, settings: this.#machines.settings, ...(end !== undefined && { end }) };
+    const orders: Orders = { store, settings: this.#scene.settings, ...(end !== undefined && { end }) };
     const child = fork(join(import.meta.dirname, 'controller.ts'), [JSON.stringify(orders)], {
       execArgv: process.execArgv,
     });
@@ -239,15 +204,17 @@ export class Chaos implements AsyncDisposable {
   }
 }
 
-/** Machines at the end of a cable that tells nobody when it is pulled. */
-async function remoteMachines(
-  seed: number,
+async function sceneOf(
+  { outages, seed, on }: ChaosOptions,
   stack: AsyncDisposableStack,
-): Promise<{ readonly machines: Machines; readonly outages: Outages }> {
+): Promise<{ readonly scene: Scene; readonly outages?: Outages }> {
+  if (on === 'boards') return { scene: await boardScene(stack.use(await startBoards())) };
+  if (outages === 0) return { scene: await vmScene(stack.use(await startLocalMachines())) };
+  // At the end of a cable that tells nobody when it is pulled.
   const cable = stack.use(await layCable());
   const keepalive = { keepaliveIntervalMs: 1_000, keepaliveCount: 3 };
   const machines = stack.use(await startRemoteMachines({ over: cable, keepalive }));
-  return { machines, outages: new Outages(machines, cable, seededRandom(seed + 1)) };
+  return { scene: await vmScene(machines), outages: new Outages(machines, cable, seededRandom(seed + 1)) };
 }
 
 async function ended(child: ChildProcess): Promise<void> {
@@ -259,15 +226,4 @@ async function ended(child: ChildProcess): Promise<void> {
 async function stopped(child: ChildProcess): Promise<void> {
   const state = (): string => readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.[0] ?? '';
   while (state() !== 'T') await pause(50);
-}
-
-/** A repository with the image of the quickstart's BSP in it, so that a build takes no time. */
-async function prebuilt(folder: string): Promise<{ readonly repository: string; readonly commitHash: string }> {
-  const built = await mkdtemp(join(folder, 'bsp-'));
-  await cp(bspFolder, built, { recursive: true, filter: (path) => !path.startsWith(join(bspFolder, 'build')) });
-  await promisify(execFile)('make', [], { cwd: built });
-  const tree = await mkdtemp(join(folder, 'prebuilt-'));
-  await cp(join(built, 'build/bringup-bsp.elf'), join(tree, 'bringup-bsp.elf'));
-  await writeFile(join(tree, 'README'), 'An image that was built before.\n');
-  return commitFolder(tree, `${tree}.git`);
 }

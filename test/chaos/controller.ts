@@ -1,15 +1,15 @@
 // Forked by chaos.ts: a process that does all of a lab's work until it dies, or stands still, at the step it is told.
 import { join } from 'node:path';
 import { createLab, fileArtifactStorage } from '@bringup/core';
-import { connectorsOf, type LabSettings } from '../fixtures/machines.ts';
 import { storeOf } from '../fixtures/stores.ts';
 import { patiently } from './patiently.ts';
+import { connectorsAt, folderOf, type SceneSettings } from './scene.ts';
 import { steppingConnectors, steppingStore } from './steps.ts';
 
 /** What a controller is told. */
 export interface Orders {
   readonly store: string;
-  readonly settings: LabSettings;
+  readonly settings: SceneSettings;
   /** The step at which it ends, and how. Absent: it lives until it is told to end. */
   readonly end?: { readonly step: number; readonly by: 'SIGKILL' | 'SIGSTOP' };
 }
@@ -23,12 +23,11 @@ function step(): void {
   if (steps === end?.step) process.kill(process.pid, end.by);
 }
 
-const { shell, hypervisor } = connectorsOf(settings);
 const lab = await patiently(() =>
   createLab({
     store: steppingStore(storeOf(store), step),
-    artifacts: fileArtifactStorage({ path: join(settings.folder, 'artifacts') }),
-    connectors: steppingConnectors(shell, hypervisor, step),
+    artifacts: fileArtifactStorage({ path: join(folderOf(settings), 'artifacts') }),
+    connectors: steppingConnectors(connectorsAt(settings), step),
   }),
 );
 process.on('disconnect', () => void lab[Symbol.asyncDispose]());

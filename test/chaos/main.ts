@@ -1,20 +1,22 @@
-// pnpm chaos --points N [--outages N] [--store sqlite|postgres] [--pipelines 20] [--controllers 4] [--seed 1]
+// pnpm chaos --points N [--on vms|boards] [--outages N] [--store sqlite|postgres] [--pipelines 20] [--controllers 4] [--seed 1]
 //
 // Real pipelines on this machine, at the hands of processes that are killed, or stopped for longer than their leases, at
 // N seeded points: before or after their n-th commit or call of a connector. PostgreSQL is crashed now and then as well.
 // In the end everything has to have been done, and once. Without --store half of the points go to each. With
-// --outages the machines are reached over SSH, libvirt and a network of their own, which go wrong so often meanwhile.
+// --outages the VMs' machines are reached over SSH, libvirt and a network of their own, which go wrong so often meanwhile.
+// With --on boards, two boards are flashed, booted by their power and tested on their console in place of VMs.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { number, storesOf } from '../fixtures/command-line.ts';
+import { number, oneOf, refuse, storesOf } from '../fixtures/command-line.ts';
 import { PostgresServer } from '../fixtures/postgres.ts';
 import { Chaos } from './chaos.ts';
 
 const { values } = parseArgs({
   options: {
     points: { type: 'string', default: '50' },
+    on: { type: 'string', default: 'vms' },
     outages: { type: 'string', default: '0' },
     store: { type: 'string' },
     pipelines: { type: 'string', default: '20' },
@@ -27,6 +29,8 @@ const outages = number('outages', values.outages);
 const pipelines = number('pipelines', values.pipelines, 1);
 const controllers = number('controllers', values.controllers, 1);
 const seed = number('seed', values.seed);
+const on = oneOf('on', values.on, ['vms', 'boards']);
+if (on === 'boards' && outages > 0) refuse('--outages goes with --on vms');
 const stores = storesOf(values.store);
 
 for (const store of stores) {
@@ -40,6 +44,7 @@ for (const store of stores) {
   const chaos = stack.use(
     await Chaos.start({
       store: server?.url ?? join(folder, 'lab.db'),
+      on,
       outages: Math.ceil(outages / stores.length),
       points: share,
       pipelines,

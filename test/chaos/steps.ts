@@ -1,5 +1,5 @@
 import type { Driver } from 'kysely';
-import type { GivenConnectors, HypervisorConnector, ShellConnector, StoreProvider } from '@bringup/core';
+import type { ConsoleConnector, GivenConnectors, ShellConnector, StoreProvider } from '@bringup/core';
 
 /** Called before and after each commit and each call of a connector: the points at which a process may die. */
 export type Step = (what: string) => void;
@@ -39,20 +39,25 @@ function steppingDriver(driver: Driver, step: Step): Driver {
   };
 }
 
-/** Connectors each of whose calls, and those of their sessions, are steps. */
-export function steppingConnectors(
-  shell: ShellConnector,
-  hypervisor: HypervisorConnector,
-  step: Step,
-): GivenConnectors {
+/** Connectors each of whose calls, and those of what they open, are steps. */
+export function steppingConnectors(given: GivenConnectors, step: Step): GivenConnectors {
+  const all = <T extends object>(connectors: T | readonly T[] | undefined): readonly T[] =>
+    [connectors ?? []].flat().map((connector) => stepping(connector as T, step));
   return {
-    shell: stepping(shell, step, (session) => stepping(session, step)),
-    hypervisor: stepping(hypervisor, step, (session) => stepping(session, step)),
+    shell: all(given.shell),
+    hypervisor: all(given.hypervisor),
+    console: all(given.console),
+    power: all(given.power),
+    flash: all(given.flash),
   };
 }
 
+const opening: readonly string[] = ['connect', 'open'] satisfies readonly (
+  keyof ShellConnector | keyof ConsoleConnector
+)[];
+
 /** The object with a step before and after each of its calls. */
-function stepping<T extends object>(object: T, step: Step, ofConnect?: (session: object) => object): T {
+function stepping<T extends object>(object: T, step: Step): T {
   return new Proxy(object, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
@@ -65,7 +70,7 @@ function stepping<T extends object>(object: T, step: Step, ofConnect?: (session:
         if (!(result instanceof Promise)) return result;
         return result.then((answer: unknown) => {
           step(`after ${name}`);
-          return name === 'connect' && ofConnect !== undefined ? ofConnect(answer as object) : answer;
+          return opening.includes(name) ? stepping(answer as object, step) : answer;
         });
       };
     },
