@@ -3,15 +3,16 @@ import type { Console } from '../contracts/console.ts';
 import type { Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { freshLine } from './fresh-line.ts';
 
 /**
- * Resolves when a machine says anything on its console after a newline. The console is let go of when
+ * Resolves when a machine says anything on its console after an empty line. The console is let go of when
  * the signal aborts, since a dead machine says nothing for ever.
  * @throws `connection-failed` when the console ends before, and those of the console.
  */
 export async function answersOnConsole(console: Console, signal: AbortSignal): Promise<void> {
   using _abort = onAbort(signal, () => void console[Symbol.asyncDispose]());
-  await console.write(Buffer.from('\n'), { signal });
+  await console.write(Buffer.from(freshLine), { signal });
   for await (const bytes of console.output) if (bytes.byteLength > 0) return;
   throw signal.aborted ? abortedError('waiting for an answer on the console', signal) : ended();
 }
@@ -26,7 +27,7 @@ export async function comesUpOnConsole(console: Console, clock: Clock, signal: A
   let failure: unknown;
   const ask = (): void => {
     asked = true;
-    console.write(Buffer.from('\n'), { signal }).catch((error: unknown) => {
+    console.write(Buffer.from(freshLine), { signal }).catch((error: unknown) => {
       failure = error;
       void console[Symbol.asyncDispose]();
     });

@@ -3,6 +3,7 @@ import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { hideSecretsIn, type Secret } from '../model/secret.ts';
 import type { ConsoleSession, ExpectOutcome } from './console-session.ts';
+import { freshLine, interruptedLine } from './fresh-line.ts';
 import type { Pattern } from './patterns.ts';
 
 /** Who logs in on a console, and how it asks. */
@@ -23,14 +24,19 @@ export interface ReachShellOptions extends CallOptions {
   readonly clock: Clock;
   /** Default `limits.consoleIdleMs`. */
   readonly idleMs?: number;
-  /** A command may still be running: what wakes the console up interrupts it (^C), each time anew. */
-  readonly interrupt?: boolean;
+  /**
+   * Whether what wakes the console up interrupts (^C) what runs there: each time, or once a question was not answered.
+   * Default: only a shell that waits for the rest of a command.
+   */
+  readonly interrupt?: 'each time' | 'unanswered';
   /** Fresh text for a question only a shell answers, and the answer. */
   readonly probe: () => { readonly command: string; readonly answer: string };
 }
 
 const defaultUserPrompt = /(?<!last )login: ?$/i;
 const defaultPasswordPrompt = /password: ?$/i;
+/** PS2 as POSIX has it: somebody left in the middle of a quote. */
+const halfTyped = /(?:^|\n)> ?$/;
 const refused = /Login incorrect|Authentication failure|Permission denied/i;
 
 /**
@@ -76,9 +82,13 @@ async function logIn(session: ConsoleSession, options: ReachShellOptions): Promi
       );
     }
     if (outcome.type === 'timeout') {
-      // A newline first: it wakes a getty that waits for a key, and shows a prompt to look at.
+      // An empty line first: it wakes a getty that waits for a key, and shows a prompt to look at.
       quietRounds += 1;
-      if (quietRounds % 2 === 1) await session.send(options.interrupt === true ? '\x03\n' : '\n', options);
+      const interrupts =
+        options.interrupt === 'each time' ||
+        (options.interrupt === 'unanswered' && quietRounds > 2) ||
+        halfTyped.test(outcome.tail);
+      if (quietRounds % 2 === 1) await session.send(interrupts ? interruptedLine : freshLine, options);
       else {
         const { command, answer } = options.probe();
         answers = [answer, ...answers].slice(0, 4);

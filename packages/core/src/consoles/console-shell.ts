@@ -4,7 +4,7 @@ import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { systemClock, systemRandom } from '../runtime.ts';
 import { getFile, putFile, type ConsolePutOptions, type ConsoleTransferReceipt } from './console-files.ts';
-import { consoleGone, reachShell, type ConsoleLogin } from './console-login.ts';
+import { consoleGone, reachShell, type ConsoleLogin, type ReachShellOptions } from './console-login.ts';
 import type { ConsoleSession } from './console-session.ts';
 import type { ExpectMatch, PassedLine } from './expect.ts';
 import { newMarker } from './marker.ts';
@@ -15,6 +15,11 @@ export interface ConsoleShellOptions extends CallOptions {
   readonly session: ConsoleSession;
   /** Used when the console asks for a login. */
   readonly login?: ConsoleLogin;
+  /**
+   * A shell that does not answer is interrupted (^C): what somebody left running there would swallow all that is typed.
+   * Only for a machine that has booted. Default false.
+   */
+  readonly interrupt?: boolean;
   /** Keeps kernel messages off the console (`dmesg -n 1`) where the user may do that. Default true. */
   readonly quietKernel?: boolean;
   /** Default: the machine's clock. */
@@ -75,7 +80,7 @@ export class ConsoleShell {
    */
   static async open(options: ConsoleShellOptions): Promise<ConsoleShell> {
     const shell = new ConsoleShell(options);
-    await shell.#reach(options, options.login ?? {});
+    await shell.#reach(options, options.login ?? {}, options.interrupt === true ? 'unanswered' : undefined);
     if (options.quietKernel ?? true) {
       const call = options.signal === undefined ? {} : { signal: options.signal };
       shell.#kernelIsQuiet =
@@ -97,7 +102,7 @@ export class ConsoleShell {
     this.#busy = true;
     try {
       // One interrupt can be lost: a shell that has just begun a command has not handed it the terminal yet.
-      if (!this.#inStep) await this.#reach(options, {}, { interrupt: true });
+      if (!this.#inStep) await this.#reach(options, {}, 'each time');
       return await this.#ask(command, argv[0] ?? '', options);
     } finally {
       this.#busy = false;
@@ -172,17 +177,13 @@ export class ConsoleShell {
     );
   }
 
-  async #reach(
-    options: CallOptions,
-    login: ConsoleLogin,
-    { interrupt = false }: { readonly interrupt?: boolean } = {},
-  ): Promise<void> {
+  async #reach(options: CallOptions, login: ConsoleLogin, interrupt: ReachShellOptions['interrupt']): Promise<void> {
     await reachShell(this.#session, {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       timeoutMs: options.timeoutMs ?? limits.consoleShellTimeoutMs,
       ...(this.#idleMs === undefined ? {} : { idleMs: this.#idleMs }),
       login,
-      interrupt,
+      ...(interrupt !== undefined && { interrupt }),
       clock: this.#clock,
       probe: () => {
         const { typed, answer } = newMarker(this.#random);

@@ -5,6 +5,7 @@ import { limits } from '../limits.ts';
 import { systemClock, systemRandom } from '../runtime.ts';
 import { consoleGone } from './console-login.ts';
 import type { ConsoleSession, ExpectOutcome } from './console-session.ts';
+import { freshLine } from './fresh-line.ts';
 import { newMarker } from './marker.ts';
 import type { Pattern } from './patterns.ts';
 import { sendYmodem } from './ymodem.ts';
@@ -301,7 +302,7 @@ export class UBoot {
         const { typed, answer } = newMarker(this.#random);
         answers = [answer, ...answers].slice(0, 4);
         await this.#session.send(`echo ${typed}\n`, call);
-      } else if (outcome.tail === said) await this.#session.send('\n', call);
+      } else if (outcome.tail === said) await this.#session.send(freshLine, call);
       // Who is still talking is not asked anything.
       if (outcome.type === 'timeout') said = outcome.tail;
     }

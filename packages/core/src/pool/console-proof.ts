@@ -1,5 +1,6 @@
 import { ConsoleSession } from '../consoles/console-session.ts';
 import { ConsoleShell } from '../consoles/console-shell.ts';
+import { freshLine } from '../consoles/fresh-line.ts';
 import { ubootPrompt } from '../consoles/uboot.ts';
 import type { ConsoleLogin } from '../consoles/console-login.ts';
 import type { Console } from '../contracts/console.ts';
@@ -30,7 +31,7 @@ const prompts: readonly (readonly [RegExp, ConsoleAnswer])[] = [
 ];
 
 /**
- * Proves that somebody answers on a serial console: a newline must bring a prompt. Where that is a shell, or a login
+ * Proves that somebody answers on a serial console: an empty line must bring a prompt. Where that is a shell, or a login
  * that was given, `look` is called with it. The console stays open.
  * @throws `connection-failed` when nobody answers, and those of the console and the login.
  */
@@ -64,7 +65,7 @@ async function firstAnswer({ name, clock, signal }: ConsoleQuestion, session: Co
     if (outcome.type !== 'match') tail = outcome.tail;
     if (outcome.type !== 'end' && clock.now() < until) {
       // Typing into a boot could stop it.
-      if (quiet) await session.send('\n', { signal });
+      if (quiet) await session.send(freshLine, { signal });
       typed ||= quiet;
       continue;
     }

@@ -22,6 +22,11 @@ export async function serveConsoleShell(guest: ConsoleShellMachine): Promise<voi
         guest.say(loggedIn ? '^C\r\n# ' : '^C\r\nmemory login: ');
         continue;
       }
+      // ^U: so is what there is of this line.
+      if (character === '\x15') {
+        typed = typed.slice(0, typed.lastIndexOf('\n') + 1);
+        continue;
+      }
       guest.say(character === '\n' ? '\r\n' : character);
       typed += character;
       if (character !== '\n') continue;

@@ -33,7 +33,7 @@ export class ConsoleShells implements AsyncDisposable {
     await using stack = new Cleanup();
     const console = stack.use(await this.#open());
     const session = stack.use(new ConsoleSession({ console, clock, sink: (bytes) => log.append(bytes) }));
-    const shell = await ConsoleShell.open({ session, signal, clock, login: { user } });
+    const shell = await ConsoleShell.open({ session, signal, clock, login: { user }, interrupt: true });
     this.#current = { shell, owned: stack.move() };
     return shell;
   }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { limits } from '@bringup/core';
 import { fakeClock, MemoryLine } from '@bringup/core/testing';
 import { comesUpOnConsole } from '../../src/consoles/console-answers.ts';
+import { freshLine } from '../../src/consoles/fresh-line.ts';
 
 function board() {
   const clock = fakeClock();
@@ -34,7 +35,7 @@ describe('a board that has just got power', () => {
     await clock.advance(limits.consoleBootQuietMs - 1);
     expect([typed, isUp()]).toEqual([[], false]);
     await clock.advance(1);
-    expect([typed, isUp()]).toEqual([['\n'], false]);
+    expect([typed, isUp()]).toEqual([[freshLine], false]);
     line.say('\r\nlogin: ');
     await coming;
     await end();
@@ -43,7 +44,7 @@ describe('a board that has just got power', () => {
   it('R18.2: that says nothing is asked, and has not come up before it answers', async () => {
     const { clock, typed, life, coming, isUp, end } = board();
     await clock.advance(3 * limits.consoleBootQuietMs);
-    expect([typed, isUp()]).toEqual([['\n'], false]);
+    expect([typed, isUp()]).toEqual([[freshLine], false]);
     life.abort();
     await expect(coming).rejects.toMatchObject({ code: 'aborted' });
     await end();

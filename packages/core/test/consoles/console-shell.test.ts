@@ -1,4 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -91,6 +94,35 @@ describe('a real sh on a terminal', () => {
   });
 });
 
+describe('a real sh on a terminal that somebody has left', () => {
+  async function left(typed: string, options: Partial<ConsoleShellOptions> = {}): Promise<ConsoleShell> {
+    const console = cleanup.use(shellConsole('terminal'));
+    await console.write(Buffer.from(typed));
+    const session = cleanup.use(new ConsoleSession({ console }));
+    return ConsoleShell.open({ session, quietKernel: false, idleMs: 50, ...options });
+  }
+
+  it('in the middle of a line does not run what there is of it', async () => {
+    const folder = cleanup.adopt(await mkdtemp(join(tmpdir(), 'bringup-left-')), (path) =>
+      rm(path, { recursive: true }),
+    );
+    const shell = await left(`rm -rf ${folder}`);
+    expect(await shell.run(['ls', '-d', folder])).toMatchObject({ exitCode: 0, output: `${folder}\n` });
+  });
+
+  it('in the middle of a quote answers', async () => {
+    const shell = await left("printf '%s' 'one\ntwo\n");
+    expect(await shell.run(['echo', 'mine'])).toMatchObject({ exitCode: 0, output: 'mine\n' });
+  });
+
+  it('with a program that reads it answers when it may be interrupted, and else it says what it heard', async () => {
+    const reading = 'echo reading; cat > /dev/null\n';
+    const shell = await left(reading, { interrupt: true });
+    expect(await shell.run(['echo', 'mine'])).toMatchObject({ exitCode: 0, output: 'mine\n' });
+    await expect(left(reading, { timeoutMs: 1_000 })).rejects.toMatchObject({ code: 'deadline-exceeded' });
+  });
+});
+
 /** A board that asks for a login and then echoes and answers like a shell. */
 function board(options: { readonly password?: string; readonly accept?: boolean } = {}) {
   const line = new MemoryLine('board-1');
@@ -120,7 +152,7 @@ function board(options: { readonly password?: string; readonly accept?: boolean 
     for await (const data of line.input()) {
       buffer += Buffer.from(data).toString();
       for (let at = buffer.indexOf('\n'); at >= 0; at = buffer.indexOf('\n')) {
-        const input = buffer.slice(0, at);
+        const input = buffer.slice(0, at).replace(/^.*\x15/, '');
         buffer = buffer.slice(at + 1);
         await answer(input);
       }
