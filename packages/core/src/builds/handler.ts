@@ -49,6 +49,11 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     for (;;) {
       if (context.checkpoint?.held === undefined) await this.#waitForStorage(context);
       const held = context.checkpoint?.held ?? (await this.#reserve(context, request));
+      const leaving = context.checkpoint?.leaving;
+      if (leaving !== undefined) {
+        await this.#goAway(context, held, fromStoredError(leaving));
+        continue;
+      }
       try {
         return await this.#runOn(context, request, held);
       } catch (error) {
@@ -159,27 +164,32 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
   }
 
   /**
-   * Goes away from a server on which the build failed for the server's own reasons, so that it is tried
+   * Decides to go away from a server on which the build failed for the server's own reasons, so that it is tried
    * elsewhere; a full one is cleaned up first and gets a second chance.
    * @throws `error` when it is the source's fault, or the build may run nowhere else.
    */
   async #leave(context: Context, request: BuildRequest, held: HeldServer, error: BringupError): Promise<void> {
     if (!isServerTrouble(error)) throw error;
-    const { tried = [], cleaned = false } = context.checkpoint ?? {};
-    const full = isBringupError(error, 'disk-full');
-    const stays = full && !cleaned;
+    const { tried = [] } = context.checkpoint ?? {};
     const last = request.serverId !== undefined || tried.length + 1 >= limits.buildServersTried;
-    if (full) await this.#pauseForRoom(context, held, error);
-    if (last && !stays) throw error;
+    if (isBringupError(error, 'disk-full')) await this.#pauseForRoom(context, held, error);
+    if (last && !getsSecondChance(context, error)) throw error;
+    // Remembered before anything is removed: whoever takes the build over must not go on with it as if it were there.
+    await context.save({ tried, fetched: [], ...context.checkpoint, leaving: error.toJSON() });
+  }
+
+  /** Goes away, all of it or, when the build is taken over in between, once more. */
+  async #goAway(context: Context, held: HeldServer, error: BringupError): Promise<void> {
+    const { tried = [] } = context.checkpoint ?? {};
+    const stays = getsSecondChance(context, error);
     await this.#stopAndRemove(context, held, { forGood: !stays }, context.signal).catch((failure: unknown) => {
       context.signal.throwIfAborted();
       context.logger.warn({ error: failure, build: context.id }, 'a build could not be removed from its server');
     });
-    const logStart = await this.#say(
-      context,
-      `${error.message}; ${stays ? 'made room, building again' : 'trying another server'}`,
-    );
-    await context.transaction(async (tx) => {
+    await using log = await context.openLog(buildLogId(context.id));
+    await log.append(`bringup: ${error.message}; ${stays ? 'made room, building again' : 'trying another server'}\n`);
+    // In one with that line: where the next attempt begins in the log must never be in doubt.
+    await log.flush(async (tx, logStart) => {
       if (stays) {
         await context.saveIn(tx, { tried, fetched: [], cleaned: true, held: { ...held, logStart } });
         return;
@@ -214,14 +224,6 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
       context.signal.throwIfAborted();
       context.logger.warn({ error: failure, server: held.serverId }, 'a full build server could not be cleaned up');
     }
-  }
-
-  /** Adds a line of our own to the log. Gives the log's size after it. */
-  async #say(context: Context, text: string): Promise<number> {
-    await using log = await context.openLog(buildLogId(context.id));
-    await log.append(`bringup: ${text}\n`);
-    await log.flush();
-    return log.sizeBytes;
   }
 
   #sessions(context: Context, server: BuildServer): SessionHolder {
@@ -283,4 +285,9 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     }).catch(() => undefined);
     await removeFolder(session, folder, signal);
   }
+}
+
+/** A full server is cleaned up and tried once more. */
+function getsSecondChance(context: Context, error: BringupError): boolean {
+  return isBringupError(error, 'disk-full') && context.checkpoint?.cleaned !== true;
 }

@@ -39,6 +39,8 @@ export interface BuildCheckpoint {
   /** Servers that failed it, oldest first, and why the last one did. */
   readonly tried: readonly string[];
   readonly trouble?: StoredError;
+  /** Why it goes away from the server it has; what it did there is not gone on with. */
+  readonly leaving?: StoredError;
   /** The server was full and was cleaned up; it gets no second chance. */
   readonly cleaned?: boolean;
   /** Outputs that are in the storage, as far as they have been fetched. */

@@ -200,21 +200,24 @@ export class LogWriter implements AsyncDisposable {
     this.#gatheredBytes += bytes.byteLength;
   }
 
-  /** Resolves when everything appended so far is durable. */
-  async flush(): Promise<void> {
+  /**
+   * Resolves when everything appended so far is durable.
+   * @param along - what becomes durable with it, in one; gets the size of the log by then.
+   */
+  async flush(along?: (tx: StoreTransaction, sizeBytes: number) => Promise<void>): Promise<void> {
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
     const previous = this.#storing;
     this.#storing = (async () => {
       await previous.catch(() => undefined);
-      await this.#store();
+      await this.#store(along);
     })();
     await this.#storing;
   }
 
-  async #store(): Promise<void> {
+  async #store(along?: (tx: StoreTransaction, sizeBytes: number) => Promise<void>): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#gathered.length === 0) return;
+    if (this.#gathered.length === 0 && along === undefined) return;
     const bytes = Buffer.concat(this.#gathered);
     const start = this.#stored;
     this.#gathered = [];
@@ -241,6 +244,7 @@ export class LogWriter implements AsyncDisposable {
             })
             .execute();
         }
+        await along?.(tx, start + bytes.byteLength);
         tx.wake(`log:${this.logId}`);
       });
       this.#onStored(bytes.byteLength);

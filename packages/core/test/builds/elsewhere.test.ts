@@ -148,6 +148,28 @@ describe('a build on a server whose disk is full', () => {
     await expectNothingHeld(lab);
   });
 
+  it('E-disk, P24: loses no byte of its log when the controller dies between making room and building again', async () => {
+    const lab = await labOf(1);
+    const { fs, history } = lab.shell.host('build1');
+    fs.capacityBytes = fs.usedBytes + 150;
+    const { id } = await lab.builds.submitBuild(kernelBuild);
+    const dead = new Promise<void>((resolve, reject) => {
+      history.push = (...argvs) => {
+        if (argvs.flat().includes('bringup-remove')) lab.crash().then(resolve, reject);
+        return Array.prototype.push.apply(history, argvs);
+      };
+    });
+    await lab.clock.runUntil(dead);
+    Reflect.deleteProperty(history, 'push');
+    fs.capacityBytes = 1_000_000;
+    await using next = await lab.reopen();
+    expect(await ended(next, id)).toMatchObject({ status: 'completed' });
+    const log = await textOf(next.builds.getBuildLogs(id));
+    const [first = '', again = ''] = log.split(/^bringup: .*; made room, building again\n/m);
+    expect(first).toMatch(/^bringup: fetching .*\n/);
+    expect(again).toMatch(/^bringup: fetching .*\nbringup: source is at .*\ncompiled on build1\n$/);
+  });
+
   it('E-disk, P24: goes to another server when there is no room to be made', async () => {
     await using lab = await labOf(2);
     // Among equals the one that was registered first is chosen.

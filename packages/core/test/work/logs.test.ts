@@ -41,6 +41,28 @@ describe('a log', () => {
     expect(await textOf(logs.read('log'))).toBe('a line\n');
   });
 
+  it('grows in one with what is changed along with it, or neither does', async () => {
+    const clock = fakeClock();
+    await using store = await Store.open(sqlite(), clock);
+    const logs = new LogStore(store, clock);
+    const open = () => logs.openWriter('log', (change) => store.transaction(change));
+    const marked = () => store.db.selectFrom('logs').select('size_bytes').where('id', '=', 'mark').executeTakeFirst();
+    await using writer = await open();
+    await writer.append('one\n');
+    await writer.flush(async ({ db }, size) => {
+      await db.insertInto('logs').values({ id: 'mark', size_bytes: size, ended: 0 }).execute();
+    });
+    expect(await marked()).toEqual({ size_bytes: 4 });
+    await writer.append('two\n');
+    const failing = writer.flush(async ({ db }) => {
+      await db.updateTable('logs').set({ size_bytes: 99 }).where('id', '=', 'mark').execute();
+      throw new Error('lost');
+    });
+    await expect(failing).rejects.toThrow('lost');
+    expect(await marked()).toEqual({ size_bytes: 4 });
+    expect(await textOf(logs.read('log'))).toBe('one\n');
+  });
+
   it('is not changed by a caller that uses its buffer again', async () => {
     const clock = fakeClock();
     await using store = await Store.open(sqlite(), clock);
