@@ -1,5 +1,5 @@
 import { BringupError, sleep } from '@bringup/core';
-import type { CallOptions, Clock, OpenConsoleOptions, ShellSession, VmState } from '@bringup/core';
+import type { CallOptions, Clock, OpenConsoleOptions, ShellSession } from '@bringup/core';
 import { ConsoleLog, historyLost } from './console-log.ts';
 import { stateLagMs, statePollMs, VmConsole } from './console.ts';
 import type { ConsoleLine } from './console.ts';
@@ -20,14 +20,10 @@ export interface ConsoleOpening {
   readonly unstarted: () => boolean;
 }
 
-function isActive(state: VmState | undefined): boolean {
-  return state === 'running' || state === 'paused';
-}
-
 /** Whether libvirt notices within a moment that the VM has ended. */
 async function endsSoon({ daemon, domain, clock }: ConsoleOpening, options: CallOptions): Promise<boolean> {
   const deadline = clock.now() + stateLagMs;
-  while (isActive(await daemon.state(domain, options))) {
+  while (await daemon.isActive(domain, options)) {
     if (clock.now() >= deadline) return false;
     await sleep(clock, statePollMs, options.signal);
   }
@@ -37,7 +33,7 @@ async function endsSoon({ daemon, domain, clock }: ConsoleOpening, options: Call
 /** Opens the line to a running VM's console, exclusively. Undefined when the VM has ended. @throws `console-busy`. */
 async function openLine(opening: ConsoleOpening, options: CallOptions): Promise<ConsoleLine | undefined> {
   const { daemon, domain, openLine: connect } = opening;
-  if (!isActive(await daemon.state(domain, options))) return undefined;
+  if (!(await daemon.isActive(domain, options))) return undefined;
   const line = await connect(options);
   try {
     return { daemon: line, stream: await line.openConsole(domain, options) };
@@ -84,7 +80,7 @@ export async function openVmConsole(
       first: reading.outcome === 'read' ? reading.bytes : new Uint8Array(),
       now: async () => {
         const found = await daemon.lookUp(domain.name, {});
-        if (found === undefined || !found.uuid.equals(domain.uuid) || !isActive(await daemon.state(found, {})))
+        if (found === undefined || !found.uuid.equals(domain.uuid) || !(await daemon.isActive(found, {})))
           return 'ended';
         return found.id === domain.id ? 'same' : 'another';
       },

@@ -108,6 +108,14 @@ export class Daemon implements AsyncDisposable {
     return found && vmState(...found);
   }
 
+  /** Whether a domain runs, is paused, or is being started: after a revert, its next QEMU takes a moment. */
+  async isActive(domain: DomainRef, options: CallOptions): Promise<boolean> {
+    const found = await this.#stateAndReason(domain, options);
+    if (found === undefined) return false;
+    const state = vmState(...found);
+    return state === 'running' || state === 'paused' || isStarting(...found);
+  }
+
   /** Whether a domain is in the middle of being started. */
   async isStarting(domain: DomainRef, options: CallOptions): Promise<boolean> {
     const found = await this.#stateAndReason(domain, options);
