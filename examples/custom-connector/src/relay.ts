@@ -7,6 +7,7 @@ import {
   type PowerConnector,
   type PowerOutlet,
   type PowerState,
+  type PowerSwitchOptions,
   type Secret,
 } from '@bringup/core';
 
@@ -52,11 +53,11 @@ class RelayOutlet implements PowerOutlet {
     this.#channel = channel;
   }
 
-  on(options?: CallOptions): Promise<void> {
+  on(options?: PowerSwitchOptions): Promise<void> {
     return this.#set('on', options);
   }
 
-  off(options?: CallOptions): Promise<void> {
+  off(options?: PowerSwitchOptions): Promise<void> {
     return this.#set('off', options);
   }
 
@@ -69,7 +70,7 @@ class RelayOutlet implements PowerOutlet {
     this.#disposed = true;
   }
 
-  async #set(wanted: 'on' | 'off', options?: CallOptions): Promise<void> {
+  async #set(wanted: 'on' | 'off', options?: PowerSwitchOptions): Promise<void> {
     if (this.#disposed) throw new TypeError('the relay was disposed of');
     await this.#box.request('PUT', this.#channel, { closed: wanted === 'on' }, options);
     // A contact can stick: what counts is what the box reads back.
@@ -97,11 +98,15 @@ class RelayBox {
     method: 'GET' | 'PUT',
     channel: string,
     body: object | undefined,
-    options: CallOptions = {},
+    options: PowerSwitchOptions = {},
   ): Promise<boolean> {
     const what = `asking the relay box at ${this.#address}`;
     return withDeadline(systemClock, what, { timeoutMs: requestTimeoutMs, ...options }, (signal) => {
-      const answer = this.#last.then(() => this.#send(method, channel, body, signal));
+      const answer = this.#last.then(() => {
+        // Its turn may have come late.
+        options.beforeSending?.();
+        return this.#send(method, channel, body, signal);
+      });
       this.#last = answer.catch(() => undefined);
       return answer;
     });

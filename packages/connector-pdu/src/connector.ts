@@ -6,6 +6,7 @@ import type {
   PowerMethod,
   PowerOutlet,
   PowerState,
+  PowerSwitchOptions,
 } from '@bringup/core';
 import { Device, type DeviceOptions } from './device.ts';
 import type { PduDriver } from './driver.ts';
@@ -110,12 +111,12 @@ class PduOutlet implements PowerOutlet {
     this.#check = check;
   }
 
-  async on(options?: CallOptions): Promise<void> {
+  async on(options?: PowerSwitchOptions): Promise<void> {
     this.#open();
     return this.#device.set(this.#outlet, 'on', options);
   }
 
-  async off(options?: CallOptions): Promise<void> {
+  async off(options?: PowerSwitchOptions): Promise<void> {
     this.#open();
     return this.#device.set(this.#outlet, 'off', options);
   }

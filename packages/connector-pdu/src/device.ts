@@ -1,5 +1,5 @@
 import { abortedError, BringupError, isBringupError, limits, sleep, withDeadline } from '@bringup/core';
-import type { CallOptions, Clock, PowerState } from '@bringup/core';
+import type { CallOptions, Clock, PowerState, PowerSwitchOptions } from '@bringup/core';
 import PQueue from 'p-queue';
 import type { DriverCall, PduDriver } from './driver.ts';
 import { explain, mayHaveHappened } from './errors.ts';
@@ -31,7 +31,7 @@ export class Device {
   }
 
   /** Switches an outlet. Resolves only when it reads back so, where the device can tell. */
-  set(outlet: string, wanted: 'on' | 'off', options?: CallOptions): Promise<void> {
+  set(outlet: string, wanted: 'on' | 'off', options?: PowerSwitchOptions): Promise<void> {
     const changes = this.#changes.get(outlet) ?? new PQueue({ concurrency: 1 });
     this.#changes.set(outlet, changes);
     return this.#call(`switching ${this.#label(outlet)} ${wanted}`, outlet, options, (call) =>
@@ -61,15 +61,16 @@ export class Device {
   async #call<T>(
     what: string,
     outlet: string,
-    options: CallOptions | undefined,
+    options: PowerSwitchOptions | undefined,
     act: (call: DriverCall) => Promise<T>,
   ): Promise<T> {
     const { clock, life } = this.#options;
+    const beforeSending = options?.beforeSending ?? ((): void => undefined);
     const signals = options?.signal === undefined ? [life] : [life, options.signal];
     const bounds = { timeoutMs: limits.powerCallMs, ...options, signal: AbortSignal.any(signals) };
     return withDeadline(clock, what, bounds, async (signal) => {
       try {
-        return await act({ signal, clock });
+        return await act({ signal, clock, beforeSending });
       } catch (error) {
         signal.throwIfAborted();
         throw explain(what, error, { device: this.name, outlet });
@@ -102,7 +103,10 @@ export class Device {
   /** Tells the device. What it answers with that leaves open whether it did it, is for reading back to decide. */
   async #switch(outlet: string, wanted: 'on' | 'off', call: DriverCall): Promise<BringupError | undefined> {
     try {
-      await this.#request(call, () => this.driver.switch(outlet, wanted, call));
+      await this.#request(call, async () => {
+        call.beforeSending();
+        await this.driver.switch(outlet, wanted, call);
+      });
       return undefined;
     } catch (error) {
       if (!call.signal.aborted && mayHaveHappened(error)) return error;

@@ -6,6 +6,11 @@ export interface DriverCall {
   readonly signal: AbortSignal;
   /** The time that waits and deadlines go by. */
   readonly clock: Clock;
+  /**
+   * Throws when it is too late to send a command. Called before the driver is; a driver that has to connect or log in
+   * calls it once more when it has, and sends the command at once.
+   */
+  readonly beforeSending: () => void;
 }
 
 /**

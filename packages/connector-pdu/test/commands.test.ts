@@ -157,6 +157,17 @@ describe('commands that switch', () => {
     });
   });
 
+  it('on a machine that was reached too late are not run', async () => {
+    let reached = false;
+    const outlet = await open((shell) => uhubctl({ shell: switchable(shell, () => (reached = true)) })).open(port);
+    const beforeSending = (): void => {
+      if (reached) throw new BringupError('aborted', 'it is too late by now');
+    };
+    await expect(outlet.on({ beforeSending })).rejects.toThrow('it is too late by now');
+    expect(reached).toBe(true);
+    expect(await commands.calls()).toEqual([]);
+  });
+
   it('a hub that is not there, or may not be used, says what to do', async () => {
     const connector = open((shell) => uhubctl({ shell }));
     const missing = await connector.open({ method: 'usb_hub', usbHubPort: '3-7:1' });

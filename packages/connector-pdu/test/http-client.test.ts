@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { limits, Secret, systemClock } from '@bringup/core';
+import { BringupError, limits, Secret, systemClock } from '@bringup/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { answerChallenge } from '../src/http/auth.ts';
 import { httpClient, type HttpAccess } from '../src/index.ts';
@@ -60,7 +60,7 @@ describe('answers to challenges', () => {
 });
 
 describe('a client', () => {
-  const call = { signal: new AbortController().signal, clock: systemClock };
+  const call = { signal: new AbortController().signal, clock: systemClock, beforeSending: (): void => undefined };
   let folder: string;
   let tls: { key: string; cert: string };
   let fingerprint: string;
@@ -122,6 +122,16 @@ describe('a client', () => {
     await other.json(status, call);
     await other.json(status, call);
     expect(closed.requests).toHaveLength(3);
+  });
+
+  it('that has connected too late to send a command sends nothing', async () => {
+    await using device = await new NetioDevice({ tls, login }).start();
+    const client = httpClient({ host: device.host, https: { fingerprint } });
+    const beforeSending = (): never => {
+      throw new BringupError('aborted', 'it is too late by now');
+    };
+    await expect(client.json(status, { ...call, beforeSending })).rejects.toThrow('it is too late by now');
+    expect(device.requests).toEqual([]);
   });
 
   it('takes no more of an answer than it has to', async () => {

@@ -240,7 +240,7 @@ export type {
   VmState,
 } from './contracts/hypervisor.ts';
 export type { ArtifactStorage, BlobInfo, GetBlobOptions, PutBlobOptions } from './contracts/artifact-storage.ts';
-export type { PowerConnector, PowerOutlet } from './contracts/power.ts';
+export type { PowerConnector, PowerOutlet, PowerSwitchOptions } from './contracts/power.ts';
 export type {
   HangPolicy,
   PowerAction,

@@ -34,7 +34,7 @@ export function ipmi(options: IpmiOptions): PduDriver {
   checked('the ipmi options', schema, options);
   const runner = new CommandRunner(options);
   const { host, port } = hostAndPort(options.host, 623);
-  const ipmitool = async (words: readonly string[], { clock, signal }: DriverCall): Promise<string> => {
+  const ipmitool = async (words: readonly string[], call: DriverCall): Promise<string> => {
     const session = ['-I', 'lanplus', '-H', host, '-p', String(port), '-U', options.username, '-E'];
     // With the usual four tries, a BMC that is away would take longer than anybody waits.
     const patience = ['-R', '2', '-N', '1'];
@@ -42,7 +42,7 @@ export function ipmi(options: IpmiOptions): PduDriver {
     const answer = await runner.run(
       // -v: only so it says why it gets no session.
       ['sh', '-c', script, 'ipmitool', '-v', ...session, ...patience, ...suite, 'chassis', 'power', ...words],
-      { clock, signal },
+      call,
       { stdin: options.password, program: 'ipmitool' },
     );
     if (answer.exitCode !== 0) throw trouble(answer);

@@ -161,7 +161,7 @@ class Client implements HttpClient {
     method: string,
     path: string,
     { json, body: given, headers }: DeviceRequest,
-    { clock, signal }: DriverCall,
+    { clock, signal, beforeSending }: DriverCall,
     authorization: string | undefined,
   ): Promise<RawAnswer> {
     const { host, https = false } = this.#access;
@@ -171,6 +171,12 @@ class Client implements HttpClient {
     let sent = false;
     const exchange = async (inner: AbortSignal): Promise<RawAnswer> => {
       const socket = await openSocket({ ...endpoint, ...tls }, inner);
+      try {
+        beforeSending();
+      } catch (error) {
+        socket.destroy();
+        throw error;
+      }
       sent = true;
       return speak(socket, { method, path, body }, inner, {
         host: authority(endpoint),

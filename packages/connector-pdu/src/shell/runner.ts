@@ -53,13 +53,14 @@ export class CommandRunner {
    */
   async run(
     argv: readonly string[],
-    { signal }: DriverCall,
+    { signal, beforeSending }: DriverCall,
     { stdin, program = argv[0] }: { readonly stdin?: Secret; readonly program?: string | undefined } = {},
   ): Promise<CommandAnswer> {
     const session = await this.#shell.connect(this.#target, { signal }).catch((error: unknown) => {
       throw unsent(error);
     });
     try {
+      beforeSending();
       const input = stdin === undefined ? {} : { stdin: stdin.reveal() };
       const { exitCode, stdout, stderr } = await session.exec(argv, { signal, ...input });
       // Output is quoted in errors.

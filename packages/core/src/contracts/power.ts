@@ -1,15 +1,25 @@
 import type { PowerControlConfig, PowerMethod, PowerState } from '../model/power.ts';
 import type { CallOptions } from './runtime.ts';
 
+/** How long a command to an outlet may take, and whether it still may be given. */
+export interface PowerSwitchOptions extends CallOptions {
+  /**
+   * Called right before the command goes out, with nothing to wait for in between; what it throws ends the call, and nothing is sent.
+   * No outlet knows leases: whoever decided to switch may have stood still since, or waited for his turn at the device, and another process
+   * may have the board by now.
+   */
+  readonly beforeSending?: () => void;
+}
+
 /**
  * The power of one board. Every set is read back where the device can tell: a change that did not
  * happen is `power-failed`, never a success.
  */
 export interface PowerOutlet extends AsyncDisposable {
-  /** @throws `power-failed`, `connection-failed`, `aborted`, `deadline-exceeded`. */
-  on(options?: CallOptions): Promise<void>;
+  /** @throws `power-failed`, `connection-failed`, `aborted`, `deadline-exceeded`; what `beforeSending` throws, perhaps as a cause. */
+  on(options?: PowerSwitchOptions): Promise<void>;
   /** @throws as `on`. */
-  off(options?: CallOptions): Promise<void>;
+  off(options?: PowerSwitchOptions): Promise<void>;
   /** @throws as `on`. */
   state(options?: CallOptions): Promise<PowerState>;
 }

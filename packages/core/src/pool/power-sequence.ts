@@ -1,4 +1,4 @@
-import { sleep, withDeadline } from '../async.ts';
+import { elapsedSince, sleep, withDeadline } from '../async.ts';
 import type { PowerOutlet } from '../contracts/power.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { BringupError, isBringupError, toBringupError } from '../errors.ts';
@@ -31,15 +31,17 @@ const lasting = [
 ] as const;
 
 /**
- * Switches an outlet and reads it back, a bounded number of times.
+ * Switches an outlet and reads it back, a bounded number of times. A command goes out within `limits.powerCallMs` of the
+ * guard's being asked or not at all, though this process stood still meanwhile: whoever has the board next waits no
+ * longer than that for one of ours.
  * @throws `power-failed` when the outlet did not do it; what the guard throws; `aborted`.
  */
 export async function switchOutlet(wanted: 'on' | 'off', options: SwitchOptions): Promise<void> {
-  const { board, guard, clock, signal } = options;
+  const { board, clock, signal } = options;
   for (let tries = 1; ; tries += 1) {
-    await guard();
+    const elapsed = await permitted(options);
     try {
-      await switchOnce(wanted, options);
+      await switchOnce(wanted, options, elapsed);
       return;
     } catch (error) {
       signal.throwIfAborted();
@@ -69,11 +71,28 @@ export async function powerCycle(
   await flip('on');
 }
 
-async function switchOnce(wanted: 'on' | 'off', options: SwitchOptions): Promise<void> {
+/** Asks the guard until it answers in time for a command to follow. Gives how long ago it was asked. */
+async function permitted({ guard, clock }: SwitchOptions): Promise<() => number> {
+  for (;;) {
+    const elapsed = elapsedSince(clock, clock.now());
+    await guard();
+    if (elapsed() < limits.powerCallMs / 2) return elapsed;
+  }
+}
+
+async function switchOnce(wanted: 'on' | 'off', options: SwitchOptions, elapsed: () => number): Promise<void> {
   const { board } = options;
+  const beforeSending = (): void => {
+    if (elapsed() < limits.powerCallMs) return;
+    throw new BringupError(
+      'aborted',
+      `${board} was to be switched ${wanted} ${elapsed()} ms ago: it may be somebody else's`,
+    );
+  };
   const outlet = await bounded(`reaching the outlet of ${board}`, options, options.open);
   try {
-    await bounded(`switching ${board} ${wanted}`, options, (call) => outlet[wanted](call));
+    const left = { ...options, timeoutMs: limits.powerCallMs - elapsed() };
+    await bounded(`switching ${board} ${wanted}`, left, (call) => outlet[wanted]({ ...call, beforeSending }));
     const state = await bounded(`reading the outlet of ${board}`, options, (call) => outlet.state(call));
     if (state === 'unknown' || state === wanted) return;
     throw new BringupError('power-failed', `it was switched ${wanted}, but reads back ${state}`, {
@@ -89,9 +108,9 @@ async function switchOnce(wanted: 'on' | 'off', options: SwitchOptions): Promise
 /** A device that never answers must not hold up whoever asks. */
 function bounded<T>(
   what: string,
-  { clock, signal }: { readonly clock: Clock; readonly signal?: AbortSignal },
+  { clock, signal, timeoutMs = limits.powerCallMs }: CallOptions & { readonly clock: Clock },
   act: (call: CallOptions) => PromiseLike<T>,
 ): Promise<T> {
-  const call = { timeoutMs: limits.powerCallMs, ...(signal !== undefined && { signal }) };
-  return withDeadline(clock, what, call, async (inner) => act({ signal: inner, timeoutMs: limits.powerCallMs }));
+  const call = { timeoutMs, ...(signal !== undefined && { signal }) };
+  return withDeadline(clock, what, call, async (inner) => act({ signal: inner, timeoutMs }));
 }

@@ -1,4 +1,4 @@
-import { sleep, withDeadline } from '../async.ts';
+import { elapsedSince, sleep, withDeadline } from '../async.ts';
 import type { CallOptions, Random } from '../contracts/runtime.ts';
 import { isBringupError, toBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -27,6 +27,20 @@ export interface RecordedPowerServices {
 }
 
 /**
+ * Waits until no command can be on its way any more that a process before gave the outlet, dead or thought dead: with
+ * one of ours in between, a board would be without power in the middle of what was begun anew.
+ * @throws `aborted`.
+ */
+async function outwaitEarlier(
+  { clock, claimedAt, takeovers }: WorkContext<unknown>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (takeovers === 0) return;
+  const left = limits.powerCallMs - elapsedSince(clock, claimedAt)();
+  if (left > 0) await sleep(clock, left, signal);
+}
+
+/**
  * Switches a board's power for work that has the board, as an entry of the board's history that is the work's; a
  * person is told when it can't be done.
  * @throws `power-failed`, `lease-lost`, `aborted`.
@@ -38,6 +52,7 @@ export async function switchRecorded(
   { signal = context.signal }: Pick<CallOptions, 'signal'> = {},
 ): Promise<void> {
   const { clock } = context;
+  await outwaitEarlier(context, signal);
   const now = clock.now();
   try {
     await switchOutlet(wanted, {
@@ -96,8 +111,7 @@ export async function givePowerBack(
   try {
     const bounds = { signal, timeoutMs: limits.powerGiveBackMs };
     await withDeadline(clock, `giving ${board.name} its power back`, bounds, async (inner) => {
-      // A command of the process before, dead or by a wrong clock thought dead, may still be on its way.
-      if (context.takeovers > 0) await sleep(clock, limits.powerCallMs, inner);
+      await outwaitEarlier(context, inner);
       // Where it can't be asked it is switched: that is tried again.
       const state = await powerOf(services, board, inner).catch(() => 'unknown');
       if (state !== 'on') await switchRecorded(services, recorded, 'on', { signal: inner });

@@ -1,5 +1,5 @@
 import { withDeadline } from '../async.ts';
-import type { PowerOutlet } from '../contracts/power.ts';
+import type { PowerOutlet, PowerSwitchOptions } from '../contracts/power.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -51,11 +51,11 @@ export class MemoryPowerOutlet implements PowerOutlet {
     return this.#actual;
   }
 
-  on(options?: CallOptions): Promise<void> {
+  on(options?: PowerSwitchOptions): Promise<void> {
     return this.#set('on', options);
   }
 
-  off(options?: CallOptions): Promise<void> {
+  off(options?: PowerSwitchOptions): Promise<void> {
     return this.#set('off', options);
   }
 
@@ -68,8 +68,9 @@ export class MemoryPowerOutlet implements PowerOutlet {
     this.#disposed = true;
   }
 
-  #set(wanted: 'on' | 'off', options: CallOptions | undefined): Promise<void> {
+  #set(wanted: 'on' | 'off', options: PowerSwitchOptions | undefined): Promise<void> {
     return this.#call(`switching ${this.#name} ${wanted}`, options, () => {
+      options?.beforeSending?.();
       if (!this.stuck && this.#actual !== wanted) {
         this.#actual = wanted;
         this.#onSwitched(wanted);

@@ -1,4 +1,5 @@
 import type { PowerOutlet } from '../contracts/power.ts';
+import { BringupError } from '../errors.ts';
 import { failure } from './shell-contract-harness.ts';
 import { testFramework } from './test-framework.ts';
 
@@ -85,6 +86,21 @@ export function powerContract({ name, setup }: PowerContractOptions): void {
       await failure(outlet.on({ signal: AbortSignal.abort() }), 'aborted');
       expect(await actual()).toBe('off');
       await failure(outlet.state({ signal: AbortSignal.abort() }), 'aborted');
+    });
+
+    it('sends nothing once whoever asked finds that it is too late', async () => {
+      const { outlet, actual } = fixture;
+      await outlet.on();
+      const beforeSending = (): never => {
+        throw new BringupError('aborted', 'it is too late by now');
+      };
+      expect(await failure(outlet.off({ beforeSending }), 'aborted')).toHaveProperty(
+        'message',
+        expect.stringContaining('too late by now'),
+      );
+      expect(await actual()).toBe('on');
+      await outlet.off({ beforeSending: () => undefined });
+      expect(await actual()).toBe('off');
     });
 
     it('leaves the power as it is when it is disposed, twice too, and takes no calls after', async () => {

@@ -41,6 +41,8 @@ export interface WorkContext<C = unknown> {
   readonly priority: number;
   /** How often the item was taken over from a dead process. */
   readonly takeovers: number;
+  /** When this run took it, milliseconds since the Unix epoch by this process's clock. */
+  readonly claimedAt: number;
   /** What the run is in a trace; undefined where nobody traces. What it starts is a part of it. */
   readonly traceparent: string | undefined;
   /** Milliseconds since the Unix epoch at which the item ends with `deadline-exceeded`. */

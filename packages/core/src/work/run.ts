@@ -33,6 +33,7 @@ export class Run<C> implements WorkContext<C> {
   readonly #expected = new Set<string>();
   /** See {@link WorkContext.traceparent}; set when the run is begun. */
   traceparent: string | undefined;
+  readonly claimedAt: number;
   #checkpoint: C | undefined;
 
   /** @param left - told of the transaction in which the run gives up the item. */
@@ -43,6 +44,7 @@ export class Run<C> implements WorkContext<C> {
     left: (tx: StoreTransaction) => void = () => undefined,
   ) {
     this.#services = services;
+    this.claimedAt = services.clock.now();
     this.#left = left;
     this.#row = row;
     this.#owner = owner;
