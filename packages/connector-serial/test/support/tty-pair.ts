@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { access, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';
+import { access, mkdtemp, open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -12,10 +12,14 @@ export class TtyPair implements AsyncDisposable {
   readonly #socat: ChildProcess;
   readonly #machine: FileHandle;
   readonly #received: Uint8Array[] = [];
+  /** What socat had written before anything was said. */
+  readonly #before: number;
+  #said = 0;
   #changed = Promise.withResolvers<void>();
 
-  private constructor(dir: string, socat: ChildProcess, machine: FileHandle) {
+  private constructor(dir: string, socat: ChildProcess, machine: FileHandle, before: number) {
     this.#dir = dir;
+    this.#before = before;
     this.ours = join(dir, 'ours');
     this.#socat = socat;
     this.#machine = machine;
@@ -28,7 +32,7 @@ export class TtyPair implements AsyncDisposable {
     const tty = (path: string): string => `pty,raw,echo=0,link=${path}`;
     const socat = spawn('socat', [tty(ours), tty(machine)], { stdio: 'inherit' });
     await Promise.race([appears(ours, machine), failed(socat)]);
-    return new TtyPair(dir, socat, await open(machine, 'r+'));
+    return new TtyPair(dir, socat, await open(machine, 'r+'), await written(socat));
   }
 
   get received(): Buffer {
@@ -37,9 +41,10 @@ export class TtyPair implements AsyncDisposable {
 
   /** Resolves when the bytes are where the console's side reads them. */
   async say(bytes: Uint8Array): Promise<void> {
+    this.#said += bytes.length;
     await this.#machine.write(bytes);
-    // Nothing tells when socat has carried them over.
-    await pause(30);
+    const carried = async (): Promise<number> => (await written(this.#socat)) - this.#before - this.received.length;
+    while ((await carried()) < this.#said) await pause(1);
   }
 
   async until(count: number): Promise<Buffer> {
@@ -72,6 +77,12 @@ export class TtyPair implements AsyncDisposable {
       // The other end is gone.
     }
   }
+}
+
+/** Bytes that it has written. https://docs.kernel.org/filesystems/proc.html#proc-pid-io-display-the-io-accounting-fields */
+async function written({ pid }: ChildProcess): Promise<number> {
+  const counted = await readFile(`/proc/${pid}/io`, 'utf8');
+  return Number(/^wchar: (\d+)$/m.exec(counted)?.[1]);
 }
 
 async function appears(...paths: readonly string[]): Promise<void> {
