@@ -48,7 +48,7 @@ export interface ChaosResult extends Partial<OutageCounts> {
 }
 
 /** One point in so many is a process that stands still and comes back. */
-const stopsOneIn = 6;
+const stopsOneIn = 3;
 const crashesOneIn = 10;
 
 /** Pipelines at the hands of processes that die. */

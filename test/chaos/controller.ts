@@ -10,17 +10,19 @@ import { steppingConnectors, steppingStore } from './steps.ts';
 export interface Orders {
   readonly store: string;
   readonly settings: SceneSettings;
-  /** The step at which it ends, and how. Absent: it lives until it is told to end. */
+  /** The step at which it ends, and how; it stands still before the first call from there on that acts. Absent: it lives until it is told to end. */
   readonly end?: { readonly step: number; readonly by: 'SIGKILL' | 'SIGSTOP' };
 }
 
 const { store, settings, end } = JSON.parse(process.argv[2] ?? '') as Orders;
-let steps = 0;
+let left = end?.step ?? Number.POSITIVE_INFINITY;
 
-function step(): void {
-  steps += 1;
-  // A process that was stopped goes on here when it is let.
-  if (steps === end?.step) process.kill(process.pid, end.by);
+function step(acts: boolean): void {
+  left -= 1;
+  if (end === undefined || left > 0 || (end.by === 'SIGSTOP' && !acts)) return;
+  left = Number.POSITIVE_INFINITY;
+  // A process that was stopped goes on here when it is let, and does late what it was about to do.
+  process.kill(process.pid, end.by);
 }
 
 const lab = await patiently(() =>

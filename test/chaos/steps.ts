@@ -1,8 +1,21 @@
 import type { Driver } from 'kysely';
-import type { ConsoleConnector, GivenConnectors, ShellConnector, StoreProvider } from '@bringup/core';
+import type {
+  Console,
+  ConsoleConnector,
+  FlashStation,
+  GivenConnectors,
+  Hypervisor,
+  PowerOutlet,
+  ShellConnector,
+  ShellSession,
+  StoreProvider,
+} from '@bringup/core';
 
-/** Called before and after each commit and each call of a connector: the points at which a process may die. */
-export type Step = (what: string) => void;
+/**
+ * Called before and after each commit and each call of a connector: the points at which a process may die. `acts`: the
+ * call that comes next changes something on a machine, which no store takes back.
+ */
+export type Step = (acts: boolean) => void;
 
 /** A store whose commits are steps. */
 export function steppingStore(store: StoreProvider, step: Step): StoreProvider {
@@ -29,9 +42,9 @@ function steppingDriver(driver: Driver, step: Step): Driver {
     acquireConnection: () => driver.acquireConnection(),
     beginTransaction: (connection, settings) => driver.beginTransaction(connection, settings),
     async commitTransaction(connection) {
-      step('before a commit');
+      step(false);
       await driver.commitTransaction(connection);
-      step('after a commit');
+      step(false);
     },
     rollbackTransaction: (connection) => driver.rollbackTransaction(connection),
     releaseConnection: (connection) => driver.releaseConnection(connection),
@@ -56,6 +69,14 @@ const opening: readonly string[] = ['connect', 'open'] satisfies readonly (
   keyof ShellConnector | keyof ConsoleConnector
 )[];
 
+const acting: readonly string[] = [
+  ...(['exec', 'spawn', 'upload'] satisfies readonly (keyof ShellSession)[]),
+  ...(['createVm', 'startVm', 'resetVm', 'destroyVm'] satisfies readonly (keyof Hypervisor)[]),
+  ...(['write'] satisfies readonly (keyof Console)[]),
+  ...(['on', 'off'] satisfies readonly (keyof PowerOutlet)[]),
+  ...(['flash'] satisfies readonly (keyof FlashStation)[]),
+];
+
 /** The object with a step before and after each of its calls. */
 function stepping<T extends object>(object: T, step: Step): T {
   return new Proxy(object, {
@@ -65,11 +86,11 @@ function stepping<T extends object>(object: T, step: Step): T {
         return typeof value === 'function' ? value.bind(target) : value;
       }
       return (...args: unknown[]): unknown => {
-        step(`before ${name}`);
+        step(acting.includes(name));
         const result: unknown = Reflect.apply(value, target, args);
         if (!(result instanceof Promise)) return result;
         return result.then((answer: unknown) => {
-          step(`after ${name}`);
+          step(false);
           return opening.includes(name) ? stepping(answer as object, step) : answer;
         });
       };

@@ -1,3 +1,4 @@
+import { limits } from '@bringup/core';
 import type { AuditEntry } from './audit.ts';
 import type { HistoryEntry } from './history.ts';
 import type { Outcome, Report } from './outcome.ts';
@@ -22,28 +23,50 @@ interface Span {
 }
 
 const onVms = ['createVm', 'startVm', 'resetVm', 'destroyVm'];
-const onBoards = ['flash', 'powerOn', 'powerOff'];
+const onPower = ['powerOn', 'powerOff'];
+const onBoards = ['flash', ...onPower];
+/** Twice the way of a call, and a turn of the clock: what a moment that is measured elsewhere may be off by. */
+const slackMs = 500;
 
 /**
  * Nobody drives a machine that somebody else drives: whoever changes a VM, writes a board's flash or switches its
  * power has the work that is done there. No build begins where it is over. A call that was on its way when the work was lost can't be called
- * back, nor can one be held up whose process had just looked whether it may, and stood still before it was sent.
+ * back, nor can one be held up whose process had just looked whether it may, and stood still before it was sent. A command to an outlet
+ * can, so that none comes when the board's next owner has switched it.
  */
-export function checkMachines({ history, audit, database, scenery }: Outcome, report: Report): void {
+export function checkMachines({ plan, history, audit, database, scenery }: Outcome, report: Report): void {
   for (const build of scenery.late) report(`${build} began after it was over`);
   const had = spansOfWork(audit);
   const stood = stops(history.entries);
   const workOn = workByDevice(database.rows.bind(database));
+  const timely = !plan.faults.some(({ kind }) => kind === 'clock-jump' || kind === 'slow');
+  const switched: Deed[] = [];
   for (const deed of deedsOf(history.entries)) {
     const { by, name, about, machine, lookedAt, sentAt, begunAt } = deed;
     const work = workOn(deed);
     // VMs that nobody knows any more are removed by whoever finds them.
     if (work === undefined) continue;
+    if (onPower.includes(name)) switched.push(deed);
     const spans = work.flatMap((id) => had.get(id) ?? []);
     const others = spans.filter((span) => span.by !== by && span.from <= begunAt && begunAt <= span.to);
     const own = spans.filter((span) => span.by === by && span.from <= begunAt);
     if (others.length === 0 || own.some(({ to }) => begunAt <= to)) continue;
     const lostAt = Math.max(...own.map(({ to }) => to));
+    if (timely && onPower.includes(name)) {
+      const ageMs = begunAt - lookedAt;
+      if (ageMs > limits.powerCallMs + slackMs)
+        report(`${by} did ${name} on ${machine} at ${begunAt}, ${ageMs} ms after it had looked`);
+      const before = switched.find(
+        (one) =>
+          one.machine === machine &&
+          one.begunAt + slackMs < begunAt &&
+          others.some((span) => span.by === one.by && span.from <= one.begunAt),
+      );
+      if (before !== undefined)
+        report(
+          `${by} did ${name} on ${machine} at ${begunAt}, after ${before.by} had done ${before.name} at ${before.begunAt}`,
+        );
+    }
     const excused =
       sentAt <= lostAt ||
       stood.some(

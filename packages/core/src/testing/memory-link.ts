@@ -1,7 +1,7 @@
 import type { Console, ConsoleConnector } from '../contracts/console.ts';
 import type { FlashConnector } from '../contracts/flash.ts';
 import type { HypervisorConnector } from '../contracts/hypervisor.ts';
-import type { PowerConnector } from '../contracts/power.ts';
+import type { PowerConnector, PowerSwitchOptions } from '../contracts/power.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
 import type { ShellConnector, ShellSession } from '../contracts/shell.ts';
 import { limits } from '../limits.ts';
@@ -27,9 +27,9 @@ export interface NetworkProcess {
 export interface MemoryLink {
   /**
    * Brings a call to its machine and the result back: in its own time, or never. Settles by the call's
-   * signal and deadline whatever becomes of it.
+   * signal and deadline whatever becomes of it. Asks `beforeSending` when the process has stood still.
    */
-  carry<T>(call: MemoryCall, options: CallOptions, act: () => Promise<T>): Promise<T>;
+  carry<T>(call: MemoryCall, options: PowerSwitchOptions, act: () => Promise<T>): Promise<T>;
   /** Resolves when what a machine has said by itself arrives. @throws when the connection broke meanwhile. */
   arrive(machine: string): Promise<void>;
   /** Calls `lose` when connections with the machine break. */
@@ -207,7 +207,7 @@ export function linkedPower(shared: PowerConnector, link: MemoryLink): PowerConn
     open: async (config, options) => {
       const machine = config.pduOutlet ?? config.usbHubPort ?? config.gpioPin ?? '';
       const outlet = await shared.open(config, options);
-      const call = <T>(name: string, given: CallOptions | undefined, act: () => Promise<T>): Promise<T> =>
+      const call = <T>(name: string, given: PowerSwitchOptions | undefined, act: () => Promise<T>): Promise<T> =>
         link.carry({ machine, name }, { timeoutMs: limits.execTimeoutMs, ...given }, act);
       return {
         on: (given) => call('powerOn', given, () => outlet.on(given)),

@@ -1,5 +1,6 @@
 import { withDeadline } from '../async.ts';
-import type { CallOptions, Clock, Random } from '../contracts/runtime.ts';
+import type { PowerSwitchOptions } from '../contracts/power.ts';
+import type { Clock, Random } from '../contracts/runtime.ts';
 import { BringupError } from '../errors.ts';
 import type { MemoryCall, MemoryLink, NetworkProcess } from './memory-link.ts';
 
@@ -94,28 +95,35 @@ export class MemoryNetwork {
     process: NetworkProcess,
     clock: Clock,
     call: MemoryCall,
-    { signal, timeoutMs }: CallOptions,
+    { signal, timeoutMs, beforeSending }: PowerSwitchOptions,
     act: () => Promise<T>,
   ): Promise<T> {
     const bounds = { ...(signal !== undefined && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) };
     return withDeadline(clock, `${call.name} on ${call.machine}`, bounds, async (given) => {
       await process.running();
+      beforeSending?.();
       this.#options.onCall?.(process, call, 'sent');
       await this.#travel(process, call.machine);
       // Whoever gave up while the call was on its way did not take it back; a call that waits for a cut to heal is lost.
       given.throwIfAborted();
-      const result = await this.#done(process, call, act);
+      const result = await this.#done(process, call, beforeSending, act);
       await this.#travel(process, call.machine);
       await process.running();
       return result();
     });
   }
 
-  async #done<T>(process: NetworkProcess, call: MemoryCall, act: () => Promise<T>): Promise<() => T> {
+  async #done<T>(
+    process: NetworkProcess,
+    call: MemoryCall,
+    beforeSending: (() => void) | undefined,
+    act: () => Promise<T>,
+  ): Promise<() => T> {
     const { onCall } = this.#options;
     onCall?.(process, call, 'before');
     // It may have been stopped or killed with the call just before it was sent.
     await process.running();
+    beforeSending?.();
     onCall?.(process, call, 'begun');
     try {
       const result = await act();
