@@ -175,7 +175,9 @@ export class Chaos implements AsyncDisposable {
       const by = this.#points % stopsOneIn === 0 ? 'SIGSTOP' : 'SIGKILL';
       // Early steps and late ones alike.
       const step = Math.ceil(Math.exp(this.#random.next() * Math.log(1_500)));
-      const child = this.#fork({ step, by });
+      // A stop of a process that is about to act is what leases do not help against.
+      const acting = by === 'SIGSTOP' && this.#stops % 2 === 0;
+      const child = this.#fork({ step, by, acting });
       if (this.#options.server !== undefined && this.#points % crashesOneIn === 0) await this.#crashDatabase();
       if (by === 'SIGKILL') await ended(child);
       else {

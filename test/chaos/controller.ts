@@ -10,8 +10,8 @@ import { steppingConnectors, steppingStore } from './steps.ts';
 export interface Orders {
   readonly store: string;
   readonly settings: SceneSettings;
-  /** The step at which it ends, and how; it stands still before the first call from there on that acts. Absent: it lives until it is told to end. */
-  readonly end?: { readonly step: number; readonly by: 'SIGKILL' | 'SIGSTOP' };
+  /** The step at which it ends, or the first from there on before a call that acts, and how. Absent: it lives until it is told to end. */
+  readonly end?: { readonly step: number; readonly by: 'SIGKILL' | 'SIGSTOP'; readonly acting: boolean };
 }
 
 const { store, settings, end } = JSON.parse(process.argv[2] ?? '') as Orders;
@@ -19,7 +19,7 @@ let left = end?.step ?? Number.POSITIVE_INFINITY;
 
 function step(acts: boolean): void {
   left -= 1;
-  if (end === undefined || left > 0 || (end.by === 'SIGSTOP' && !acts)) return;
+  if (end === undefined || left > 0 || (end.acting && !acts)) return;
   left = Number.POSITIVE_INFINITY;
   // A process that was stopped goes on here when it is let, and does late what it was about to do.
   process.kill(process.pid, end.by);
