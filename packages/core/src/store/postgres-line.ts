@@ -170,12 +170,11 @@ export class PostgresLine {
     for (;;) {
       const { connection } = group;
       try {
-        void connection.run('begin').catch(() => undefined);
-        const { rows } = await connection.query<{ xid: string }>(
-          `select pg_advisory_xact_lock(${this.#lock}), pg_current_xact_id()::text as xid`,
-          [],
+        // Together: what each statement costs to send is a good part of what a small transaction does.
+        const { row } = await connection.run(
+          `begin; select pg_advisory_xact_lock(${this.#lock}), pg_current_xact_id()::text as xid`,
         );
-        return { connection, xid: rows[0]?.xid ?? '' };
+        return { connection, xid: String(row['xid']) };
       } catch (error) {
         const lost = connection.lost || isLostConnection(error);
         if (lost) await connection.close();

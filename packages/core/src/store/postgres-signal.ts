@@ -1,15 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { PostgresConnection } from './postgres-connection.ts';
+import type { NewEvents } from './new-events.ts';
 import type { PostgresLinks } from './postgres-links.ts';
-import { prepared, type Bind } from './prepared.ts';
 import type { CommitSignal } from './provider.ts';
 import type { Schema } from './schema.ts';
 import type { Topic } from './topics.ts';
-
-const notify = prepared((db, p: Bind<{ channel: string; word: string }>) =>
-  db.selectNoFrom((eb) => eb.fn('pg_notify', [eb.val(p('channel')), eb.val(p('word'))]).as('told')),
-);
 
 /** A payload must be shorter, https://www.postgresql.org/docs/current/sql-notify.html */
 const payloadBytes = 8_000;
@@ -56,8 +52,8 @@ export class PostgresSignal implements CommitSignal, AsyncDisposable {
   /** Outside of a transaction: nobody needs it, for each tells with its own commit. */
   tell(): void {}
 
-  async tellWith(transaction: Kysely<Schema>, topics: readonly Topic[]): Promise<void> {
-    await notify.send(transaction, { channel: this.#channel, word: written({ from: this.#me, topics }) });
+  async tellWith(transaction: Kysely<Schema>, topics: readonly Topic[], events: NewEvents): Promise<void> {
+    await events.addWith(transaction, { channel: this.#channel, word: written({ from: this.#me, topics }) });
   }
 
   listen(heard: (topics?: readonly Topic[]) => void): Disposable {

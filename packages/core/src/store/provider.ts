@@ -1,5 +1,6 @@
 import type { Dialect, Kysely } from 'kysely';
 import type { StoreFlavor } from './flavor.ts';
+import type { NewEvents } from './new-events.ts';
 import type { Schema } from './schema.ts';
 import type { Topic } from './topics.ts';
 
@@ -7,8 +8,11 @@ import type { Topic } from './topics.ts';
 export interface CommitSignal {
   /** Tells the other processes that something was committed that they may wait for. */
   tell(): void;
-  /** Where the engine itself can tell at the commit, and of what: has it do so at the end of this transaction, in place of `tell`. */
-  tellWith?(transaction: Kysely<Schema>, topics: readonly Topic[]): Promise<void>;
+  /**
+   * Where the engine itself can tell at the commit, and of what: has it do so at the end of this transaction, in place of
+   * `tell`, as it adds the events.
+   */
+  tellWith?(transaction: Kysely<Schema>, topics: readonly Topic[], events: NewEvents): Promise<void>;
   /** Calls `heard` soon after another process told, with the topics if they are known. Dispose of the result to stop. */
   listen(heard: (topics?: readonly Topic[]) => void): Disposable;
 }

@@ -42,6 +42,8 @@ export interface StoreTransaction {
   claimNew(kind: string): NewClaim | undefined;
   /** At the transaction's end, but still in it, has the matter seen to; once for each key. */
   beforeCommit(matter: Matter, key: string): void;
+  /** Has the transaction commit only if this resolves, which is waited for last: what was asked before a change need not be known to make it. */
+  commitsIf(check: Promise<void>): void;
   /** Says how the transaction ended, before those who wait for a topic are woken. */
   onEnd(listener: (committed: boolean) => void): void;
 }
@@ -109,6 +111,8 @@ export class Store implements AsyncDisposable {
     const matters = new Map<Matter, Set<string>>();
     const events = new NewEvents();
     const listeners: ((committed: boolean) => void)[] = [];
+    const checks: Promise<void>[] = [];
+    const { signal } = this.#opened;
     const db = this.db;
     const ended = (committed: boolean): void => {
       for (const listener of listeners) listener(committed);
@@ -121,6 +125,10 @@ export class Store implements AsyncDisposable {
           wake: (topic) => topics.add(topic),
           beforeCommit: (matter, key) => matters.set(matter, (matters.get(matter) ?? new Set()).add(key)),
           onEnd: (listener) => listeners.push(listener),
+          commitsIf: (check) => {
+            check.catch(() => undefined);
+            checks.push(check);
+          },
           claimNew: (kind) => {
             for (const claimNew of this.#claimants) {
               const claim = claimNew(tx, kind);
@@ -136,8 +144,9 @@ export class Store implements AsyncDisposable {
         };
         const changed = await change(tx);
         await this.#settle(tx, matters);
-        await events.addWith(trx);
-        if (topics.size > 0) await this.#opened.signal?.tellWith?.(trx, [...topics]);
+        if (topics.size > 0 && signal?.tellWith !== undefined) await signal.tellWith(trx, [...topics], events);
+        else await events.addWith(trx);
+        await Promise.all(checks);
         return changed;
       }),
     );
@@ -147,7 +156,6 @@ export class Store implements AsyncDisposable {
     });
     ended(true);
     for (const topic of topics) if (!isForOthers(topic)) this.#wake(topic);
-    const { signal } = this.#opened;
     if (topics.size > 0 && signal?.tellWith === undefined) signal?.tell();
     return result;
   }

@@ -92,7 +92,7 @@ export class WorkEngine implements AsyncDisposable {
     };
     try {
       await store.transaction(async (tx) => {
-        await refuseTooMuch(tx);
+        tx.commitsIf(refuseTooMuch(tx));
         await (this.#flows.has(kind) ? addFlow : enqueue)(tx, work, clock.now());
         await options.prepare?.(tx, id);
       });

@@ -49,7 +49,7 @@ async function breaking(
       socket.on('close', () => (sockets.delete(socket), near.destroy(), far.destroy()));
     }
     near.on('data', (chunk: Buffer) => {
-      const asked = armed && chunk.includes(`${statement}\0`);
+      const asked = armed && chunk.includes(statement === 'begin' ? 'begin; ' : 'commit\0');
       if (asked && where === 'before') return cut();
       cutting ||= asked;
       far.write(chunk);

@@ -27,6 +27,21 @@ describe('the store', () => {
     expect(() => store.db).toThrow('closed');
   });
 
+  it('commits only if what was asked meanwhile turns out well, and says what did not', async () => {
+    await using store = await Store.open(sqlite(), fakeClock());
+    const add = (name: string, answer: Promise<void>): Promise<void> =>
+      store.transaction(async (tx) => {
+        tx.commitsIf(answer);
+        await tx.db.insertInto('facts').values({ name, value: 'x' }).execute();
+      });
+    const asked = Promise.withResolvers<void>();
+    const refused = add('refused', asked.promise);
+    asked.reject(new Error('there is no room'));
+    await expect(refused).rejects.toThrow('there is no room');
+    await add('allowed', Promise.resolve());
+    expect(await store.db.selectFrom('facts').select('name').execute()).toEqual([{ name: 'allowed' }]);
+  });
+
   it('tells nobody of what was rolled back', async () => {
     await using store = await Store.open(sqlite(), fakeClock());
     const feed = new EventFeed({ store, clock: fakeClock(), logger: silentLogger });

@@ -22,7 +22,10 @@ class Word {
         ...(await sqlite({ path }).open()),
         signal: {
           tell: () => undefined,
-          tellWith: async (_transaction, topics) => void this.told.push(...topics),
+          tellWith: async (transaction, topics, events) => {
+            this.told.push(...topics);
+            await events.addWith(transaction);
+          },
           listen: (heard) => {
             this.#heard.add(heard);
             return { [Symbol.dispose]: () => this.#heard.delete(heard) };
