@@ -63,14 +63,14 @@ export const bench: Bench = {
   },
 };
 
-/** All on one server, each between two processes. */
+/** All on one server, each between two processes, which hear nothing of the others. */
 async function onPostgres(): Promise<{ readonly granted: number; readonly begun: number; readonly graphile: number }> {
   await using server = await PostgresServer.start();
   await boardsInStore(storeOf(server.url), 1);
   await using lab = await openLab(server.url);
   await using waiter = await startWaiter(server.url);
-  await using work = await startWork(server.url);
-  await using graphile = await startGraphile(server.url);
+  await using work = await startWork(await server.addDatabase('work'));
+  await using graphile = await startGraphile(await server.addDatabase('graphile'));
   return await alternate({
     granted: () => medianOf(() => acrossMs(lab, waiter)),
     begun: () => medianOf(() => work.startMs()),
