@@ -1,6 +1,7 @@
 import type { MemoryFileSystem } from '@bringup/core/testing';
 import { buildsFolder } from './machines.ts';
 import type { Outcome, Report } from './outcome.ts';
+import type { Fault } from './plan.ts';
 
 /** Everything came to its end, and nothing was left behind: nothing reserved, no VM, no board without power. */
 export function checkEnd({ unfinished, database, world, plan, scenery }: Outcome, report: Report): void {
@@ -39,7 +40,10 @@ function buildFolders(fs: MemoryFileSystem): string[] {
   return names.map((name) => `${buildsFolder}/${name}`);
 }
 
-/** A pipeline that nothing happened to ends as it was fated to. */
+/** What processes suffer loses no pipeline: others go on with it. What machines, networks and storages do may. */
+const survived: readonly Fault['kind'][] = ['crash', 'pause', 'deaf'];
+
+/** A pipeline that nothing happened to but its processes ends as it was fated to. */
 function checkPipelines(
   pipelines: readonly Record<string, unknown>[],
   { work, faults }: Outcome['plan'],
@@ -49,7 +53,7 @@ function checkPipelines(
     const item = work.find(({ id }) => id === name);
     if (item?.kind !== 'pipeline') continue;
     if (state === 'succeeded' && item.fate !== 'passes') report(`${item.id} succeeded, though ${item.fate}`);
-    const undisturbed = faults.length === 0 && item.cancelAfterMs === undefined;
+    const undisturbed = faults.every(({ kind }) => survived.includes(kind)) && item.cancelAfterMs === undefined;
     if (!undisturbed || work.some(({ kind }) => kind === 'maintenance')) continue;
     const { code = 'none' } = (JSON.parse(String(error ?? '{}')) ?? {}) as { readonly code?: string };
     const expected = {

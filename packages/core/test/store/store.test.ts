@@ -29,16 +29,14 @@ describe('the store', () => {
 
   it('commits only if what was asked meanwhile turns out well, and says what did not', async () => {
     await using store = await Store.open(sqlite(), fakeClock());
-    const add = (name: string, answer: Promise<void>): Promise<void> =>
+    const add = (name: string, ask: () => Promise<void>): Promise<void> =>
       store.transaction(async (tx) => {
-        tx.commitsIf(answer);
+        tx.commitsIf(ask());
         await tx.db.insertInto('facts').values({ name, value: 'x' }).execute();
       });
-    const asked = Promise.withResolvers<void>();
-    const refused = add('refused', asked.promise);
-    asked.reject(new Error('there is no room'));
+    const refused = add('refused', () => Promise.reject(new Error('there is no room')));
     await expect(refused).rejects.toThrow('there is no room');
-    await add('allowed', Promise.resolve());
+    await add('allowed', async () => undefined);
     expect(await store.db.selectFrom('facts').select('name').execute()).toEqual([{ name: 'allowed' }]);
   });
 
