@@ -22,6 +22,7 @@ import type {
   DeploymentCheckpoint,
   DeploymentPlan,
   DeploymentTarget,
+  HeardConsole,
   HeldTarget,
   ProvisionedPlace,
   StartedBoot,
@@ -118,10 +119,34 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
   ): Promise<StartedBoot> {
     const { signal, clock } = context;
     const board = await this.#services.board(deployment.targetId);
-    const byHand = board.powerControl.method === 'manual';
-    await using stack = new Cleanup();
     const known = context.checkpoint?.bootIdBefore ?? (await this.#bootIdOf(board, { signal }).catch(() => undefined));
     signal.throwIfAborted();
+    const failures = context.checkpoint?.failures;
+    let started: BootCheckpoint | undefined;
+    const console = await this.#cycle(context, deployment, board, async () => {
+      started = {
+        startedAt: clock.now(),
+        // A console has no history: what was said in an earlier run of this boot proves nothing.
+        logStart: log.sizeBytes,
+        ...(known !== undefined && { bootIdBefore: known }),
+        ...(failures !== undefined && { failures }),
+      };
+      await remember(started);
+    });
+    if (started === undefined) throw new TypeError('a board is told of before it has power');
+    return { ...started, ...(console !== undefined && { console }) };
+  }
+
+  /** Boots it, with somebody who listens, `ready` being called just before. Gives the console, where it has one. */
+  async #cycle(
+    context: WorkContext<unknown>,
+    deployment: PlacedDeployment,
+    board: Board,
+    ready: () => Promise<void>,
+  ): Promise<Console | undefined> {
+    const { signal, clock } = context;
+    const byHand = board.powerControl.method === 'manual';
+    await using stack = new Cleanup();
     if (!byHand) {
       const { beforeOffMs, offMs } = fullSequence(board.powerSequence);
       await sleep(clock, beforeOffMs, signal);
@@ -131,34 +156,31 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
     // Before the power comes, so that the first byte is heard, and none of what it said before.
     await this.#consoles.drop(board.id);
     const console = board.serialDevice === undefined ? undefined : stack.use(await this.#console(board, { signal }));
-    const failures = context.checkpoint?.failures;
-    const started: BootCheckpoint = {
-      startedAt: clock.now(),
-      // A console has no history: what was said in an earlier run of this boot proves nothing.
-      logStart: log.sizeBytes,
-      ...(known !== undefined && { bootIdBefore: known }),
-      ...(failures !== undefined && { failures }),
-    };
-    await remember(started);
+    await ready();
     if (byHand) await this.#reboot(context, board);
     else await this.#switch(context, deployment, board, 'on');
     stack.move();
-    return { ...started, ...(console !== undefined && { console }) };
+    return console;
   }
 
   /** A boot that ends between off and on must not leave the board without power: nobody could reach it then. */
-  async abandonBoot(context: Context, deployment: PlacedDeployment, signal: AbortSignal): Promise<void> {
+  async abandonBoot(context: WorkContext<unknown>, deployment: PlacedDeployment, signal: AbortSignal): Promise<void> {
     const board = await this.#services.board(deployment.targetId);
     if (board.powerControl.method === 'manual') return;
     await givePowerBack(this.#services, powerOf(context, deployment, board), signal);
   }
 
-  #switch(context: Context, deployment: PlacedDeployment, board: Board, wanted: 'on' | 'off'): Promise<void> {
+  #switch(
+    context: WorkContext<unknown>,
+    deployment: PlacedDeployment,
+    board: Board,
+    wanted: 'on' | 'off',
+  ): Promise<void> {
     return switchRecorded(this.#services, powerOf(context, deployment, board), wanted);
   }
 
   /** A board whose power a person switches restarts itself, if it still can. */
-  async #reboot(context: Context, board: Board): Promise<void> {
+  async #reboot(context: WorkContext<unknown>, board: Board): Promise<void> {
     if (board.hostname === undefined) {
       throw new BringupError(
         'unsupported',
@@ -178,6 +200,30 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
 
   async openConsole({ targetId }: PlacedDeployment, _heard: number, options: CallOptions): Promise<Console> {
     return this.#console(await this.#services.board(targetId), options);
+  }
+
+  async hear(
+    context: WorkContext<unknown>,
+    deployment: PlacedDeployment,
+    _heard: number,
+    restarting: () => Promise<boolean>,
+    options: CallOptions,
+  ): Promise<HeardConsole> {
+    const kept = this.#consoles.kept(deployment.targetId, options.signal);
+    if (kept !== undefined) return { console: kept, anew: false };
+    const board = await this.#services.board(deployment.targetId);
+    const byHand = board.powerControl.method === 'manual';
+    // Nobody knows what it has said meanwhile.
+    if (byHand || board.serialDevice === undefined || !(await restarting())) {
+      return { console: await this.#console(board, options), anew: false };
+    }
+    const console = await this.#cycle(context, deployment, board, () =>
+      context.transaction(async ({ db }) => {
+        // The boot that was verified is not the one that runs.
+        await db.updateTable('deployments').set({ verification: null }).where('id', '=', deployment.id).execute();
+      }),
+    );
+    return { console: console ?? (await this.#console(board, options)), anew: true };
   }
 
   #console(board: Board, options: CallOptions): Promise<Console> {
@@ -227,6 +273,6 @@ function connectionOf(board: Board): Connection {
   return { ...board, hostname: board.hostname ?? board.name };
 }
 
-function powerOf(context: Context, { id }: PlacedDeployment, board: Board): RecordedPower {
+function powerOf(context: WorkContext<unknown>, { id }: PlacedDeployment, board: Board): RecordedPower {
   return { context, board, by: `deployment ${id}`, reason: 'booting what was flashed' };
 }

@@ -2,12 +2,14 @@ import { Cleanup } from '../cleanup.ts';
 import { SharedConsole } from '../consoles/shared-console.ts';
 import type { Console } from '../contracts/console.ts';
 import type { CallOptions, Clock } from '../contracts/runtime.ts';
+import { isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 
 /**
  * Consoles of boards that somebody will want to go on with. A board's console has no history: what it says
  * between the end of its boot and the begin of its tests would be lost. So a console that is let go
- * of is listened to for a while longer, and the next one who asks goes on where the last one stopped.
+ * of is listened to for a while longer, and the next one who asks goes on where the last one stopped. Not one of work that was
+ * stopped or that another process has by now: that one would find the console held by nobody who needs it.
  */
 export class KeptConsoles implements AsyncDisposable {
   readonly #clock: Clock;
@@ -15,6 +17,12 @@ export class KeptConsoles implements AsyncDisposable {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** The kept one, where its last holder stopped, if there is one that nobody holds. `signal`: of the work it is for. */
+  kept(boardId: string, signal: AbortSignal | undefined): Console | undefined {
+    const known = this.#kept.get(boardId);
+    return known?.usable === true && !known.held ? known.hold(signal) : undefined;
   }
 
   /**
@@ -28,13 +36,13 @@ export class KeptConsoles implements AsyncDisposable {
     options: CallOptions,
   ): Promise<Console> {
     const known = this.#kept.get(boardId);
-    if (known?.usable === true) return known.hold();
+    if (known?.usable === true) return known.hold(options.signal);
     await known?.[Symbol.asyncDispose]();
     const console = new KeptConsole(new SharedConsole({ name, console: await open(options) }), this.#clock, () => {
       if (this.#kept.get(boardId) === console) this.#kept.delete(boardId);
     });
     this.#kept.set(boardId, console);
-    return console.hold();
+    return console.hold(options.signal);
   }
 
   /** Lets go of a console for good: what it says from now on is of no use to whoever held it. */
@@ -76,7 +84,7 @@ class KeptConsole implements AsyncDisposable {
     return this.#shared.driven;
   }
 
-  hold(): Console {
+  hold(signal: AbortSignal | undefined): Console {
     const console = this.#shared.drive();
     this.#idle?.[Symbol.dispose]();
     const letGo = async (): Promise<void> => {
@@ -84,7 +92,7 @@ class KeptConsole implements AsyncDisposable {
       // A holder that lets go twice must not start the clock of the next one.
       if (this.#shared.driven) return;
       this.#idle?.[Symbol.dispose]();
-      if (!this.#shared.usable) return this[Symbol.asyncDispose]();
+      if (!this.#shared.usable || isBringupError(signal?.reason)) return this[Symbol.asyncDispose]();
       const close = (): void => void this[Symbol.asyncDispose]();
       this.#idle = this.#clock.timer(limits.consoleKeptMs, close, { background: true });
     };

@@ -54,6 +54,13 @@ export interface StartedBoot extends BootCheckpoint {
   readonly console?: Console;
 }
 
+/** A console to go on with. */
+export interface HeardConsole {
+  readonly console: Console;
+  /** The machine boots anew, and the console begins with its first byte. */
+  readonly anew: boolean;
+}
+
 /** Where something was provisioned: enough to take it back, whatever became of the records. */
 export interface ProvisionedPlace {
   readonly deploymentId: string;
@@ -90,7 +97,7 @@ export interface DeploymentTarget {
   /** Takes back what {@link DeploymentTarget.provision} made. May be run again. */
   dismantle(context: WorkContext<unknown>, place: ProvisionedPlace): Promise<void>;
   /** Puts a machine whose boot was given up back in order, where that is more than letting go of it. */
-  abandonBoot?(context: WorkContext<BootCheckpoint>, deployment: PlacedDeployment, signal: AbortSignal): Promise<void>;
+  abandonBoot?(context: WorkContext<unknown>, deployment: PlacedDeployment, signal: AbortSignal): Promise<void>;
   /** Whether a boot is judged by what its console says, or by its shell, which answers anew. */
   judgedBy(deployment: PlacedDeployment): Promise<'console' | 'shell'>;
   /**
@@ -108,6 +115,18 @@ export interface DeploymentTarget {
    * @throws those of the connector; `process-lost` when the machine is gone.
    */
   openConsole(deployment: PlacedDeployment, heard: number, options: CallOptions): Promise<Console>;
+  /**
+   * Its console behind the bytes of this boot that were heard, so that nothing is missed of what it says by itself. Where there
+   * is no history, and nobody has listened all the time, it is booted anew for that, if `restarting` says that it may.
+   * @throws as {@link DeploymentTarget.openConsole}, and those of {@link DeploymentTarget.startBoot}.
+   */
+  hear(
+    context: WorkContext<unknown>,
+    deployment: PlacedDeployment,
+    heard: number,
+    restarting: () => Promise<boolean>,
+    options: CallOptions,
+  ): Promise<HeardConsole>;
   /** The kernel's id of the boot that its shell sees; undefined where it has none. */
   bootId(deployment: PlacedDeployment, options: CallOptions): Promise<string | undefined>;
   /** Looks whether what runs is this deployment. `bootId`: of the boot that was verified. */

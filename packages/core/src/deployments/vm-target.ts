@@ -19,6 +19,7 @@ import type {
   DeploymentCheckpoint,
   DeploymentPlan,
   DeploymentTarget,
+  HeardConsole,
   HeldTarget,
   ProvisionedPlace,
   StartedBoot,
@@ -240,6 +241,16 @@ export class VmTarget implements DeploymentTarget {
       ...(console.sendBreak !== undefined && { sendBreak: () => console.sendBreak?.() ?? Promise.resolve() }),
       [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
     };
+  }
+
+  async hear(
+    _context: unknown,
+    deployment: PlacedDeployment,
+    heard: number,
+    _restarting: unknown,
+    options: CallOptions,
+  ): Promise<HeardConsole> {
+    return { console: await this.openConsole(deployment, heard, options), anew: false };
   }
 
   async bootId(): Promise<undefined> {

@@ -1,6 +1,6 @@
 import { onAbort } from '../async.ts';
 import type { Clock } from '../contracts/runtime.ts';
-import type { Console } from '../contracts/console.ts';
+import type { HeardConsole } from '../deployments/target.ts';
 import { limits } from '../limits.ts';
 import type { ConsoleTests } from '../model/test-run.ts';
 import type { FailureReport } from '../consoles/failure-report.ts';
@@ -12,8 +12,11 @@ import type { TestReport } from './test-report.ts';
 /** What {@link readConsoleResults} needs. */
 export interface ConsoleResultsOptions extends Pick<TapParserOptions, 'onResult'> {
   readonly config: ConsoleTests;
-  /** Opens the console where it was left; called again when the way to it breaks. */
-  readonly open: () => Promise<Console>;
+  /**
+   * Opens the console where it was left; called again when the way to it breaks. `complete`: nothing more is waited for
+   * but its silence.
+   */
+  readonly open: (complete: boolean) => Promise<HeardConsole>;
   /** What the console said before, in order. */
   readonly before: AsyncIterable<Uint8Array>;
   /** Gets each new byte before it is looked at. */
@@ -30,13 +33,16 @@ export interface ConsoleResults {
 }
 
 /**
- * Reads the results that a machine prints by itself. Over when the console ends; when all that was
+ * Reads the results that a machine prints by itself; of one that was booted anew, those of that boot. Over when the console ends; when all that was
  * planned is there, or the kernel has failed, and the console is quiet; or when the signal aborts.
  */
 export async function readConsoleResults(options: ConsoleResultsOptions): Promise<ConsoleResults> {
   const { clock, signal, config } = options;
-  const parser = new TapParser(options.onResult === undefined ? {} : { onResult: options.onResult });
-  const kernel = new KernelFailures();
+  const newParser = (): TapParser =>
+    new TapParser(options.onResult === undefined ? {} : { onResult: options.onResult });
+  let parser = newParser();
+  let kernel = new KernelFailures();
+  const complete = (): boolean => parser.settled || kernel.first !== undefined;
   const feed = (bytes: Uint8Array): void => {
     parser.feed(bytes);
     kernel.feed(bytes);
@@ -46,8 +52,7 @@ export async function readConsoleResults(options: ConsoleResultsOptions): Promis
   let quiet: Disposable | undefined;
   const listen = (): void => {
     quiet?.[Symbol.dispose]();
-    const mayBeOver = parser.settled || kernel.first !== undefined;
-    quiet = mayBeOver ? clock.timer(config.quietMs ?? limits.testQuietMs, () => resolve('over')) : undefined;
+    quiet = complete() ? clock.timer(config.quietMs ?? limits.testQuietMs, () => resolve('over')) : undefined;
   };
   using _abort = onAbort(signal, () => resolve('over'));
   const ended = new AbortController();
@@ -56,7 +61,13 @@ export async function readConsoleResults(options: ConsoleResultsOptions): Promis
     const reconnects = new Reconnects(clock, until, ['console-busy']);
     for (;;) {
       try {
-        await using console = await options.open();
+        const { console: opened, anew } = await options.open(complete());
+        await using console = opened;
+        if (anew) {
+          parser = newParser();
+          kernel = new KernelFailures();
+          listen();
+        }
         using _over = onAbort(until, () => void console[Symbol.asyncDispose]());
         for await (const bytes of console.output) {
           reconnects.succeeded();

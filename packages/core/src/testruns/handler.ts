@@ -1,8 +1,9 @@
 import type { NewArtifact } from '../artifacts/records.ts';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
+import { Cleanup } from '../cleanup.ts';
 import type { FailureReport } from '../consoles/failure-report.ts';
 import { bootLogId, bootLogStart, placedDeployment, type PlacedDeployment } from '../deployments/records.ts';
-import type { DeploymentTarget } from '../deployments/target.ts';
+import type { DeploymentTarget, HeardConsole } from '../deployments/target.ts';
 import type { Console } from '../contracts/console.ts';
 import type { ShellSession } from '../contracts/shell.ts';
 import { BringupError, fromStoredError, isBringupError, type StoredError } from '../errors.ts';
@@ -57,6 +58,10 @@ interface Checkpoint {
   readonly done: readonly CommandResult[];
   /** Where the output of the command that runs now begins in the log. */
   readonly logStart?: number;
+  /** Where what the board said since it was booted anew for these tests begins in the log. */
+  readonly heardFrom?: number;
+  /** It is being booted anew: it may be without power. */
+  readonly restarting?: boolean;
   /** The board hung: what it will have failed with once the board was dealt with. */
   readonly hung?: StoredError;
 }
@@ -186,27 +191,48 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   ): Promise<ConsoleResults> {
     if (tests.from === 'shell') return { report: await this.#remoteTests(context, tests, deployment, log, signal) };
     const { logs, store, targets } = this.#services;
+    const target = targets[deployment.targetType];
     const bootLog = bootLogId(deployment.bootId ?? '');
     const start = deployment.bootId === undefined ? 0 : await bootLogStart(store, deployment.bootId);
     const booted = ((await logs.stat(bootLog))?.sizeBytes ?? 0) - start;
-    const open = (): Promise<Console> =>
-      targets[deployment.targetType].openConsole(deployment, booted + log.sizeBytes, { signal });
-    if (tests.from === 'console-shell') return { report: await this.#shellTests(context, tests, open, log, signal) };
+    if (tests.from === 'console-shell') {
+      const open = (): Promise<Console> => target.openConsole(deployment, booted + log.sizeBytes, { signal });
+      return { report: await this.#shellTests(context, tests, open, log, signal) };
+    }
+    const save = (change: Partial<Checkpoint>): Promise<void> =>
+      context.save({ done: [], ...context.checkpoint, ...change });
+    const open = async (complete: boolean): Promise<HeardConsole> => {
+      const restarting = async (): Promise<boolean> => {
+        if (!complete) await save({ restarting: true, heardFrom: log.sizeBytes });
+        return !complete;
+      };
+      const heard = await target.hear(context, deployment, booted + log.sizeBytes, restarting, { signal });
+      await using opened = new Cleanup();
+      opened.use(heard.console);
+      if (heard.anew) await save({ restarting: false });
+      opened.move();
+      return heard;
+    };
     const results = await readConsoleResults({
       config: tests,
       open,
       clock: context.clock,
       signal,
-      before: this.#consoleSoFar(bootLog, start, log),
+      before: this.#consoleSoFar(bootLog, start, log, context.checkpoint?.heardFrom),
       keep: (bytes) => log.append(bytes),
     });
     context.signal.throwIfAborted();
     return results;
   }
 
-  async *#consoleSoFar(bootLog: string, start: number, log: LogWriter): AsyncIterable<Uint8Array> {
-    yield* this.#services.logs.read(bootLog, { offset: start });
-    yield* this.#services.logs.read(log.logId);
+  async *#consoleSoFar(
+    bootLog: string,
+    start: number,
+    { logId }: LogWriter,
+    heardFrom: number | undefined,
+  ): AsyncIterable<Uint8Array> {
+    if (heardFrom === undefined) yield* this.#services.logs.read(bootLog, { offset: start });
+    yield* this.#services.logs.read(logId, { offset: heardFrom ?? 0 });
   }
 
   /** Runs the commands on the console; one whose console broke off is run again on a new one. */
@@ -302,8 +328,12 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   ): Promise<void> {
     await using log = await context.openLog(testLogId(context.id));
     await log.end();
+    const deployment = await placedDeployment(this.#services.store, deploymentId);
+    if (context.checkpoint?.restarting === true) {
+      await this.#services.targets[deployment.targetType].abandonBoot?.(context, deployment, signal);
+    }
     if (tests.from !== 'shell') return;
-    const remote = await this.#remote(tests, await placedDeployment(this.#services.store, deploymentId));
+    const remote = await this.#remote(tests, deployment);
     await using session = await this.#services.connectors.openShell(remote, { signal });
     const done = context.checkpoint?.done.length ?? 0;
     // The one before may not have been cleared away.

@@ -235,3 +235,84 @@ describe('a test run whose console breaks', () => {
     });
   });
 });
+
+describe('a test run that reads what a board prints by itself, whose line has no history,', () => {
+  const printsSlowly: MemoryBoot = async (guest) => {
+    guest.say(header);
+    for (const result of ['ok 1 a', 'ok 2 b', 'ok 3 c']) {
+      await guest.sleep(10_000);
+      guest.say(`${result}\r\n`);
+    }
+    await guest.idle();
+  };
+  const allPassed = { status: 'completed', results: { complete: true, totals: { total: 3, pass: 3 } } };
+
+  async function begun() {
+    let boots = 0;
+    const { lab, buildId } = await labWithBoard(async (guest) => {
+      boots += 1;
+      await printsSlowly(guest);
+    });
+    const deployment = await deployToBoard(lab, buildId);
+    expect([deployment.status, boots]).toEqual(['completed', 1]);
+    const { id } = await lab.testRuns.runTests(deployment.id, { from: 'console' });
+    // One result was printed, and heard.
+    while (!(await textOf(lab.testRuns.getTestLogs(id))).includes('ok 1 a')) await lab.clock.advance(1_000);
+    return { lab, id, deployment, boots: () => boots };
+  }
+
+  it('boots it anew when its process died meanwhile, and has all results of that boot', async () => {
+    const { lab, id, deployment, boots } = await begun();
+    await lab.crash();
+    await lab.clock.advance(10_000);
+    await using next = await lab.reopen();
+    expect(await next.clock.runUntil(next.testRuns.waitForTestRun(id))).toMatchObject(allPassed);
+    expect(boots()).toBe(2);
+    expect(next.board('board1').outlet.actual).toBe('on');
+    // What runs is not the boot that was verified.
+    expect((await next.deployments.getDeploymentStatus(deployment.id)).verification).toBeUndefined();
+  });
+
+  it('does so as often as processes die, and does not take results of one boot for those of another', async () => {
+    const { lab, id, boots } = await begun();
+    await lab.crash();
+    await lab.clock.advance(10_000);
+    const second = await lab.reopen();
+    while (boots() < 2) await second.clock.advance(1_000);
+    await second.clock.advance(15_000);
+    await second.crash();
+    await using third = await second.reopen();
+    const done = await third.clock.runUntil(third.testRuns.waitForTestRun(id));
+    expect(done).toMatchObject(allPassed);
+    expect(done.results?.tests).toHaveLength(3);
+    expect(boots()).toBe(3);
+  });
+
+  it('boots it anew when the way to its console breaks', async () => {
+    const { lab, id, boots } = await begun();
+    await using _lab = lab;
+    lab.board('board1').line.cut();
+    expect(await lab.clock.runUntil(lab.testRuns.waitForTestRun(id))).toMatchObject(allPassed);
+    expect(boots()).toBe(2);
+  });
+
+  it('leaves it alone when all that was planned has been heard before', async () => {
+    const { lab, id, boots } = await begun();
+    while (!(await textOf(lab.testRuns.getTestLogs(id))).includes('ok 3 c')) await lab.clock.advance(1_000);
+    await lab.crash();
+    await using next = await lab.reopen();
+    expect(await next.clock.runUntil(next.testRuns.waitForTestRun(id))).toMatchObject(allPassed);
+    expect(boots()).toBe(1);
+  });
+
+  it('gives it its power back when it is cancelled between off and on', async () => {
+    const { lab, id } = await begun();
+    await using _lab = lab;
+    lab.board('board1').line.cut();
+    const { outlet } = lab.board('board1');
+    while (outlet.actual === 'on') await lab.clock.advance(100);
+    await lab.testRuns.cancelTestRun(id);
+    expect(await lab.clock.runUntil(lab.testRuns.waitForTestRun(id))).toMatchObject({ status: 'cancelled' });
+    expect(outlet.actual).toBe('on');
+  });
+});
