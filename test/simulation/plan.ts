@@ -102,7 +102,8 @@ export function planOf(seed: number): Plan {
   const full = draw.chance(20) ? [diskFull('d0', draw)] : [];
   const health = draw.chance(20);
   const away = draw.chance(20) ? [storeAway('s0', draw, controllers)] : [];
-  return { seed, controllers, latencyMs, work, faults: [...faults, ...full, ...away], health };
+  const still = draw.chance(20) ? [standsStill('p0', draw, controllers)] : [];
+  return { seed, controllers, latencyMs, work, faults: [...faults, ...full, ...away, ...still], health };
 }
 
 interface Draw {
@@ -171,7 +172,7 @@ function moment(draw: Draw): Moment {
   if (kind === 0) return { atMs: draw.between(0, 40_000) };
   if (kind === 1) return { statement: draw.between(1, 1_500) };
   if (kind <= 3) return { call: draw.between(1, 60), when: draw.of(['before', 'after']) };
-  const name = draw.of(['powerOff', 'powerOn', 'flash', 'createVm', 'startVm', 'destroyVm', 'openConsole', 'upload']);
+  const name = draw.of(acts);
   return { call: draw.between(1, 2), when: draw.of(['before', 'after']), name };
 }
 
@@ -232,6 +233,25 @@ function storeAway(id: string, draw: Draw, controllers: number): Fault {
   const controller = draw.between(0, controllers - 1);
   const when = draw.of([{ atMs: draw.between(0, 40_000) }, { statement: draw.between(1, 1_500) }]);
   return { id, kind: 'store-away', controller, moment: when, forMs: draw.of([500, 4_000, 16_000, 30_000]) };
+}
+
+/** Calls that change something on a machine, which no store takes back. */
+export const acts = [
+  'powerOff',
+  'powerOn',
+  'flash',
+  'createVm',
+  'startVm',
+  'destroyVm',
+  'openConsole',
+  'upload',
+] as const;
+
+/** A process that goes on with what it was about to do when another one is in the middle of doing it again. */
+function standsStill(id: string, draw: Draw, controllers: number): Fault {
+  const controller = draw.between(0, controllers - 1);
+  const moment = { call: draw.between(1, 3), when: 'before' as const, name: draw.of(acts) };
+  return { id, kind: 'pause', controller, moment, forMs: draw.between(11_000, 19_000) };
 }
 
 /** A plan without what is not named; for shrinking, and for replaying what was shrunk. */

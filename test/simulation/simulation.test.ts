@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { applyBug, copySources, readBugs, simulate } from './bugs.ts';
 import { SimulationDatabase } from './database.ts';
-import { idsOf, keeping, planOf } from './plan.ts';
+import { acts, idsOf, keeping, planOf, type Plan } from './plan.ts';
 import { runPlan } from './run.ts';
 
 describe('the simulation', () => {
@@ -34,6 +34,30 @@ describe('the simulation', () => {
       ].toSorted(),
     );
   });
+
+  it.each(acts)(
+    'loses no pipeline to a process that stands still before %s until another one is at it',
+    async (name) => {
+      const database = await SimulationDatabase.open();
+      const target = ['powerOff', 'powerOn', 'flash', 'openConsole'].includes(name) ? 'physical_board' : 'qemu';
+      for (const controller of [0, 1]) {
+        for (let forMs = 14_500; forMs < 18_500; forMs += 250) {
+          const plan: Plan = {
+            ...{ seed: 1, controllers: 2, latencyMs: 20, health: false },
+            work: [
+              {
+                ...{ id: 'w0', kind: 'pipeline', target, fate: 'passes', atMs: 0, controller: 0 },
+                ...{ buildMs: 500, lines: 8, priority: 0, timeoutMs: 300_000 },
+              },
+            ],
+            faults: [{ id: 'p0', kind: 'pause', controller, moment: { call: 1, when: 'before', name }, forMs }],
+          };
+          const { violations } = await runPlan(plan, database);
+          expect(violations, `still for ${forMs} ms, process ${controller}`).toEqual([]);
+        }
+      }
+    },
+  );
 
   it('replays a seed exactly, in a database that was used and in a new one', async () => {
     const database = await SimulationDatabase.open();

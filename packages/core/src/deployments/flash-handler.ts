@@ -1,4 +1,4 @@
-import { sleep } from '../async.ts';
+import { elapsedSince, sleep } from '../async.ts';
 import { raiseAlert, resolveAlert } from '../alerts/raise.ts';
 import type { FlashStation } from '../contracts/flash.ts';
 import type { ByteSource } from '../contracts/shell.ts';
@@ -155,7 +155,7 @@ export class FlashHandler implements WorkHandler<FlashInput, FlashOutput, Checkp
     const bytes: ByteSource = {
       sizeBytes: part.sizeBytes,
       sha256: part.sha256,
-      read: (offset = 0) => artifacts.read(artifact, { offset, signal }),
+      read: (offset = 0) => whileOwned(context, artifacts.read(artifact, { offset, signal })),
     };
     const blockMap = await blockMapOf(artifacts, part, { signal });
     await this.#beginWriting(context, input);
@@ -309,4 +309,20 @@ function isWorthAnotherTry(error: BringupError): boolean {
     'artifact-corrupted',
     'lease-lost',
   );
+}
+
+/**
+ * The bytes, as long as this process has the flash: one that stood still before it wrote them must not write into what its
+ * successor has flashed by then.
+ * @throws `lease-lost`.
+ */
+async function* whileOwned(context: WorkContext<unknown>, bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  let elapsed = (): number => Number.POSITIVE_INFINITY;
+  for await (const chunk of bytes) {
+    if (elapsed() >= limits.heartbeatMs) {
+      elapsed = elapsedSince(context.clock, context.clock.now());
+      await context.guard();
+    }
+    yield chunk;
+  }
 }

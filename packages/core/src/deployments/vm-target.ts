@@ -2,7 +2,7 @@ import { Cleanup } from '../cleanup.ts';
 import type { Console } from '../contracts/console.ts';
 import type { Hypervisor, VmSpec } from '../contracts/hypervisor.ts';
 import type { CallOptions } from '../contracts/runtime.ts';
-import { BringupError } from '../errors.ts';
+import { BringupError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isVmStuck } from '../local/vm-spec.ts';
 import type { Artifact } from '../model/artifact.ts';
@@ -155,10 +155,23 @@ export class VmTarget implements DeploymentTarget {
           .where('id', '=', deploymentId)
           .execute(),
       );
-      stuck = await this.#end(context, hypervisor, { deploymentId, hostId, vm });
+      const left = { deploymentId, hostId, vm };
+      // Where none was seen none is ended: a process that stands still before it ends one would end what was made meanwhile.
+      const seen = await hypervisor.getVm(vm, { signal: context.signal });
+      stuck = seen && (await this.#end(context, hypervisor, left));
       if (stuck !== undefined) continue;
       await context.guard();
-      await hypervisor.createVm(named, { signal: context.signal });
+      try {
+        await hypervisor.createVm(named, { signal: context.signal });
+      } catch (error) {
+        if (!isBringupError(error, 'conflict')) throw error;
+        // What takes the name is half a VM that can't be seen, or that of whoever has this deployment by now.
+        await context.guard();
+        stuck = await this.#end(context, hypervisor, left);
+        if (stuck !== undefined) continue;
+        await context.guard();
+        await hypervisor.createVm(named, { signal: context.signal });
+      }
       return;
     }
     throw stuck;

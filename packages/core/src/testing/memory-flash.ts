@@ -76,12 +76,12 @@ export class MemoryFlashStation implements FlashStation {
       const [corruptAt, cutAt] = [this.#corruptAt, this.#cutAt];
       this.#corruptAt = undefined;
       this.#cutAt = undefined;
-      this.#broken.add(image.slot);
       const hash = createHash('sha256');
       const written: Buffer[] = [];
       let transferredBytes = 0;
       for await (const chunk of image.bytes.read()) {
         throwIfAborted(signal, what);
+        this.#broken.add(image.slot);
         if (this.bytesPerSecond !== undefined)
           await sleep(this.#clock, (chunk.length / this.bytesPerSecond) * 1_000, signal);
         const kept = chunk.subarray(0, Math.max(0, (cutAt ?? Infinity) - transferredBytes));

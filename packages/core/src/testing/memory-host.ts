@@ -49,6 +49,8 @@ export class MemoryHost {
   };
   /** Every command that sessions started, in order. */
   readonly history: (readonly string[])[] = [];
+  /** Uploads that sessions began: each has a part of its own. */
+  uploads = 0;
   /** Whether the machine is off or hangs: nothing answers then, as with `refuseConnection`. */
   isDown: () => boolean = () => false;
   readonly #setup: MemoryHostSetup;

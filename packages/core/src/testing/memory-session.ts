@@ -40,7 +40,6 @@ export class MemorySession implements ShellSession {
   readonly #streams = new Set<Duplex>();
   readonly #settleClosed: (reason: Error | undefined) => void;
   readonly #removeConnection: () => void;
-  #uploads = 0;
   #disposed = false;
 
   constructor(clock: Clock, host: MemoryHost, username: string) {
@@ -87,7 +86,7 @@ export class MemorySession implements ShellSession {
     checkTargetPath(path);
     using deadline = this.#deadline(`Upload to ${path}`, options);
     await this.#answer(deadline);
-    const part = posix.join(posix.dirname(path), `.bringup-${(this.#uploads += 1)}-${this.#clock.now()}.part`);
+    const part = posix.join(posix.dirname(path), `.bringup-${(this.#host.uploads += 1)}.part`);
     const { fs } = this.#host;
     try {
       fs.writeFile(part, '', { mode: options.mode ?? 0o644 });
