@@ -44,7 +44,7 @@ export class MemoryHypervisorHost {
 
   /** Creates a VM, paused. @throws `conflict` when the name is taken. */
   create(spec: VmSpec): VmInfo {
-    if (this.#vms.has(spec.name)) {
+    if (this.#vms.has(spec.name) || this.#stuck.has(spec.name)) {
       throw new BringupError('conflict', `A VM named ${spec.name} exists on ${this.hostname} already.`, {
         details: { name: spec.name },
       });
@@ -124,7 +124,7 @@ export class MemoryHypervisorHost {
     return this.#vms.get(name)?.line.said.toString();
   }
 
-  /** From now on a VM can't be destroyed, until `stuck` is false: see `vmStuck`. */
+  /** From now on a VM can't be destroyed, nor its name be given to another, until `stuck` is false: see `vmStuck`. */
   stick(name: string, stuck = true): void {
     if (stuck) this.#stuck.add(name);
     else this.#stuck.delete(name);

@@ -41,7 +41,10 @@ async function deployOver(stuck: number) {
   await lab.addServer();
   const host = await lab.addHost();
   const buildId = await build(lab);
-  for (let name = 0; name < stuck; name += 1) lab.hypervisor.failNext('destroyVm', vmStuck(`name ${name}`, 'Do this.'));
+  for (let name = 0; name < stuck; name += 1) {
+    lab.hypervisor.failNext('createVm', new BringupError('conflict', `name ${name} is taken`));
+    lab.hypervisor.failNext('destroyVm', vmStuck(`name ${name}`, 'Do this.'));
+  }
   const { id } = await lab.deployments.deployToQemu({ artifacts: { buildId } });
   return { lab, host, done: await lab.clock.runUntil(lab.deployments.waitForDeployment(id)) };
 }

@@ -138,6 +138,7 @@ describe('a board in memory', () => {
     flash.bytesPerSecond = 1;
     const station = await lab.flashStations.open(target);
     const flashing = station.flash({ slot: 'kernel', bytes: image(Buffer.from('image')) });
+    await lab.clock.advance(1_000);
     await station[Symbol.asyncDispose]();
     await expect(flashing).rejects.toHaveProperty('code', 'aborted');
     expect(flash.intact).toBe(false);
