@@ -19,10 +19,13 @@ export class KeptConsoles implements AsyncDisposable {
     this.#clock = clock;
   }
 
-  /** The kept one, where its last holder stopped, if there is one that nobody holds. `signal`: of the work it is for. */
+  /**
+   * The kept one, where its last holder stopped, if there is one. `signal`: of the work it is for.
+   * @throws `console-busy` while another holds it.
+   */
   kept(boardId: string, signal: AbortSignal | undefined): Console | undefined {
     const known = this.#kept.get(boardId);
-    return known?.usable === true && !known.held ? known.hold(signal) : undefined;
+    return known?.usable === true ? known.hold(signal) : undefined;
   }
 
   /**

@@ -6,7 +6,10 @@ export interface HangHandling {
   readonly hangPolicy?: HangPolicy;
 }
 
-/** Results that the machine prints on its console by itself, as KUnit and kselftest do at boot. */
+/**
+ * Results that the machine prints on its console by itself, as KUnit and kselftest do at boot. A board's line has no history: where
+ * nobody has listened since its boot, or the way to it broke, its power is cycled, and what it prints then counts.
+ */
 export interface ConsoleTests extends HangHandling {
   readonly from: 'console';
   /**

@@ -21,6 +21,7 @@ describe('the console of a board that a piece of work lets go of', () => {
     if (reason !== undefined) work.abort(reason);
     await console[Symbol.asyncDispose]();
     const next = consoles.kept('board1', undefined);
+    if (next !== undefined) expect(() => consoles.kept('board1', undefined)).toThrow('held by somebody else');
     expect(next !== undefined).toBe(kept);
     // What is closed is free for other processes.
     if (!kept) await line.open()[Symbol.asyncDispose]();
