@@ -26,6 +26,8 @@ export const workLimits = {
   detachedPollMs: 5_000,
   /** Reconnects in a row without a byte of progress before a target is given up. */
   reconnectAttempts: 5,
-  /** First pause before a reconnect; doubles each time. */
+  /** Tries to get what somebody else holds, such as a console: a process that stands still holds it longer than its lease. */
+  heldAttempts: 20,
+  /** First pause before a reconnect; doubles each time, up to that before the last of `reconnectAttempts`. */
   reconnectBackoffMs: 500,
 } as const;

@@ -17,14 +17,17 @@ const connectionTrouble: readonly ErrorCode[] = [
 export class Reconnects {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
-  readonly #alsoFor: readonly ErrorCode[];
+  readonly #held: readonly ErrorCode[];
   #failures = 0;
 
-  /** @param alsoFor - codes of errors that pass like connection trouble. */
-  constructor(clock: Clock, signal: AbortSignal, alsoFor: readonly ErrorCode[] = []) {
+  /**
+   * @param held - codes of errors that say that somebody else has it. That passes, too: when he is done, dies, or goes on after
+   * he stood still and finds that it is not his any more.
+   */
+  constructor(clock: Clock, signal: AbortSignal, held: readonly ErrorCode[] = []) {
     this.#clock = clock;
     this.#signal = signal;
-    this.#alsoFor = alsoFor;
+    this.#held = held;
   }
 
   /** The connection works: the next trouble is the first again. */
@@ -35,9 +38,12 @@ export class Reconnects {
   /** Pauses before another try. @throws `error` when it is no connection trouble or there was too much of it. */
   async pauseAfter(error: unknown): Promise<void> {
     this.#failures += 1;
-    const passing = isBringupError(error, ...connectionTrouble, ...this.#alsoFor);
-    if (!passing || this.#failures > limits.reconnectAttempts || this.#signal.aborted) throw error;
-    await sleep(this.#clock, limits.reconnectBackoffMs * 2 ** (this.#failures - 1), this.#signal);
+    const held = this.#held.length > 0 && isBringupError(error, ...this.#held);
+    const passing = held || isBringupError(error, ...connectionTrouble);
+    const most = held ? limits.heldAttempts : limits.reconnectAttempts;
+    if (!passing || this.#failures > most || this.#signal.aborted) throw error;
+    const doublings = Math.min(this.#failures, limits.reconnectAttempts) - 1;
+    await sleep(this.#clock, limits.reconnectBackoffMs * 2 ** doublings, this.#signal);
   }
 }
 

@@ -117,6 +117,17 @@ describe('a deployment', () => {
     expect(boot?.excerpt.join('\n')).toContain('Unable to mount root fs');
   });
 
+  it('waits for its console longer than for a connection, for a process that stands still may hold it', async () => {
+    const { lab, buildId } = await labWith(runs);
+    await using _lab = lab;
+    const busy = new BringupError('console-busy', 'somebody else holds it', { retryable: true });
+    for (let time = 0; time < limits.reconnectAttempts + 3; time += 1) lab.hypervisor.failNext('openConsole', busy);
+    const begun = lab.clock.now();
+    expect(await deploy(lab, buildId)).toMatchObject({ status: 'completed' });
+    // It looks every few seconds in the end.
+    expect(lab.clock.now() - begun).toBeLessThan(limits.bootSilenceMs);
+  });
+
   it('goes on listening when the connection to the console breaks', async () => {
     const { lab, buildId } = await labWith(bootsSlowly);
     await using _lab = lab;
