@@ -172,8 +172,10 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     if (!isServerTrouble(error)) throw error;
     const { tried = [] } = context.checkpoint ?? {};
     const last = request.serverId !== undefined || tried.length + 1 >= limits.buildServersTried;
-    if (isBringupError(error, 'disk-full')) await this.#pauseForRoom(context, held, error);
-    if (last && !getsSecondChance(context, error)) throw error;
+    if (last && !getsSecondChance(context, error)) {
+      await this.#makeRoom(context, held, error);
+      throw error;
+    }
     // Remembered before anything is removed: whoever takes the build over must not go on with it as if it were there.
     await context.save({ tried, fetched: [], ...context.checkpoint, leaving: error.toJSON() });
   }
@@ -182,6 +184,7 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
   async #goAway(context: Context, held: HeldServer, error: BringupError): Promise<void> {
     const { tried = [] } = context.checkpoint ?? {};
     const stays = getsSecondChance(context, error);
+    await this.#makeRoom(context, held, error);
     await this.#stopAndRemove(context, held, { forGood: !stays }, context.signal).catch((failure: unknown) => {
       context.signal.throwIfAborted();
       context.logger.warn({ error: failure, build: context.id }, 'a build could not be removed from its server');
@@ -199,8 +202,9 @@ export class BuildHandler implements WorkHandler<BuildRequest, BuildOutput, Buil
     });
   }
 
-  /** A full server: tells a person, and removes what nobody needs there. */
-  async #pauseForRoom(context: Context, held: HeldServer, error: BringupError): Promise<void> {
+  /** A full server: tells a person, and removes what nobody needs there, what this build has left included. */
+  async #makeRoom(context: Context, held: HeldServer, error: BringupError): Promise<void> {
+    if (!isBringupError(error, 'disk-full')) return;
     const { clock } = context;
     const server = await this.#services.buildServer(held.serverId);
     await context.transaction(async (tx) => {

@@ -148,14 +148,17 @@ describe('a build on a server whose disk is full', () => {
     await expectNothingHeld(lab);
   });
 
-  it('E-disk, P24: loses no byte of its log when the controller dies between making room and building again', async () => {
+  it.each([
+    ['makes room', 'bringup-clean'],
+    ['has made room and goes to build again', 'bringup-remove'],
+  ])('E-disk, P24: loses no byte of its log when the controller dies as it %s', async (_when, script) => {
     const lab = await labOf(1);
     const { fs, history } = lab.shell.host('build1');
     fs.capacityBytes = fs.usedBytes + 150;
     const { id } = await lab.builds.submitBuild(kernelBuild);
     const dead = new Promise<void>((resolve, reject) => {
       history.push = (...argvs) => {
-        if (argvs.flat().includes('bringup-remove')) lab.crash().then(resolve, reject);
+        if (argvs.flat().includes(script)) lab.crash().then(resolve, reject);
         return Array.prototype.push.apply(history, argvs);
       };
     });
