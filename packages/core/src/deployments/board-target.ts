@@ -23,6 +23,7 @@ import type {
   DeploymentPlan,
   DeploymentTarget,
   HeardConsole,
+  HearOptions,
   HeldTarget,
   ProvisionedPlace,
   StartedBoot,
@@ -205,9 +206,7 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
   async hear(
     context: WorkContext<unknown>,
     deployment: PlacedDeployment,
-    _heard: number,
-    restarting: () => Promise<boolean>,
-    options: CallOptions,
+    { restarting, ...options }: HearOptions,
   ): Promise<HeardConsole> {
     const kept = this.#consoles.kept(deployment.targetId, options.signal);
     if (kept !== undefined) return { console: kept, anew: false };

@@ -61,6 +61,14 @@ export interface HeardConsole {
   readonly anew: boolean;
 }
 
+/** How a console is heard on. */
+export interface HearOptions extends CallOptions {
+  /** Bytes of this boot that were heard. */
+  readonly heard: number;
+  /** Asked right before the machine is booted anew; false: it must not be. */
+  readonly restarting: () => Promise<boolean>;
+}
+
 /** Where something was provisioned: enough to take it back, whatever became of the records. */
 export interface ProvisionedPlace {
   readonly deploymentId: string;
@@ -117,16 +125,10 @@ export interface DeploymentTarget {
   openConsole(deployment: PlacedDeployment, heard: number, options: CallOptions): Promise<Console>;
   /**
    * Its console behind the bytes of this boot that were heard, so that nothing is missed of what it says by itself. Where there
-   * is no history, and nobody has listened all the time, it is booted anew for that, if `restarting` says that it may.
+   * is no history, and nobody has listened all the time, it is booted anew for that.
    * @throws as {@link DeploymentTarget.openConsole}, and those of {@link DeploymentTarget.startBoot}.
    */
-  hear(
-    context: WorkContext<unknown>,
-    deployment: PlacedDeployment,
-    heard: number,
-    restarting: () => Promise<boolean>,
-    options: CallOptions,
-  ): Promise<HeardConsole>;
+  hear(context: WorkContext<unknown>, deployment: PlacedDeployment, options: HearOptions): Promise<HeardConsole>;
   /** The kernel's id of the boot that its shell sees; undefined where it has none. */
   bootId(deployment: PlacedDeployment, options: CallOptions): Promise<string | undefined>;
   /** Looks whether what runs is this deployment. `bootId`: of the boot that was verified. */

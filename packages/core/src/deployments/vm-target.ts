@@ -20,6 +20,7 @@ import type {
   DeploymentPlan,
   DeploymentTarget,
   HeardConsole,
+  HearOptions,
   HeldTarget,
   ProvisionedPlace,
   StartedBoot,
@@ -259,9 +260,7 @@ export class VmTarget implements DeploymentTarget {
   async hear(
     _context: unknown,
     deployment: PlacedDeployment,
-    heard: number,
-    _restarting: unknown,
-    options: CallOptions,
+    { heard, ...options }: HearOptions,
   ): Promise<HeardConsole> {
     return { console: await this.openConsole(deployment, heard, options), anew: false };
   }

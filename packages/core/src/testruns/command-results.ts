@@ -2,11 +2,24 @@ import type { TestCommand } from '../model/test-run.ts';
 import { parseTap } from './tap-parser.ts';
 import { countTests, hasBadOutcome, type TestNode, type TestReport } from './test-report.ts';
 
+/** How a command ended. */
+export interface CommandEnd {
+  readonly exitCode: number;
+  readonly output: string;
+}
+
+/** What one test command came to. */
+export interface CommandResult {
+  readonly node: TestNode;
+  readonly errors: readonly string[];
+  readonly complete: boolean;
+}
+
 /** What one test command came to: its TAP results if it printed any, else its exit status. */
 export function commandResult(
   command: TestCommand,
-  run: { readonly exitCode: number; readonly output: string; readonly durationSeconds: number },
-): { readonly node: TestNode; readonly errors: readonly string[]; readonly complete: boolean } {
+  run: CommandEnd & { readonly durationSeconds: number },
+): CommandResult {
   const mode = command.results ?? 'auto';
   const parsed = mode === 'exit-status' ? undefined : parseTap(run.output);
   const isTap = parsed !== undefined && (mode === 'tap' || parsed.tests.length > 0);
@@ -30,7 +43,7 @@ export function commandResult(
 }
 
 /** The results of several commands as one report. */
-export function combineResults(results: readonly ReturnType<typeof commandResult>[]): TestReport {
+export function combineResults(results: readonly CommandResult[]): TestReport {
   const tests = results.map((result) => result.node);
   return {
     tests,

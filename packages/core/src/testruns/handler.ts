@@ -1,12 +1,10 @@
 import type { NewArtifact } from '../artifacts/records.ts';
 import type { ArtifactRepository } from '../artifacts/repository.ts';
-import { Cleanup } from '../cleanup.ts';
 import type { FailureReport } from '../consoles/failure-report.ts';
-import { bootLogId, bootLogStart, placedDeployment, type PlacedDeployment } from '../deployments/records.ts';
-import type { DeploymentTarget, HeardConsole } from '../deployments/target.ts';
+import { placedDeployment, type PlacedDeployment } from '../deployments/records.ts';
+import type { DeploymentTarget } from '../deployments/target.ts';
 import type { Console } from '../contracts/console.ts';
-import type { ShellSession } from '../contracts/shell.ts';
-import { BringupError, fromStoredError, isBringupError, type StoredError } from '../errors.ts';
+import { BringupError, fromStoredError, isBringupError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { DeploymentTargetType } from '../model/deployment.ts';
 import type { Board, Connection } from '../model/resource.ts';
@@ -14,15 +12,17 @@ import type { RemoteTests, ShellTests, TestCommand, TestConfig } from '../model/
 import type { Connectors } from '../pool/connectors.ts';
 import { recoverHungBoard } from '../power/recovery.ts';
 import type { Store } from '../store/store.ts';
-import { followDetached, startDetached, stopDetached } from '../work/detached.ts';
 import type { WorkContext, WorkHandler, WorkResult } from '../work/handler.ts';
 import type { LogStore, LogWriter } from '../work/logs.ts';
-import { Reconnects, SessionHolder } from '../work/session.ts';
-import { combineResults, commandResult } from './command-results.ts';
+import { Reconnects } from '../work/session.ts';
+import type { TestRunCheckpoint } from './checkpoint.ts';
+import { combineResults, commandResult, type CommandEnd } from './command-results.ts';
 import { ConsoleShells } from './console-shells.ts';
 import { readConsoleResults, type ConsoleResults } from './console-results.ts';
 import { toJUnitXml } from './junit.ts';
+import { clearRemote, RemoteCommands } from './remote-commands.ts';
 import { countedTests, isBadOutcome, type TestReport, type TestTotals } from './test-report.ts';
+import { TestedConsole } from './tested-console.ts';
 
 /** What test runs work with. */
 export interface TestRunServices {
@@ -45,34 +45,13 @@ export interface TestRunOutput {
   readonly totals: TestTotals;
 }
 
-type CommandResult = ReturnType<typeof commandResult>;
-
-/** How a command ended. */
-interface CommandEnd {
-  readonly exitCode: number;
-  readonly output: string;
-}
-
-interface Checkpoint {
-  /** Results of the commands that are done. */
-  readonly done: readonly CommandResult[];
-  /** Where the output of the command that runs now begins in the log. */
-  readonly logStart?: number;
-  /** Where what the board said since it was booted anew for these tests begins in the log. */
-  readonly heardFrom?: number;
-  /** It is being booted anew: it may be without power. */
-  readonly restarting?: boolean;
-  /** The board hung: what it will have failed with once the board was dealt with. */
-  readonly hung?: StoredError;
-}
-
 /** Id of a test run's log. */
 export function testLogId(testRunId: string): string {
   return `testrun/${testRunId}`;
 }
 
 /** Runs tests on a booted target and understands what they print. */
-export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, Checkpoint> {
+export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, TestRunCheckpoint> {
   readonly kind = 'testrun';
   readonly #services: TestRunServices;
 
@@ -80,7 +59,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
     this.#services = services;
   }
 
-  async run(context: WorkContext<Checkpoint>, input: TestRunInput): Promise<WorkResult<TestRunOutput>> {
+  async run(context: WorkContext<TestRunCheckpoint>, input: TestRunInput): Promise<WorkResult<TestRunOutput>> {
     const deployment = await placedDeployment(this.#services.store, input.deploymentId);
     const { hung } = context.checkpoint ?? {};
     if (hung !== undefined) throw await this.#afterHang(context, input, deployment, fromStoredError(hung));
@@ -116,7 +95,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
 
   /** Gives what tests fail with that did not end in time; a board that hangs is dealt with first. */
   async #ended(
-    context: WorkContext<Checkpoint>,
+    context: WorkContext<TestRunCheckpoint>,
     input: TestRunInput,
     deployment: PlacedDeployment,
     error: BringupError,
@@ -128,7 +107,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
 
   /** Has a board that hung power-cycled, as the policy says. Gives what the test run fails with. */
   async #afterHang(
-    context: WorkContext<Checkpoint>,
+    context: WorkContext<TestRunCheckpoint>,
     { tests }: TestRunInput,
     { targetId, reservationId }: PlacedDeployment,
     error: BringupError,
@@ -155,7 +134,7 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   }
 
   async #report(
-    context: WorkContext<Checkpoint>,
+    context: WorkContext<TestRunCheckpoint>,
     tests: TestConfig,
     deployment: PlacedDeployment,
     log: LogWriter,
@@ -183,61 +162,38 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   }
 
   async #results(
-    context: WorkContext<Checkpoint>,
+    context: WorkContext<TestRunCheckpoint>,
     tests: TestConfig,
     deployment: PlacedDeployment,
     log: LogWriter,
     signal: AbortSignal,
   ): Promise<ConsoleResults> {
     if (tests.from === 'shell') return { report: await this.#remoteTests(context, tests, deployment, log, signal) };
-    const { logs, store, targets } = this.#services;
-    const target = targets[deployment.targetType];
-    const bootLog = bootLogId(deployment.bootId ?? '');
-    const start = deployment.bootId === undefined ? 0 : await bootLogStart(store, deployment.bootId);
-    const booted = ((await logs.stat(bootLog))?.sizeBytes ?? 0) - start;
+    const console = await TestedConsole.of(this.#services, {
+      context,
+      target: this.#services.targets[deployment.targetType],
+      deployment,
+      log,
+      signal,
+    });
     if (tests.from === 'console-shell') {
-      const open = (): Promise<Console> => target.openConsole(deployment, booted + log.sizeBytes, { signal });
-      return { report: await this.#shellTests(context, tests, open, log, signal) };
+      return { report: await this.#shellTests(context, tests, () => console.open(), log, signal) };
     }
-    const save = (change: Partial<Checkpoint>): Promise<void> =>
-      context.save({ done: [], ...context.checkpoint, ...change });
-    const open = async (complete: boolean): Promise<HeardConsole> => {
-      const restarting = async (): Promise<boolean> => {
-        if (!complete) await save({ restarting: true, heardFrom: log.sizeBytes });
-        return !complete;
-      };
-      const heard = await target.hear(context, deployment, booted + log.sizeBytes, restarting, { signal });
-      await using opened = new Cleanup();
-      opened.use(heard.console);
-      if (heard.anew) await save({ restarting: false });
-      opened.move();
-      return heard;
-    };
     const results = await readConsoleResults({
       config: tests,
-      open,
+      open: (complete) => console.hear(complete),
       clock: context.clock,
       signal,
-      before: this.#consoleSoFar(bootLog, start, log, context.checkpoint?.heardFrom),
+      before: console.soFar(),
       keep: (bytes) => log.append(bytes),
     });
     context.signal.throwIfAborted();
     return results;
   }
 
-  async *#consoleSoFar(
-    bootLog: string,
-    start: number,
-    { logId }: LogWriter,
-    heardFrom: number | undefined,
-  ): AsyncIterable<Uint8Array> {
-    if (heardFrom === undefined) yield* this.#services.logs.read(bootLog, { offset: start });
-    yield* this.#services.logs.read(logId, { offset: heardFrom ?? 0 });
-  }
-
   /** Runs the commands on the console; one whose console broke off is run again on a new one. */
   async #shellTests(
-    context: WorkContext<Checkpoint>,
+    context: WorkContext<TestRunCheckpoint>,
     tests: ShellTests,
     open: () => Promise<Console>,
     log: LogWriter,
@@ -275,53 +231,26 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
   }
 
   async #remoteTests(
-    context: WorkContext<Checkpoint>,
+    context: WorkContext<TestRunCheckpoint>,
     tests: RemoteTests,
     deployment: PlacedDeployment,
     log: LogWriter,
     signal: AbortSignal,
   ): Promise<TestReport> {
-    const { clock } = context;
+    const { connectors, logs } = this.#services;
     const remote = await this.#remote(tests, deployment);
-    await using sessions = new SessionHolder(() => this.#services.connectors.openShell(remote, { signal }), {
-      clock,
-      signal,
-    });
-    const clear = (index: number): Promise<void> =>
-      sessions.run((session) => endRemote(session, remoteFolder(context.id, index), signal));
-    const run = async (command: TestCommand, index: number): Promise<CommandEnd> => {
-      const folder = remoteFolder(context.id, index);
-      const logStart = context.checkpoint?.logStart ?? log.sizeBytes;
-      await context.save({ done: [], ...context.checkpoint, logStart });
-      await sessions.run((session) => startDetached(session, folder, command.argv, { signal }));
-      const exitCode = await followDetached({
-        connect: () => sessions.get(),
-        folder,
-        offset: log.sizeBytes - logStart,
-        signal,
-        clock,
-        onBytes: (bytes) => log.append(bytes),
-      });
-      await log.flush();
-      return { exitCode, output: await this.#logFrom(log.logId, logStart) };
-    };
-    return await this.#eachCommand(context, tests.commands, run, clear);
-  }
-
-  async #logFrom(logId: string, offset: number): Promise<string> {
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    for await (const chunk of this.#services.logs.read(logId, { offset })) {
-      chunks.push(chunk);
-      bytes += chunk.byteLength;
-      if (bytes > limits.execMaxOutputBytes) break;
-    }
-    return Buffer.concat(chunks).toString('utf8');
+    await using commands = new RemoteCommands({ context, connectors, logs, remote, log, signal });
+    return await this.#eachCommand(
+      context,
+      tests.commands,
+      (command, index) => commands.run(command, index),
+      (index) => commands.clear(index),
+    );
   }
 
   /** Ends what still runs on a target that was reached by its shell. */
   async cleanUp(
-    context: WorkContext<Checkpoint>,
+    context: WorkContext<TestRunCheckpoint>,
     { tests, deploymentId }: TestRunInput,
     _error: BringupError,
     signal: AbortSignal,
@@ -337,13 +266,12 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
     await using session = await this.#services.connectors.openShell(remote, { signal });
     const done = context.checkpoint?.done.length ?? 0;
     // The one before may not have been cleared away.
-    for (const index of [done - 1, done])
-      if (index >= 0) await endRemote(session, remoteFolder(context.id, index), signal);
+    for (const index of [done - 1, done]) if (index >= 0) await clearRemote(session, context.id, index, signal);
   }
 
   /** Each is run once: what is left of it is cleared away only when its result is stored. */
   async #eachCommand(
-    context: WorkContext<Checkpoint>,
+    context: WorkContext<TestRunCheckpoint>,
     commands: readonly TestCommand[],
     run: (command: TestCommand, index: number) => Promise<CommandEnd>,
     clear?: (index: number) => Promise<void>,
@@ -379,15 +307,6 @@ export class TestRunHandler implements WorkHandler<TestRunInput, TestRunOutput, 
       },
     ];
   }
-}
-
-function remoteFolder(testRunId: string, index: number): string {
-  return `/tmp/bringup-${testRunId}-${index}`;
-}
-
-async function endRemote(session: ShellSession, folder: string, signal: AbortSignal): Promise<void> {
-  await stopDetached(session, folder, { signal });
-  await session.exec(['rm', '-rf', '--', folder], { signal });
 }
 
 async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
