@@ -40,8 +40,11 @@ function buildFolders(fs: MemoryFileSystem): string[] {
   return names.map((name) => `${buildsFolder}/${name}`);
 }
 
-/** What processes suffer loses no pipeline: others go on with it. What machines, networks and storages do may. */
-const survived: readonly Fault['kind'][] = ['crash', 'pause', 'deaf'];
+/**
+ * What processes suffer loses no pipeline: others go on with it, or they do later. Nor does a slow network. What else
+ * machines, networks and storages do may.
+ */
+const survived: readonly Fault['kind'][] = ['crash', 'pause', 'deaf', 'store-away', 'clock-jump', 'slow'];
 
 /** A pipeline that nothing happened to but its processes ends as it was fated to. */
 function checkPipelines(

@@ -206,9 +206,10 @@ export class BoardTarget implements DeploymentTarget, AsyncDisposable {
   async hear(
     context: WorkContext<unknown>,
     deployment: PlacedDeployment,
-    { restarting, ...options }: HearOptions,
+    { restarting, first, ...options }: HearOptions,
   ): Promise<HeardConsole> {
-    const kept = this.#consoles.kept(deployment.targetId, options.signal);
+    // Another process may have done something to the board since this one began to keep its console.
+    const kept = first ? this.#consoles.kept(deployment.targetId, options.signal) : undefined;
     if (kept !== undefined) return { console: kept, anew: false };
     const board = await this.#services.board(deployment.targetId);
     const byHand = board.powerControl.method === 'manual';

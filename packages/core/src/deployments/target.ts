@@ -65,6 +65,8 @@ export interface HeardConsole {
 export interface HearOptions extends CallOptions {
   /** Bytes of this boot that were heard. */
   readonly heard: number;
+  /** Since that boot nobody has heard it, nor begun to boot it anew. */
+  readonly first: boolean;
   /** Asked right before the machine is booted anew; false: it must not be. */
   readonly restarting: () => Promise<boolean>;
 }

@@ -65,7 +65,8 @@ export class TestedConsole {
       if (!complete) await this.#save({ restarting: true, heardFrom: log.sizeBytes });
       return !complete;
     };
-    const heard = await target.hear(context, deployment, { heard: this.#heard, restarting, signal });
+    const first = log.sizeBytes === 0 && context.checkpoint === undefined;
+    const heard = await target.hear(context, deployment, { heard: this.#heard, first, restarting, signal });
     await using opened = new Cleanup();
     opened.use(heard.console);
     if (heard.anew) await this.#save({ restarting: false });

@@ -305,6 +305,21 @@ describe('a test run that reads what a board prints by itself, whose line has no
     expect(boots()).toBe(1);
   });
 
+  it('boots it anew when that was begun by a process that died, though this one has listened since its boot', async () => {
+    const { lab, buildId } = await labWithBoard(printsSlowly);
+    await using _lab = lab;
+    const deployment = await deployToBoard(lab, buildId);
+    lab.process.stop();
+    const other = await lab.join({ name: 'other' });
+    const { id } = await other.testRuns.runTests(deployment.id, { from: 'console' });
+    const { outlet } = lab.board('board1');
+    while (outlet.actual === 'on') await lab.clock.advance(100);
+    await other.crash();
+    lab.process.resume();
+    expect(await lab.clock.runUntil(lab.testRuns.waitForTestRun(id))).toMatchObject(allPassed);
+    expect(outlet.actual).toBe('on');
+  });
+
   it('gives it its power back when it is cancelled between off and on', async () => {
     const { lab, id } = await begun();
     await using _lab = lab;
