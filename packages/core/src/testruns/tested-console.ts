@@ -65,7 +65,7 @@ export class TestedConsole {
       if (!complete) await this.#save({ restarting: true, heardFrom: log.sizeBytes });
       return !complete;
     };
-    const first = log.sizeBytes === 0 && context.checkpoint === undefined;
+    const first = context.takeovers === 0 && context.checkpoint === undefined && log.sizeBytes === 0;
     const heard = await target.hear(context, deployment, { heard: this.#heard, first, restarting, signal });
     await using opened = new Cleanup();
     opened.use(heard.console);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type TestConfig } from '@bringup/core';
-import { memoryGuests, memoryLab, type MemoryBoot, type MemoryLab } from '@bringup/core/testing';
+import { memoryGuests, memoryLab, sqliteError, type MemoryBoot, type MemoryLab } from '@bringup/core/testing';
 import { deployToBoard, labWithBoard } from '../support/boards.ts';
 import { kernelBuild, repositories, textOf } from '../support/requests.ts';
 
@@ -303,6 +303,31 @@ describe('a test run that reads what a board prints by itself, whose line has no
     await using next = await lab.reopen();
     expect(await next.clock.runUntil(next.testRuns.waitForTestRun(id))).toMatchObject(allPassed);
     expect(boots()).toBe(1);
+  });
+
+  it('boots it anew when what was heard could not be kept: the database was away', async () => {
+    let away = false;
+    const onStatement = (sql: string): void => {
+      if (away && sql !== 'rollback') throw sqliteError(5, 'database is locked');
+    };
+    let boots = 0;
+    const guest: MemoryBoot = async (machine) => {
+      boots += 1;
+      machine.say(header);
+      await machine.sleep(10_000);
+      away = boots === 1;
+      machine.say('ok 1 a\r\nok 2 b\r\nok 3 c\r\n');
+      await machine.sleep(8_000);
+      away = false;
+      await machine.idle();
+    };
+    const { lab, buildId } = await labWithBoard(guest, { process: { onStatement } });
+    await using _lab = lab;
+    const deployment = await deployToBoard(lab, buildId);
+    const { id } = await lab.testRuns.runTests(deployment.id, { from: 'console' });
+    while (!away) await lab.clock.advance(1_000);
+    while (away) await lab.clock.advance(1_000);
+    expect(await lab.clock.runUntil(lab.testRuns.waitForTestRun(id))).toMatchObject(allPassed);
   });
 
   it('boots it anew when that was begun by a process that died, though this one has listened since its boot', async () => {
