@@ -43,6 +43,7 @@ const bootIdPath = '/proc/sys/kernel/random/boot_id';
 /** Boards: files are flashed, and the power is cycled with somebody listening from the first byte on. */
 export class BoardTarget implements DeploymentTarget, AsyncDisposable {
   readonly type = 'physical_board';
+  readonly hasConsoleHistory = false;
   readonly #services: DeploymentServices;
   readonly #consoles: KeptConsoles;
 

@@ -112,18 +112,32 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheck
     }
   }
 
+  /** Boots it until it was listened to all the time, or as long as the way to its console may break. */
   async #byConsole(
     context: Context,
-    { boot = {} }: BootInput,
+    input: BootInput,
     watched: Omit<Watched, 'started' | 'since'>,
     takenOver: boolean,
   ): Promise<BootOutcome> {
+    const breaks = new Reconnects(context.clock, context.signal, ['console-busy']);
+    for (let again = takenOver; ; again = true) {
+      const started = await this.#start(context, watched.target, watched.deployment, watched.log);
+      // Nobody listened in between: a boot that is taken over gets its time again.
+      const since = again ? context.clock.now() : started.startedAt;
+      try {
+        return await this.#watch(context, input, { ...watched, started, since });
+      } catch (error) {
+        if (watched.target.hasConsoleHistory) throw error;
+        await breaks.pauseAfter(error);
+      }
+    }
+  }
+
+  async #watch(context: Context, { boot = {} }: BootInput, watched: Watched): Promise<BootOutcome> {
+    const { started, since, log } = watched;
     await using held = new Cleanup();
-    const started = await this.#start(context, watched.target, watched.deployment, watched.log);
     // Whatever goes wrong before it is listened to: whoever takes this boot over needs it.
     if (started.console !== undefined) held.use(started.console);
-    // Nobody listened in between: a boot that is taken over gets its time again.
-    const since = takenOver ? context.clock.now() : started.startedAt;
     using watch = new BootWatch({
       success: boot.successPatterns ?? defaultSuccessPatterns,
       signatures: selectSignatures({ drop: boot.ignoreSignatures ?? [] }),
@@ -134,11 +148,10 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheck
       ...(boot.silenceMs !== undefined && { silenceMs: boot.silenceMs }),
     });
     // A boot that is taken over: judge what was logged of it before, too.
-    const { logId } = watched.log;
-    for await (const chunk of this.#logs.read(logId, { offset: started.logStart })) watch.feed(chunk);
+    for await (const chunk of this.#logs.read(log.logId, { offset: started.logStart })) watch.feed(chunk);
     const over = new AbortController();
     const signal = AbortSignal.any([context.signal, over.signal]);
-    const listening = this.#listen(context, watch, { ...watched, started, since }, signal);
+    const listening = this.#listen(context, watch, watched, signal);
     try {
       return await Promise.race([watch.outcome, listening.then(() => watch.outcome)]);
     } finally {
@@ -147,7 +160,10 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheck
     }
   }
 
-  /** Feeds the watch; a console that breaks off is opened anew, where it can at the byte it had reached. */
+  /**
+   * Feeds the watch; a console that breaks off is opened anew at the byte it had reached.
+   * @throws what broke it where it has no history, or there was too much of that.
+   */
   async #listen(context: Context, watch: BootWatch, watched: Watched, signal: AbortSignal): Promise<void> {
     const { target, deployment, log, started } = watched;
     const reconnects = new Reconnects(context.clock, signal, ['console-busy']);
@@ -166,6 +182,8 @@ export class BootHandler implements WorkHandler<BootInput, BootOutput, BootCheck
         }
         if (!signal.aborted) watch.end();
       } catch (error) {
+        // What was said in between may have decided it.
+        if (!target.hasConsoleHistory) throw error;
         await reconnects.pauseAfter(error);
       }
     }

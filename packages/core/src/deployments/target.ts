@@ -87,6 +87,8 @@ export interface ProvisionedPlace {
  */
 export interface DeploymentTarget {
   readonly type: DeploymentTargetType;
+  /** Whether its console can be read from a byte of a boot on. Without that, whoever did not listen has missed what it said. */
+  readonly hasConsoleHistory: boolean;
   /**
    * What of the chosen files is deployed, and what is needed for it.
    * @throws `artifact-not-found`, `architecture-mismatch`.

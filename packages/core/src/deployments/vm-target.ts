@@ -37,6 +37,7 @@ interface VmPlan extends DeploymentPlan {
 /** VMs: files are brought to the host, and a VM of them is created, paused. */
 export class VmTarget implements DeploymentTarget {
   readonly type = 'qemu_host';
+  readonly hasConsoleHistory = true;
   readonly #services: DeploymentServices;
 
   constructor(services: DeploymentServices) {

@@ -185,15 +185,31 @@ describe('a deployment to a board', () => {
     await expectNothingHeld(lab);
   });
 
-  it('goes on listening when the connection to the console breaks', async () => {
-    const { lab, buildId } = await labWithBoard(bootsSlowly);
+  it('is booted anew when the connection to its console breaks: what it said meanwhile may have decided', async () => {
+    let boots = 0;
+    const { lab, buildId } = await labWithBoard(async (guest) => {
+      boots += 1;
+      guest.say('Linux version 6.1.0\r\n');
+      await guest.sleep(5_000);
+      if (boots <= 3) lab.board('board1').line.cut();
+      guest.say('login: ');
+      await guest.idle();
+    });
     await using _lab = lab;
-    const { id } = await lab.deployments.deployToBoard({ artifacts: { buildId } });
-    for (let time = 0; time < 3; time += 1) {
-      await lab.clock.advance(5_000);
+    expect(await deployToBoard(lab, buildId)).toMatchObject({ status: 'completed', bootVerified: true });
+    expect(boots).toBe(4);
+  });
+
+  it('fails with what breaks the connection to its console when that does not end', async () => {
+    const { lab, buildId } = await labWithBoard(async (guest) => {
+      guest.say('Linux version 6.1.0\r\n');
+      await guest.sleep(1_000);
       lab.board('board1').line.cut();
-    }
-    expect(await lab.clock.runUntil(lab.deployments.waitForDeployment(id))).toMatchObject({ status: 'completed' });
+      await guest.idle();
+    });
+    await using _lab = lab;
+    expect(await deployToBoard(lab, buildId)).toMatchObject({ status: 'failed', error: { code: 'connection-lost' } });
+    expect(lab.board('board1').outlet.actual).toBe('on');
   });
 
   it('is gone on with by another process when the one that boots it can’t reach the database any more', async () => {
