@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import type { Lab } from '@bringup/core';
 import { arm64Files } from '../fixtures/arm64.ts';
 import { prebuiltBoardBsp, registerBoards, type Boards } from '../fixtures/boards-lab.ts';
+import type { BoardMachine, Restartable } from '../fixtures/board-machine.ts';
 import { outputOf } from '../fixtures/looking.ts';
 import { processesOf } from '../fixtures/processes.ts';
+import type { Outage } from './outages.ts';
 import { buildLog, buildScript, type Scene } from './scene.ts';
 
 const commands = [
@@ -45,7 +47,21 @@ export async function boardScene(boards: Boards): Promise<Scene> {
       return names === commands.map(({ name }) => name).join() ? [] : [`its tests were ${names}`];
     },
     leftovers: (lab) => leftOf(lab, boards),
+    outages: boards.machines.flatMap(outagesOf),
   };
+}
+
+/** Its console server ends, with all connections, and comes back; its PDU starts anew, and its outlets stay as they are. */
+function outagesOf({ consoleServer, pdu }: BoardMachine): Outage[] {
+  const restart = (name: string, device: Restartable): Outage => ({
+    name,
+    async strike(lasts) {
+      await device.stop();
+      await lasts();
+      await device.start();
+    },
+  });
+  return [restart('restarts of console servers', consoleServer), restart('restarts of PDUs', pdu)];
 }
 
 async function leftOf(lab: Lab, { settings: { folder, network }, machines }: Boards): Promise<readonly string[]> {

@@ -13,10 +13,10 @@ import { storeOf } from '../fixtures/stores.ts';
 import { boardScene } from './boards.ts';
 import { faultsIn, type Done } from './check.ts';
 import type { Orders } from './controller.ts';
-import { Outages, type OutageCounts } from './outages.ts';
+import { Outages } from './outages.ts';
 import { patiently } from './patiently.ts';
 import { connectorsAt, folderOf, type Scene, type SceneSettings } from './scene.ts';
-import { vmScene } from './vms.ts';
+import { remoteVmScene, vmScene } from './vms.ts';
 
 /** What goes wrong, and over what. */
 export interface ChaosOptions {
@@ -26,7 +26,7 @@ export interface ChaosOptions {
   readonly server?: PostgresServer;
   /** What the pipelines run on. */
   readonly on: SceneSettings['on'];
-  /** How often the way to the machines goes wrong: SSH, libvirt and a cable. 0: they are this one, and there is none. */
+  /** How often the way to the machines goes wrong: to VMs, SSH, libvirt and a cable. 0: their host is this one. */
   readonly outages: number;
   /** How often a controller ends in the middle of its work, at least: they do as long as there are outages. */
   readonly points: number;
@@ -38,13 +38,14 @@ export interface ChaosOptions {
 }
 
 /** What came of it. */
-export interface ChaosResult extends Partial<OutageCounts> {
+export interface ChaosResult {
   readonly violations: readonly string[];
   readonly pipelines: number;
   readonly kills: number;
   readonly stops: number;
   readonly takeovers: number;
   readonly 'database crashes': number;
+  readonly outages: Readonly<Record<string, number>>;
 }
 
 /** One point in so many is a process that stands still and comes back. */
@@ -55,7 +56,7 @@ const crashesOneIn = 10;
 export class Chaos implements AsyncDisposable {
   readonly #options: ChaosOptions;
   readonly #scene: Scene;
-  readonly #outages: Outages | undefined;
+  readonly #outages: Outages;
   readonly #lab: Lab;
   readonly #random: Random;
   readonly #owned: AsyncDisposableStack;
@@ -70,16 +71,10 @@ export class Chaos implements AsyncDisposable {
   #crashes = 0;
   #stops = 0;
 
-  private constructor(
-    options: ChaosOptions,
-    scene: Scene,
-    outages: Outages | undefined,
-    lab: Lab,
-    owned: AsyncDisposableStack,
-  ) {
+  private constructor(options: ChaosOptions, scene: Scene, lab: Lab, owned: AsyncDisposableStack) {
     this.#options = options;
     this.#scene = scene;
-    this.#outages = outages;
+    this.#outages = new Outages(scene.outages, seededRandom(options.seed + 1));
     this.#lab = lab;
     this.#owned = owned;
     this.#random = seededRandom(options.seed);
@@ -87,7 +82,7 @@ export class Chaos implements AsyncDisposable {
 
   static async start(options: ChaosOptions): Promise<Chaos> {
     await using stack = new AsyncDisposableStack();
-    const { scene, outages } = await sceneOf(options, stack);
+    const scene = await sceneOf(options, stack);
     const lab = stack.use(
       await createLab({
         store: storeOf(options.store),
@@ -97,13 +92,13 @@ export class Chaos implements AsyncDisposable {
       }),
     );
     await scene.register(lab);
-    return new Chaos(options, scene, outages, lab, stack.move());
+    return new Chaos(options, scene, lab, stack.move());
   }
 
   /** Until all points are used up and all pipelines have ended. */
   async run(): Promise<ChaosResult> {
     for (let index = 0; index < this.#options.pipelines; index += 1) this.#begin();
-    const outages = this.#outages?.strike(this.#options.outages);
+    const outages = this.#outages.strike(this.#options.outages);
     await Promise.all(Array.from({ length: this.#options.controllers }, () => this.#dieAgainAndAgain()));
     await outages;
     // From here on nobody dies.
@@ -111,7 +106,7 @@ export class Chaos implements AsyncDisposable {
     for (let index = 0; index < this.#options.controllers; index += 1) this.#fork();
     await Promise.all(this.#pausing);
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
-    const untold = (await this.#outages?.putRight(this.#lab)) ?? [];
+    const untold = (await this.#scene.putRight?.(this.#lab)) ?? [];
     const endedAt = Date.now();
     const { violations, takeovers } = await faultsIn({
       lab: this.#lab,
@@ -126,7 +121,7 @@ export class Chaos implements AsyncDisposable {
       stops: this.#stops,
       takeovers,
       'database crashes': this.#crashes,
-      ...this.#outages?.counts,
+      outages: this.#outages.counts,
     };
   }
 
@@ -139,7 +134,7 @@ export class Chaos implements AsyncDisposable {
   }
 
   get #more(): boolean {
-    return this.#points < this.#options.points || this.#outages?.over === false;
+    return this.#points < this.#options.points || !this.#outages.over;
   }
 
   /** A pipeline, and another one in its place as long as controllers die. */
@@ -206,17 +201,12 @@ export class Chaos implements AsyncDisposable {
   }
 }
 
-async function sceneOf(
-  { outages, seed, on }: ChaosOptions,
-  stack: AsyncDisposableStack,
-): Promise<{ readonly scene: Scene; readonly outages?: Outages }> {
-  if (on === 'boards') return { scene: await boardScene(stack.use(await startBoards())) };
-  if (outages === 0) return { scene: await vmScene(stack.use(await startLocalMachines())) };
-  // At the end of a cable that tells nobody when it is pulled.
+async function sceneOf({ outages, on }: ChaosOptions, stack: AsyncDisposableStack): Promise<Scene> {
+  if (on === 'boards') return boardScene(stack.use(await startBoards()));
+  if (outages === 0) return vmScene(stack.use(await startLocalMachines()));
   const cable = stack.use(await layCable());
   const keepalive = { keepaliveIntervalMs: 1_000, keepaliveCount: 3 };
-  const machines = stack.use(await startRemoteMachines({ over: cable, keepalive }));
-  return { scene: await vmScene(machines), outages: new Outages(machines, cable, seededRandom(seed + 1)) };
+  return remoteVmScene(stack.use(await startRemoteMachines({ over: cable, keepalive })), cable);
 }
 
 async function ended(child: ChildProcess): Promise<void> {

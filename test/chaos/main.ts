@@ -4,12 +4,13 @@
 // N seeded points: before or after their n-th commit or call of a connector. PostgreSQL is crashed now and then as well.
 // In the end everything has to have been done, and once. Without --store half of the points go to each. With
 // --outages the VMs' machines are reached over SSH, libvirt and a network of their own, which go wrong so often meanwhile.
-// With --on boards, two boards are flashed, booted by their power and tested on their console in place of VMs.
+// With --on boards, two boards are flashed, booted by their power and tested on their console in place of VMs; what goes
+// wrong then are their console servers and PDUs.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { number, oneOf, refuse, storesOf } from '../fixtures/command-line.ts';
+import { number, oneOf, storesOf } from '../fixtures/command-line.ts';
 import { PostgresServer } from '../fixtures/postgres.ts';
 import { Chaos } from './chaos.ts';
 
@@ -30,7 +31,6 @@ const pipelines = number('pipelines', values.pipelines, 1);
 const controllers = number('controllers', values.controllers, 1);
 const seed = number('seed', values.seed);
 const on = oneOf('on', values.on, ['vms', 'boards']);
-if (on === 'boards' && outages > 0) refuse('--outages goes with --on vms');
 const stores = storesOf(values.store);
 
 for (const store of stores) {
@@ -53,9 +53,9 @@ for (const store of stores) {
       ...(server !== undefined && { server }),
     }),
   );
-  const { violations, ...counts } = await chaos.run();
+  const { violations, outages: struck, ...counts } = await chaos.run();
   for (const violation of violations.slice(0, 20)) console.log(violation);
-  const said = Object.entries(counts).map(([name, count]) => `${count} ${name}`);
+  const said = Object.entries({ ...counts, ...struck }).map(([name, count]) => `${count} ${name}`);
   console.log(
     `${store}: ${said.join(', ')} in ${((performance.now() - startedAt) / 1_000).toFixed(0)} s: ${violations.length} violations`,
   );

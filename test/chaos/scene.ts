@@ -1,6 +1,7 @@
 import type { GivenConnectors, Lab, PipelineRequest } from '@bringup/core';
 import { boardConnectors, type BoardsSettings } from '../fixtures/boards-lab.ts';
 import { connectorsOf, type LabSettings } from '../fixtures/machines.ts';
+import type { Outage } from './outages.ts';
 
 /** Where pipelines run while controllers die, what they are, and what must be true of them afterwards. */
 export interface Scene {
@@ -14,6 +15,13 @@ export interface Scene {
   faultsOf(lab: Lab, pipelineId: string): Promise<readonly string[]>;
   /** What pipelines that have all ended have left on the machines. */
   leftovers(lab: Lab): Promise<readonly string[]>;
+  /** What can go wrong on the way to the machines. */
+  readonly outages: readonly Outage[];
+  /**
+   * Does what a person has to do after outages.
+   * @returns what is wrong: the lab must have told of each.
+   */
+  putRight?(lab: Lab): Promise<readonly string[]>;
 }
 
 /** All that a controller needs to work there. Survives JSON. */
