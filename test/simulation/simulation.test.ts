@@ -35,7 +35,8 @@ describe('the simulation', () => {
     );
   });
 
-  it.each(acts)(
+  // What it sees of a VM then is of another's.
+  it.each([...acts, 'getVm'])(
     'loses no pipeline to a process that stands still before %s until another one is at it',
     async (name) => {
       const database = await SimulationDatabase.open();

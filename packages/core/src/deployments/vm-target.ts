@@ -168,7 +168,6 @@ export class VmTarget implements DeploymentTarget {
       } catch (error) {
         if (!isBringupError(error, 'conflict')) throw error;
         // What takes the name is half a VM that can't be seen, or that of whoever has this deployment by now.
-        await context.guard();
         stuck = await this.#end(context, hypervisor, left);
         if (stuck !== undefined) continue;
         await context.guard();
@@ -189,6 +188,8 @@ export class VmTarget implements DeploymentTarget {
     hypervisor: Hypervisor,
     left: Omit<LeftBehind, 'message'>,
   ): Promise<BringupError | undefined> {
+    // Whatever was seen of it may have been seen by a process that stood still since, and be its successor's.
+    await context.guard();
     try {
       await hypervisor.destroyVm(left.vm, { signal: context.signal, timeoutMs: limits.vmRemovalTimeoutMs });
       return undefined;
