@@ -23,6 +23,7 @@ export class Schedule implements Disposable {
   #timer: Disposable | undefined;
   /** When the timer fires. */
   #timerDueMs = 0;
+  #lastNow = -Infinity;
 
   /** @param due - called when a turn has come; it is no longer in the schedule then. */
   constructor(clock: Clock, due: (id: string) => void) {
@@ -37,7 +38,7 @@ export class Schedule implements Disposable {
       turn = { id, dueMs: 0, place: -1 };
       this.#turns.set(id, turn);
     } else this.#remove(turn);
-    turn.dueMs = this.#clock.now() + delayMs;
+    turn.dueMs = this.#now() + delayMs;
     this.#rise(turn, this.#heap.length);
     this.#arm();
   }
@@ -55,22 +56,34 @@ export class Schedule implements Disposable {
 
   /** How many turns have been due for longer than `byMs`: their process is too busy. */
   countLate(byMs: number): number {
-    const before = this.#clock.now() - byMs;
+    const before = this.#now() - byMs;
     return this.#heap.filter(({ dueMs }) => dueMs < before).length;
+  }
+
+  /** The time. Where the clock was set back, all turns go with it: nobody waits until it is again as late as it was. */
+  #now(): number {
+    const now = this.#clock.now();
+    if (now < this.#lastNow) {
+      const by = now - this.#lastNow;
+      for (const turn of this.#heap) turn.dueMs += by;
+      this.#timerDueMs += by;
+    }
+    this.#lastNow = now;
+    return now;
   }
 
   #arm(): void {
     const next = this.#heap[0];
     if (next === undefined || (this.#timer !== undefined && this.#timerDueMs <= next.dueMs)) return;
     this.#timer?.[Symbol.dispose]();
-    const delayMs = Math.max(0, next.dueMs - this.#clock.now());
+    const delayMs = Math.max(0, next.dueMs - this.#now());
     this.#timer = this.#clock.timer(delayMs, () => this.#run(), { background: true });
     this.#timerDueMs = next.dueMs;
   }
 
   #run(): void {
     this.#timer = undefined;
-    const now = this.#clock.now();
+    const now = this.#now();
     for (let turn = this.#heap[0]; turn !== undefined && turn.dueMs <= now; turn = this.#heap[0]) {
       this.#remove(turn);
       this.#due(turn.id);
